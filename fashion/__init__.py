@@ -1,0 +1,1 @@
+"""Fashion-MNIST classification with Keras 3 on JAX and TensorFlow."""
