@@ -1,4 +1,12 @@
-"""The one exception that means "the user can fix this"."""
+"""The one exception that means "the user can mend this", and how a command ends with it."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+WRONG_INPUT, INTERRUPTED = 2, 130
 
 
 class FashionError(Exception):
@@ -10,3 +18,22 @@ class FashionError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def with_exit_status(program: Callable[[], Any]) -> None:
+    """Run a program's body; a user's mistake ends it with one line and status 2, Ctrl-C with status 130."""
+    try:
+        program()
+    except FashionError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def fail(error: FashionError) -> NoReturn:
+    """Print one line on standard error and exit with status 2; ``FASHION_DEBUG=1`` shows the traceback before it."""
+    if os.environ.get("FASHION_DEBUG") == "1":
+        traceback.print_exception(error)
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(WRONG_INPUT)

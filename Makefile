@@ -1,0 +1,41 @@
+# One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev train test lint format constraints clean
+
+# An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
+PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
+SETUP = $(PYTHON) scripts/setup_venv.py
+PY = .venv/bin/python
+
+help:  ## this list
+	@echo 'make TARGET [ARGS="..."]    PYTHON=python3.12 in front chooses the Python of .venv'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while read -r name what; do printf '  %-12s %s\n' "$$name" "$$what"; done
+
+install:  ## make .venv with the run-time packages (train and test do this by themselves)
+	@$(SETUP)
+
+install-dev:
+	@$(SETUP) --dev
+
+train: install  ## train a model; ARGS="model=resnet trainer.epochs=3" are Hydra overrides
+	$(PY) scripts/train.py $(ARGS)
+
+test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
+	KERAS_BACKEND=jax $(PY) -m pytest $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest -m backend
+
+lint: install-dev  ## ruff and mypy, changing nothing
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy fashion scripts
+
+format: install-dev  ## rewrite the code to the house style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+constraints:  ## pin in constraints.txt what pyproject.toml newly asks for; lines deleted there first are renewed
+	@$(SETUP) --dev --complete-constraints
+
+clean:  ## remove .venv and caches; outputs/ and data/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis fashion.egg-info
+	find fashion scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,134 @@
+"""The trained model as a file: ``fashion_mnist_model.keras`` and, beside it, its card.
+
+The file holds stock Keras layers and no optimizer state, so that plain Keras loads it on any backend. The card says
+what the model is, what it was measured to do, and the digest of the file it speaks of.
+"""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from fashion.errors import FashionError
+from fashion.files import replacing, write_json
+
+MODEL_FILE = "fashion_mnist_model.keras"
+CARD_FILE = "fashion_mnist_model.json"
+
+
+class Artifact(NamedTuple):
+    """A verified model, its card, and where it was loaded from."""
+
+    model: keras.Model
+    card: dict[str, Any]
+    path: Path
+
+
+def save_model(model: keras.Model, path: Path) -> str:
+    """Write a model of stock layers as a ``.keras`` file, whole or not at all.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        FashionError: When the file cannot be written.
+    """
+    with replacing(path) as partial:
+        model.save(partial)
+        return _sha256(partial)
+
+
+def save(model: keras.Model, card: dict[str, Any], folder: Path) -> Path:
+    """Write the model and its card into a folder.
+
+    Args:
+        model: A model of stock layers, ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
+        card: What is to be known of it; the digest is added here.
+        folder: Where both files go.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        FashionError: When a file cannot be written.
+    """
+    path = folder / MODEL_FILE
+    digest = save_model(model, path)
+    write_json(folder / CARD_FILE, {"model_file": MODEL_FILE, "sha256": digest, **card})
+    return path
+
+
+def load(path: Path) -> Artifact:
+    """Load a model after checking that it is the one its card speaks of, and made of stock layers alone.
+
+    Args:
+        path: A ``.keras`` file with its card beside it, or the folder of a run.
+
+    Raises:
+        FashionError: When a file is missing, damaged, of another kind, not the one the card was written for, or holds
+            layers other than Keras's own.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise FashionError(f"{file}: there is no such model file; train one (make train), or name another")
+    if file.suffix != ".keras":
+        raise FashionError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
+    card_file = file.with_suffix(".json")
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FashionError(f"{card_file}: the card of the model is missing; keep both files together") from None
+    except ValueError as error:
+        raise FashionError(f"{card_file}: is not JSON ({error}); copy the card again") from None
+    digest = _sha256(file)
+    if card.get("sha256") != digest:
+        raise FashionError(
+            f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.get('sha256')}; "
+            "copy both files again, from one run"
+        )
+    _refuse_foreign_layers(file)
+    return Artifact(keras.saving.load_model(file, compile=False, safe_mode=True), card, file)
+
+
+def _refuse_foreign_layers(file: Path) -> None:
+    """Read the configuration in the file as data, and refuse what names code other than Keras's own."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise FashionError(f"{file}: is not a .keras file ({error}); copy it again, or train anew") from None
+    foreign = {
+        f"{node.get('module')}.{node['class_name']}"
+        for node in _nodes(config)
+        if "class_name" in node and not _is_stock(node)
+    }
+    if foreign:
+        raise FashionError(f"{file}: holds {', '.join(sorted(foreign))}, expected Keras's own layers only; not loaded")
+
+
+def _is_stock(node: dict[str, Any]) -> bool:
+    module = node.get("module")
+    if node["class_name"] in {"Lambda", "__lambda__", "function", "__typespec__", "__numpy__"}:
+        return False
+    return module in {None, "builtins"} or module == "keras" or str(module).startswith("keras.")
+
+
+def _nodes(config: Any) -> list[dict[str, Any]]:
+    """Return every dictionary in a JSON document."""
+    found, waiting = [], [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            found.append(node)
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return found
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

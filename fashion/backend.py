@@ -1,0 +1,112 @@
+"""Choose the Keras backend, its precision and its seeds: all of it before Keras is imported."""
+
+import importlib
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fashion.errors import FashionError
+
+Backend = Literal["jax", "tensorflow"]
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
+def cache_folder() -> Path:
+    """Return the per-user cache folder, shared by every run and every job of a sweep on this machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fashion"
+
+
+def select(
+    backend: Backend,
+    *,
+    seed: int = 0,
+    precision: Precision = "float32",
+    deterministic: bool = False,
+    tensorflow_beside_jax: bool = False,
+) -> None:
+    """Import Keras on one backend, ready to build models.
+
+    Args:
+        backend: The Keras backend of this process; it cannot be changed later.
+        seed: Seeds Python, NumPy and the backend, and with them initial weights and dropout.
+        precision: Keras dtype policy of every layer built from now on.
+        deterministic: Make TensorFlow choose reproducible kernels. XLA's CPU kernels are so by themselves; on a GPU
+            the flag is passed to XLA too.
+        tensorflow_beside_jax: Let JAX processes import TensorFlow (the TensorBoard callback writes with it).
+
+    Raises:
+        FashionError: When Keras is already running on another backend in this process, or the backend's package is
+            not installed.
+    """
+    _refuse_second_backend(backend)
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        (_prepare_jax if backend == "jax" else _prepare_tensorflow)(deterministic)
+    except ModuleNotFoundError as error:
+        raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
+    if backend == "jax" and not tensorflow_beside_jax:
+        _keep_out_tensorflow()
+    keras = importlib.import_module("keras")
+    keras.config.set_dtype_policy(precision)
+    seed_everything(seed)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every random source that Keras, NumPy and the backend draw from.
+
+    ``keras.utils.set_random_seed`` does the same but imports TensorFlow on every backend.
+    """
+    random.seed(seed)  # Keras draws the seed of every initialiser and dropout layer from here
+    np.random.seed(seed)
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        importlib.import_module("tensorflow").random.set_seed(seed)
+
+
+def _refuse_second_backend(backend: Backend) -> None:
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.backend.backend() != backend:
+        raise FashionError(
+            f"backend {backend} was asked for, but Keras already runs on {keras.backend.backend()} in this process; "
+            f"start a new process, or set KERAS_BACKEND={backend} before Keras is imported"
+        )
+
+
+class _NoTensorFlow:
+    """An import finder for which TensorFlow is not installed.
+
+    Keras imports TensorFlow, where it can, to compare types while it saves and loads: seconds and hundreds of MB that
+    a process on JAX does not owe.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Refuse TensorFlow, and leave every other module to the finders that follow."""
+        if name == "tensorflow":
+            raise ModuleNotFoundError("kept out of this process, which runs on JAX", name=name)
+
+
+def _keep_out_tensorflow() -> None:
+    if "tensorflow" not in sys.modules and _NoTensorFlow not in sys.meta_path:
+        sys.meta_path.insert(0, _NoTensorFlow)
+
+
+def _prepare_jax(deterministic: bool) -> None:
+    if deterministic and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    jax = importlib.import_module("jax")
+    # A training step of EfficientNetB0 compiles for half a minute; from the second run on it is read from here.
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _prepare_tensorflow(deterministic: bool) -> None:
+    tensorflow = importlib.import_module("tensorflow")
+    if deterministic:
+        tensorflow.config.experimental.enable_op_determinism()
+    for gpu in tensorflow.config.list_physical_devices("GPU"):
+        tensorflow.config.experimental.set_memory_growth(gpu, True)

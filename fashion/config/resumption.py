@@ -1,0 +1,43 @@
+"""``trainer.resume=FOLDER``: find out what was asked of the run that is to go on."""
+
+import json
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from fashion.errors import FashionError
+
+
+def command_line(arguments: list[str]) -> list[str]:
+    """Turn ``trainer.resume=FOLDER`` into the command line that FOLDER's run was started with.
+
+    Args:
+        arguments: The overrides given now.
+
+    Returns:
+        The run's own overrides, then those given now, and the run's folder as the folder to write to; ``arguments``
+        as they are when nothing is to be resumed.
+
+    Raises:
+        FashionError: When FOLDER is not the folder of an unfinished run.
+    """
+    wanted = [argument.partition("=")[2] for argument in arguments if argument.startswith("trainer.resume=")]
+    if not wanted or wanted[-1] in {"", "null"}:
+        return arguments
+    folder = Path(wanted[-1].strip("'\"")).resolve()
+    stored = folder / ".hydra" / "overrides.yaml"
+    if not stored.is_file():
+        raise FashionError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
+    if _status(folder) == "completed":
+        raise FashionError(f"trainer.resume: the run in {folder} is completed; there is nothing to go on with")
+    overrides = [str(override) for override in OmegaConf.load(stored) if not str(override).startswith("trainer.resume")]
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [*overrides, *arguments, f"hydra.run.dir='{quoted}'"]
+
+
+def _status(folder: Path) -> str | None:
+    """Return how the run ended; None while it runs, or when it was killed."""
+    try:
+        return str(json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None

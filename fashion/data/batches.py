@@ -1,0 +1,118 @@
+"""Turn arrays into batches, in an order that depends on the run's seed and the epoch alone.
+
+That is what lets a resumed run see exactly the batches it would have seen, on either backend: no generator state has
+to be kept, epoch 7 is epoch 7.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from fashion.errors import FashionError
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order in which epoch number ``epoch`` (from 0) reads the images: ``(count,)`` int32."""
+    return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """Shuffled full batches of uint8 images and labels.
+
+    The images that do not fill a last batch are left out, others in each epoch: a second batch shape would be a
+    second compilation of the step, half a minute for EfficientNetB0, to train on 0.2 % more images.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8, 0-255.
+        labels: ``(n,)`` int64, 0-9.
+        batch_size: Images in every batch.
+        seed: Seed of the order.
+
+    Attributes:
+        epoch: The epoch being read, from 0; whoever trains sets it before each epoch.
+
+    Raises:
+        FashionError: When there are fewer images than one batch.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int) -> None:
+        super().__init__()
+        if len(images) < batch_size:
+            raise FashionError(
+                f"trainer.batch_size: got {batch_size}, but there are only {len(images)} training images; "
+                "lower trainer.batch_size or raise data.limit"
+            )
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed = batch_size, seed
+        self.epoch = 0
+        self._ordered_epoch, self._order = -1, np.empty(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.images[chosen], self.labels[chosen]
+
+    def order(self) -> np.ndarray:
+        """Return this epoch's order of the images that fill whole batches."""
+        if self._ordered_epoch != self.epoch:
+            order = epoch_order(len(self.images), self.seed, self.epoch)
+            self._order, self._ordered_epoch = order[: len(self) * self.batch_size], self.epoch
+        return self._order
+
+
+class EvaluationBatches(keras.utils.PyDataset):
+    """All images once, in their own order, in batches of one size as far as the count allows."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, at_most: int = 500) -> None:
+        super().__init__()
+        self.images, self.labels = images, labels
+        self.batch_size = even_batch_size(len(images), at_most)
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.images[chosen], self.labels[chosen]
+
+
+def even_batch_size(count: int, at_most: int) -> int:
+    """Return the largest batch size up to ``at_most`` that divides ``count``, so that there is one shape to compile.
+
+    Where only small ones do (a prime count, say) it is ``at_most``, and the last batch is smaller.
+    """
+    for size in range(min(count, at_most), min(count, at_most) // 4, -1):
+        if count % size == 0:
+            return size
+    return min(count, at_most)
+
+
+def as_pipeline(batches: TrainingBatches | EvaluationBatches) -> Any:
+    """Return what ``fit`` should read the batches through on the current backend.
+
+    On TensorFlow a ``tf.data.Dataset``: the order crosses from Python once an epoch, images are gathered and
+    prefetched by tf.data's own threads. On JAX the batches themselves: TensorFlow is never imported.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    images, labels = tf.constant(batches.images), tf.constant(batches.labels)
+    if isinstance(batches, EvaluationBatches):
+        dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batches.batch_size)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def orders() -> Iterator[np.ndarray]:
+        yield batches.order()
+
+    size = batches.batch_size
+    order = tf.data.Dataset.from_generator(orders, output_signature=tf.TensorSpec((len(batches) * size,), tf.int32))
+    chosen = (
+        order.unbatch().batch(size, drop_remainder=True).apply(tf.data.experimental.assert_cardinality(len(batches)))
+    )
+    gathered = chosen.map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)), tf.data.AUTOTUNE)
+    return gathered.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,205 @@
+"""What is in the data set: numbers for the terminal and pictures to look at."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fashion.data.dataset import CLASSES, Dataset
+from fashion.figures import ACCENT, INK, PRIMARY, picture, show_tiles
+
+# From images (n, 28, 28) uint8 and a seed to images (n, 28, 28) float in [0, 1].
+Augment = Callable[[np.ndarray, int], np.ndarray]
+
+EXAMPLES_PER_CLASS = 10
+AUGMENTED_VERSIONS = 4
+
+
+def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
+    """Print the tables of the data set and write four pictures into ``folder``.
+
+    Args:
+        dataset: What to look at; the pictures show its training split.
+        augment: From ``(n, 28, 28)`` uint8 images and a seed to ``(n, 28, 28)`` float images in [0, 1].
+        folder: Gets ``classes.png``, ``class_means.png``, ``pixel_histogram.png`` and ``augmentation.png``.
+
+    Raises:
+        FashionError: A picture cannot be written.
+    """
+    print(describe(dataset))
+    print()
+    images, labels = dataset.train_images, dataset.train_labels
+    draw_classes(images, labels, folder / "classes.png")
+    draw_class_means(images, labels, folder / "class_means.png")
+    draw_pixel_histogram(images, labels, folder / "pixel_histogram.png")
+    draw_augmentation(one_of_each_class(images, labels), augment, folder / "augmentation.png")
+    for name in ("classes", "class_means", "pixel_histogram", "augmentation"):
+        print(f"wrote {folder / name}.png")
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def describe(dataset: Dataset) -> str:
+    """Return the shapes, types, value ranges and class balance of the splits as aligned text."""
+    splits = {
+        "train": (dataset.train_images, dataset.train_labels),
+        "validation": (dataset.validation_images, dataset.validation_labels),
+        "test": (dataset.test_images, dataset.test_labels),
+    }
+    return "\n\n".join([_arrays_table(splits), _classes_table(splits), _pixels_text(dataset.train_images)])
+
+
+def _arrays_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    rows = [["split", "array", "shape", "dtype", "values"]]
+    for split, (images, labels) in splits.items():
+        for name, array in (("images", images), ("labels", labels)):
+            rows.append([split, name, str(array.shape), str(array.dtype), f"{array.min()}-{array.max()}"])
+    return _table(rows, "<<<<<")
+
+
+def _classes_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    counts = {split: np.bincount(labels, minlength=len(CLASSES)) for split, (_, labels) in splits.items()}
+    header = ["label", "class"]
+    for split in splits:
+        header += [split, "share"]
+    rows = [header]
+    for label, name in enumerate(CLASSES):
+        row = [str(label), name]
+        for count in counts.values():
+            row += [f"{count[label]:,}", f"{count[label] / count.sum():.1%}"]
+        rows.append(row)
+    total, imbalance = ["", "all"], ["", "largest / smallest"]
+    for count in counts.values():
+        total += [f"{count.sum():,}", f"{1:.1%}"]
+        imbalance += [f"{count.max() / count.min():.2f}" if count.min() else "-", ""]
+    return _table([*rows, total, imbalance], "><" + ">>" * len(splits))
+
+
+def _pixels_text(images: np.ndarray) -> str:
+    histogram = pixel_histogram(images)
+    share = histogram / histogram.sum()
+    values = np.arange(256) / 255
+    mean = float(share @ values)
+    deviation = float(np.sqrt(share @ (values - mean) ** 2))
+    return (
+        f"Of the training pixels {share[0]:.1%} are 0 (background) and {share[255]:.1%} are 255; "
+        f"scaled to [0, 1], mean {mean:.4f}, standard deviation {deviation:.4f}."
+    )
+
+
+def _table(rows: Sequence[Sequence[str]], alignments: str) -> str:
+    """Align columns of text; a rule under the first row."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, alignments, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def pixel_histogram(images: np.ndarray) -> np.ndarray:
+    """Count the pixels of each value.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8.
+
+    Returns:
+        ``(256,)`` int64.
+    """
+    return np.bincount(images.ravel(), minlength=256)
+
+
+def one_of_each_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the first image of every class that has one, in class order, ``(10, 28, 28)`` uint8."""
+    return images[np.unique(labels, return_index=True)[1]]
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def draw_classes(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Draw the first ten images of each class, a row for a class."""
+    tiles = np.full((len(CLASSES), EXAMPLES_PER_CLASS, *images.shape[1:]), np.nan)
+    for label in range(len(CLASSES)):
+        examples = images[np.flatnonzero(labels == label)[:EXAMPLES_PER_CLASS]]
+        tiles[label, : len(examples)] = examples / 255
+    with picture(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
+        show_tiles(figure.add_subplot(), tiles, rows=CLASSES)
+
+
+def draw_class_means(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Draw each class's mean image and, below it, where its images differ: the standard deviation of each pixel."""
+    members = [images[labels == label] for label in range(len(CLASSES))]
+    means = np.stack([group.mean(axis=0) for group in members]) / 255
+    deviations = np.stack([group.std(axis=0, dtype=np.float32) for group in members]) / 255
+    with picture(path, 12, 3.4, "What a class looks like on average, and where its images differ") as figure:
+        upper, lower = figure.subplots(2, 1)
+        shown = show_tiles(upper, means[None], rows=["mean"], columns=CLASSES)
+        figure.colorbar(shown, ax=upper, ticks=[0, 0.5, 1], shrink=0.72, aspect=7, pad=0.01).outline.set_visible(False)
+        shown = show_tiles(lower, deviations[None], rows=["standard\ndeviation"], cmap="magma", vmax=0.5)
+        figure.colorbar(shown, ax=lower, ticks=[0, 0.25, 0.5], shrink=0.72, aspect=7, pad=0.01).outline.set_visible(
+            False
+        )
+
+
+def draw_pixel_histogram(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Draw the histogram of the pixel values on a logarithmic scale, and the share of background in each class."""
+    shares = pixel_histogram(images) / images.size
+    background = [float((images[labels == label] == 0).mean()) for label in range(len(CLASSES))]
+    with picture(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
+        left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
+        _draw_histogram(left, shares)
+        _draw_background(right, background, float(shares[0]))
+
+
+def _draw_histogram(axes: Axes, shares: np.ndarray) -> None:
+    colors = [ACCENT, *[PRIMARY] * 255]
+    axes.bar(np.arange(256), shares, width=1, color=colors)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g}%")
+    axes.grid(visible=False, axis="x")
+    axes.set_xlim(-3, 258)
+    axes.set_xticks([0, 64, 128, 192, 255])
+    axes.set_xlabel("pixel value")
+    axes.set_title("Share of the pixels with each value (logarithmic)")
+    axes.annotate(
+        f"background, value 0: {shares[0]:.1%}",
+        (0.5, shares[0]),
+        xytext=(14, -3),
+        textcoords="offset points",
+        va="top",
+        color=ACCENT,
+        fontweight="bold",
+    )
+
+
+def _draw_background(axes: Axes, background: Sequence[float], overall: float) -> None:
+    bars = axes.barh(CLASSES, background, color=ACCENT, height=0.7)
+    axes.bar_label(bars, [f"{share:.0%}" for share in background], label_type="center", color=INK)
+    axes.axvline(overall, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    axes.set_xlim(0, 1)
+    axes.set_title(f"Share of background in each class (all: {overall:.0%})")
+
+
+def draw_augmentation(images: np.ndarray, augment: Augment, path: Path) -> None:
+    """Draw images as they are and, below, several augmented versions of each.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8, a column each.
+        augment: Called with all images once for each version, with seeds 0, 1, 2, and so on.
+        path: The PNG file.
+    """
+    before = images[None] / 255
+    after = np.stack([augment(images, seed) for seed in range(AUGMENTED_VERSIONS)])
+    with picture(path, 11, 6.4, "What augmentation does to ten training images") as figure:
+        upper, lower = figure.subplots(2, 1, height_ratios=[1, AUGMENTED_VERSIONS])
+        show_tiles(upper, before, rows=["before"], columns=CLASSES if len(images) == len(CLASSES) else ())
+        show_tiles(lower, after, rows=["after"] + [""] * (AUGMENTED_VERSIONS - 1))

@@ -1,0 +1,57 @@
+"""Numbers that say how good a classifier is."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the share of ``(n,)`` labels that are the most probable class of ``(n, classes)`` probabilities."""
+    return float(np.mean(np.argmax(probabilities, axis=1) == labels))
+
+
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean negative log-likelihood in nats, of probabilities clipped at 1e-7 as Keras clips them."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.mean(np.log(np.clip(chosen, 1e-7, 1.0))))
+
+
+def wilson_interval(correct: int, count: int, z: float = 1.959964) -> Interval:
+    """Return the 95 % interval of a proportion (Wilson, 1927, JASA 22:209), which stays within 0 and 1.
+
+    Args:
+        correct: How many were right.
+        count: Out of how many, at least 1.
+        z: Quantile of the normal distribution; the default is for 95 %.
+    """
+    share = correct / count
+    centre = share + z**2 / (2 * count)
+    reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Interval((centre - reach) / (1 + z**2 / count), (centre + reach) / (1 + z**2 / count))
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Return ``(classes, classes)`` int64 counts; row: the true class, column: the predicted one."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, predictions), 1)
+    return counts
+
+
+def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return accuracy with its 95 % interval, and loss, of ``(n,)`` labels and ``(n, classes)`` probabilities."""
+    share = accuracy(labels, probabilities)
+    interval = wilson_interval(round(share * len(labels)), len(labels))
+    return {
+        "accuracy": share,
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "loss": cross_entropy(labels, probabilities),
+    }

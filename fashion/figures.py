@@ -1,0 +1,111 @@
+"""Pictures in one style, written whole or not at all."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from fashion.files import replacing
+
+INK = "#1f2933"
+MUTED = "#66727f"
+LINE = "#d5dae0"
+PRIMARY = "#2f6690"
+ACCENT = "#e07a3f"
+
+TILE_GAP_PIXELS = 2
+
+STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
+    # The font that comes with matplotlib: the same picture on every machine.
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelcolor": MUTED,
+    "axes.labelpad": 7,
+    "axes.edgecolor": LINE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=[PRIMARY, ACCENT, "#5b8e7d", "#8d5a97", "#b23a48", MUTED]),
+    "figure.titlesize": 14,
+    "figure.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.12,
+    "figure.constrained_layout.w_pad": 0.12,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 150,
+    "xtick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.color": LINE,
+    "ytick.labelcolor": INK,
+}
+
+
+@contextlib.contextmanager
+def picture(path: Path, width_inches: float, height_inches: float, title: str) -> Iterator[Figure]:
+    """Give an empty figure in the house style; write it as a PNG when the block ends without an error.
+
+    The figure belongs to no window and is freed with its last reference, unlike one of pyplot.
+
+    Args:
+        path: The PNG file; its folder is made.
+        width_inches: Width; 150 pixels to the inch.
+        height_inches: Height.
+        title: Headline, set flush left.
+
+    Raises:
+        FashionError: The file cannot be written.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+        figure.suptitle(title, x=0.012, ha="left")
+        yield figure
+        with replacing(path) as partial:
+            # Without the name of the program: equal figures are equal files.
+            figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def show_tiles(
+    axes: Axes,
+    tiles: np.ndarray,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    cmap: str = "gray",
+    vmax: float = 1.0,
+) -> AxesImage:
+    """Show a table of small images with thin gaps, as one image: a hundred axes would take seconds to lay out.
+
+    Args:
+        axes: Where; its frame, ticks and grid go.
+        tiles: ``(rows, columns, h, w)`` float, 0 to ``vmax``; NaN is left blank.
+        rows: Names at the left of the rows.
+        columns: Names above the columns.
+        cmap: Colour map of the values.
+        vmax: The value of the last colour.
+    """
+    row_count, column_count, height, width = tiles.shape
+    pitch_y, pitch_x = height + TILE_GAP_PIXELS, width + TILE_GAP_PIXELS
+    sheet = np.full((row_count, pitch_y, column_count, pitch_x), np.nan)
+    sheet[:, :height, :, :width] = tiles.transpose(0, 2, 1, 3)
+    sheet = sheet.reshape(row_count * pitch_y, column_count * pitch_x)[:-TILE_GAP_PIXELS, :-TILE_GAP_PIXELS]
+    shown = axes.imshow(sheet, cmap=cmap, vmin=0, vmax=vmax, interpolation="nearest")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.set_yticks((height - 1) / 2 + pitch_y * np.arange(len(rows)), rows)
+    axes.set_xticks((width - 1) / 2 + pitch_x * np.arange(len(columns)), columns)
+    return shown

@@ -1,0 +1,76 @@
+"""Files that are whole or not there."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fashion.errors import FashionError
+
+_OUR_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside its place, then put it there in one step: readers see the old file or the new, never half.
+
+    Args:
+        path: Where the finished file goes.
+
+    Yields:
+        A path in the same folder, with the same ending, to write to.
+
+    Raises:
+        FashionError: When the disk is full or the folder cannot be written; the earlier file is untouched.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if _reason(error) is None:
+            raise
+        raise FashionError(
+            f"{path}: cannot be written ({_reason(error)}); the earlier file, if any, is intact: "
+            "make room or choose another folder, then go on"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinity become null, which every reader of JSON knows."""
+    write_text(path, json.dumps(_strict(content), indent=2) + "\n")
+
+
+def _strict(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]
+    if isinstance(content, float) and content - content != 0:
+        return None
+    return content
+
+
+def _reason(error: OSError) -> str | None:
+    """Return why a disk refuses to write, or None for an error of another kind.
+
+    HDF5 wraps the system's error in a text of its own: ``... errno = 28, error message = 'No space left ...'``.
+    """
+    for number in _OUR_USERS_TO_MEND:
+        if error.errno == number or f"errno = {number}," in str(error):
+            return os.strerror(number)
+    return None

@@ -1,0 +1,276 @@
+"""The split's laws on arbitrary labels, and the whole on the real files."""
+
+import hashlib
+import inspect
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError, validate_call
+
+from fashion.data import source
+from fashion.data.dataset import CLASSES, Dataset, fashion_mnist, stratified_sample, stratified_split
+from fashion.errors import FashionError
+
+SPLITS = ("train", "validation", "test")
+
+seeds = st.integers(0, 2**32)
+# By class counts: hypothesis would hardly ever draw labels one by one that have all ten classes.
+label_arrays = st.builds(
+    lambda counts, seed: random(seed).permutation(np.repeat(np.arange(10), counts)),
+    st.lists(st.integers(0, 40), min_size=10, max_size=10).filter(any)
+    | st.lists(st.integers(10, 40), min_size=10, max_size=10),
+    seeds,
+)
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+@pytest.fixture(scope="module")
+def numbered_files() -> source.IdxArrays:
+    """Files of the real sizes and class counts, every image of which carries its own position."""
+
+    def images(count: int) -> np.ndarray:
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[:, 0, :4] = np.arange(count, dtype=np.int32).view(np.uint8).reshape(count, 4)
+        return images
+
+    return source.IdxArrays(
+        train_images=images(60_000),
+        train_labels=np.repeat(np.arange(10), 6_000),
+        test_images=images(10_000),
+        test_labels=np.tile(np.arange(10), 1_000),
+        digests={"train-images-idx3-ubyte": "c59f"},
+    )
+
+
+@pytest.fixture
+def load(numbered_files: source.IdxArrays, monkeypatch: pytest.MonkeyPatch):
+    """The function under test on the numbered files."""
+    monkeypatch.setattr(source, "load_idx_files", lambda root, download: numbered_files)
+
+    def load(limit: int | None = None, validation_fraction: float = 0.1, seed: int = 0) -> Dataset:
+        return fashion_mnist("data", False, limit, validation_fraction, seed=seed)
+
+    return load
+
+
+def images_of(dataset: Dataset, split: str) -> np.ndarray:
+    return getattr(dataset, f"{split}_images")
+
+
+def labels_of(dataset: Dataset, split: str) -> np.ndarray:
+    return getattr(dataset, f"{split}_labels")
+
+
+def positions(dataset: Dataset, split: str) -> np.ndarray:
+    return np.ascontiguousarray(images_of(dataset, split)[:, 0, :4]).view(np.int32).ravel()
+
+
+@given(labels=label_arrays, share=st.floats(0, 1), seed=seeds)
+def test_a_sample_is_stratified_to_less_than_one_image(labels: np.ndarray, share: float, seed: int) -> None:
+    size = round(share * len(labels))
+    chosen = stratified_sample(labels, size, random(seed))
+    assert chosen.dtype == np.int64
+    assert len(chosen) == len(set(chosen.tolist())) == size
+    assert (np.diff(chosen) > 0).all()
+    for number in range(10):
+        exact = Fraction(size * int((labels == number).sum()), len(labels))
+        assert abs(int((labels[chosen] == number).sum()) - exact) < 1
+
+
+@given(labels=label_arrays, fraction=st.floats(0.01, 0.99), seed=seeds)
+def test_a_split_uses_every_position_once_or_is_refused(labels: np.ndarray, fraction: float, seed: int) -> None:
+    try:
+        train, validation = stratified_split(labels, fraction, random(seed))
+    except FashionError:
+        # A class whose shares of train and validation are two images or more cannot lack either.
+        counts = np.bincount(labels, minlength=10)
+        assert counts.min() * min(fraction, 1 - fraction) < 2
+        return
+    assert sorted([*train, *validation]) == list(range(len(labels)))
+    assert len(validation) == round(fraction * len(labels))
+    assert set(labels[train]) == set(labels[validation]) == set(range(10))
+
+
+@given(
+    per_class=st.integers(10, 60),
+    tenths=st.integers(1, 9),
+    seed=seeds,
+)
+def test_equal_classes_split_exactly(per_class: int, tenths: int, seed: int) -> None:
+    per_class -= per_class % 10
+    labels = random(seed).permutation(np.repeat(np.arange(10), per_class))
+    train, validation = stratified_split(labels, tenths / 10, random(seed))
+    assert np.bincount(labels[validation]).tolist() == [per_class * tenths // 10] * 10
+    assert np.bincount(labels[train]).tolist() == [per_class * (10 - tenths) // 10] * 10
+
+
+@given(seed=seeds)
+def test_the_seed_decides(seed: int) -> None:
+    labels = np.tile(np.arange(10), 50)
+    first, again, other = (stratified_split(labels, 0.1, random(s))[1] for s in (seed, seed, seed + 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_split_of_seed_0_is_this_one_everywhere() -> None:
+    """A known answer: a platform or a numpy that splits otherwise makes runs incomparable."""
+    labels = np.tile(np.arange(10), 5)
+    train, validation = stratified_split(labels, 0.2, random(0))
+    assert validation.tolist() == [2, 20, 26, 33, 37, 41, 44, 45, 48, 49]
+    assert train.tolist() == sorted(set(range(50)) - set(validation.tolist()))
+
+
+def test_all_images_split_90_to_10_in_every_class(load) -> None:
+    dataset = load()
+    for split, per_class in (("train", 5_400), ("validation", 600), ("test", 1_000)):
+        assert images_of(dataset, split).shape == (10 * per_class, 28, 28)
+        assert images_of(dataset, split).dtype == np.uint8
+        assert labels_of(dataset, split).dtype == np.int64
+        assert np.bincount(labels_of(dataset, split)).tolist() == [per_class] * 10
+    assert sorted([*positions(dataset, "train"), *positions(dataset, "validation")]) == list(range(60_000))
+    assert positions(dataset, "test").tolist() == list(range(10_000))
+    assert dataset.digests == {"train-images-idx3-ubyte": "c59f"}
+
+
+@pytest.mark.parametrize("limit", [None, 5_000])
+def test_labels_stay_with_their_images(load, numbered_files: source.IdxArrays, limit: int | None) -> None:
+    dataset = load(limit)
+    for split, labels in (
+        ("train", numbered_files.train_labels),
+        ("validation", numbered_files.train_labels),
+        ("test", numbered_files.test_labels),
+    ):
+        assert np.array_equal(labels_of(dataset, split), labels[positions(dataset, split)])
+
+
+def test_seed_0_is_a_seed(load) -> None:
+    validation = {seed: positions(load(seed=seed), "validation").tolist() for seed in (0, 1)}
+    assert validation[0] == positions(load(seed=0), "validation").tolist()
+    # Chance alone shares one image in ten.
+    assert len(set(validation[0]) & set(validation[1])) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "train", "validation", "test"),
+    [
+        (60_000, 54_000, 6_000, 10_000),
+        (30_000, 27_000, 3_000, 5_000),
+        (12_000, 10_800, 1_200, 2_000),
+        (6_000, 5_400, 600, 1_000),
+        (1_000, 900, 100, 1_000),
+        (100, 90, 10, 1_000),
+    ],
+)
+def test_a_limit_takes_a_stratified_subset(load, limit: int, train: int, validation: int, test: int) -> None:
+    dataset = load(limit)
+    for split, size in (("train", train), ("validation", validation), ("test", test)):
+        assert len(images_of(dataset, split)) == len(labels_of(dataset, split)) == size
+        assert np.bincount(labels_of(dataset, split)).tolist() == [size // 10] * 10
+    assert not set(positions(dataset, "train")) & set(positions(dataset, "validation"))
+
+
+def test_a_limit_with_a_remainder_is_kept_to_the_image(load) -> None:
+    dataset = load(1_234)
+    assert len(dataset.train_labels) + len(dataset.validation_labels) == 1_234
+    counts = np.bincount(np.concatenate([dataset.train_labels, dataset.validation_labels]))
+    assert set(counts) == {123, 124}
+
+
+def test_limited_runs_of_all_seeds_are_judged_on_the_same_test_images(load) -> None:
+    first, second = load(1_000, seed=0), load(1_000, seed=1)
+    assert np.array_equal(positions(first, "test"), positions(second, "test"))
+    assert not np.array_equal(positions(first, "train"), positions(second, "train"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "fraction", "message"),
+    [
+        (60_001, 0.1, "data.limit is 60001, but there are 60000 training images; use at most that or null"),
+        (1, 0.1, "validation has no image of T-shirt/top, Trouser"),
+        (9, 0.5, "expected every class in both, so set data.limit to 20 or more"),
+        (19, 0.5, "set data.limit to 20 or more"),
+        (60, 0.1, "validation has no image of Shirt, Sneaker, Bag, Ankle boot; expected every class in both, so set "
+         "data.limit to 100 or more, or data.validation_fraction nearer to 0.5"),
+        (60, 0.95, "train has no image of"),
+        (None, 1e-5, "60000 training images with data.validation_fraction=1e-05 are too few"),
+    ],
+)  # fmt: skip
+def test_impossible_subsets_are_refused(load, limit: int | None, fraction: float, message: str) -> None:
+    with pytest.raises(FashionError) as caught:
+        load(limit, fraction)
+    assert message in str(caught.value)
+
+
+@given(fraction=st.floats(0.02, 0.98), seed=seeds)
+def test_the_limit_that_the_error_proposes_is_enough(fraction: float, seed: int) -> None:
+    with pytest.raises(FashionError) as caught:
+        stratified_split(np.arange(10), fraction, random(seed))
+    proposed = int(str(caught.value).split("data.limit to ")[1].split()[0])
+    stratified_split(np.tile(np.arange(10), proposed // 10), fraction, random(seed))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", 0), ("limit", -5), ("limit", 2.5), ("validation_fraction", 0), ("validation_fraction", 1)],
+)
+def test_the_signature_says_what_is_allowed(load, name: str, value: object) -> None:
+    arguments = {"root": "data", "download": False, "limit": 1_000, "validation_fraction": 0.1, "seed": 0}
+    checked = validate_call(fashion_mnist)
+    assert len(checked(**arguments).train_labels) == 900
+    with pytest.raises(ValidationError, match=name):
+        checked(**{**arguments, name: value})
+
+
+def test_the_keys_of_the_configuration_are_the_parameters() -> None:
+    parameters = inspect.signature(fashion_mnist).parameters
+    assert list(parameters) == ["root", "download", "limit", "validation_fraction", "seed"]
+    assert parameters["seed"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_tilde_is_the_home_folder(
+    numbered_files: source.IdxArrays, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[Path, bool]] = []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(source, "load_idx_files", lambda *call: asked.append(call) or numbered_files)
+    fashion_mnist("~/data", True, 100, 0.1, seed=0)
+    assert asked == [(tmp_path / "data", True)]
+
+
+def test_the_real_data_set(fashion_mnist_root: Path) -> None:
+    dataset = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+    assert [np.bincount(labels_of(dataset, split)).tolist() for split in SPLITS] == [
+        [5_400] * 10,
+        [600] * 10,
+        [1_000] * 10,
+    ]
+    assert dataset.digests == {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    }
+    digest = hashlib.sha256(dataset.validation_images.tobytes()).hexdigest()
+    assert digest == "fc61d5d1a1934cf0caadd7eb5d310558ffd5ea7025d7d848508610f5547b34d5"
+
+
+def test_classes_are_the_ten_of_the_seed_program_in_order() -> None:
+    assert CLASSES == (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
