@@ -1,11 +1,14 @@
 """Choose the Keras backend, its precision and its seeds: all of it before Keras is imported."""
 
+import contextlib
 import importlib
 import os
 import random
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -49,8 +52,11 @@ def select(
         (_prepare_jax if backend == "jax" else _prepare_tensorflow)(deterministic)
     except ModuleNotFoundError as error:
         raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
-    if backend == "jax" and not tensorflow_beside_jax:
-        _keep_out_tensorflow()
+    if backend == "jax":
+        if tensorflow_beside_jax:
+            _import_tensorflow()
+        else:
+            _keep_out_tensorflow()
     keras = importlib.import_module("keras")
     keras.config.set_dtype_policy(precision)
     seed_everything(seed)
@@ -105,8 +111,36 @@ def _prepare_jax(deterministic: bool) -> None:
 
 
 def _prepare_tensorflow(deterministic: bool) -> None:
-    tensorflow = importlib.import_module("tensorflow")
+    tensorflow = _import_tensorflow()
     if deterministic:
         tensorflow.config.experimental.enable_op_determinism()
     for gpu in tensorflow.config.list_physical_devices("GPU"):
         tensorflow.config.experimental.set_memory_growth(gpu, True)
+
+
+def _import_tensorflow() -> Any:
+    with _quiet_standard_error():
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()  # the device drivers are loaded, and complained of, here
+    return tensorflow
+
+
+@contextlib.contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Keep what C++ code writes to standard error, and show it only when the block fails.
+
+    While TensorFlow 2.21 is imported its log level is not yet in force, and it tells every user of missing GPUs.
+    """
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        original = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(original, kept.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)

@@ -5,14 +5,17 @@ import sys
 from omegaconf import DictConfig
 
 from fashion.config import resumption
+from fashion.config.checks import check_training
 from fashion.config.command import hydra_command
+from fashion.config.schema import resolved
 from fashion.errors import with_exit_status
 
 
 @hydra_command("train")
 def run(cfg: DictConfig) -> float:
     """Train, and return the validation accuracy for sweeps to maximise."""
-    from fashion.training.fit import train  # imports Keras, on the backend that the configuration names
+    check_training(resolved(cfg))  # starts Keras on the backend that the configuration names
+    from fashion.training.fit import train
 
     return train(cfg)["val_accuracy"]
 

@@ -1,14 +1,29 @@
-"""Fixtures that more than one test module uses."""
+"""Fixtures that more than one test module uses.
+
+Keras can run on one backend in a process. ``KERAS_BACKEND`` names it; ``make test`` runs everything on JAX, then the
+tests marked ``backend`` on TensorFlow.
+"""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from fashion import backend
+from fashion.config.command import PROJECT, register_resolvers
 from fashion.data.source import load_idx_files
 from fashion.errors import FashionError
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+backend.select(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
+register_resolvers()
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Compose = Callable[..., DictConfig]
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +32,7 @@ def fashion_mnist_root() -> Path:
 
     On CI the tests on real data are the point, so there a missing data set is a failure.
     """
-    root = PROJECT_ROOT / "data"
+    root = PROJECT / "data"
     try:
         load_idx_files(root, download=True)
     except FashionError as error:
@@ -25,3 +40,39 @@ def fashion_mnist_root() -> Path:
             pytest.fail(str(error))
         pytest.skip(str(error))
     return root
+
+
+@pytest.fixture(scope="session")
+def keras_backend() -> str:
+    """The backend that Keras runs on in this process."""
+    import keras
+
+    return keras.backend.backend()
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Command:
+    """Run a script of the project as a user would, in a process of its own."""
+
+    def run(script: str, *arguments: object, timeout: float = 300, **environment: str):
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "scripts" / script), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+            cwd=PROJECT,
+        )
+
+    return run
+
+
+@pytest.fixture
+def compose_train() -> Compose:
+    """Compose ``configs/train.yaml`` with overrides, writing to a folder of the test."""
+
+    def composed(folder: Path, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+            return compose("train", [f"run_folder={folder}", *overrides])
+
+    return composed

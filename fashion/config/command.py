@@ -3,6 +3,7 @@
 import datetime
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,31 +32,43 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        @functools.wraps(task)
         def program() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to us instead of printing and exiting with 1
-            register_resolvers()
-            run = hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=config_name)(task)
-            _run(run)
+            with_exit_status(lambda: _run(task, config_name))
 
         return program
 
     return decorate
 
 
-def _run(program: Callable[[], Any]) -> None:
-    """Run a Hydra program, turning what Hydra and OmegaConf refuse into the project's own kind of error."""
+def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Compose the configuration with Hydra and run the task, or each task of a multirun.
 
-    def translated() -> None:
+    Hydra announces every exception of a task in a line of its own, so they are kept from it; what Hydra raises
+    itself is then about the configuration.
+
+    Raises:
+        FashionError: The first mistake that Hydra or a task found.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
+    register_resolvers()
+    raised: list[Exception] = []
+
+    def kept(cfg: DictConfig) -> Any:
         try:
-            program()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise FashionError(one_sentence(error)) from error
+            return task(cfg)
+        except Exception as error:  # noqa: BLE001  # raised again below
+            raised.append(error)
+            return None
 
-    with_exit_status(translated)
+    try:
+        hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=config_name)(kept)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise FashionError(one_sentence(error)) from error
+    if raised:
+        raise raised[0]
 
 
-def one_sentence(error: HydraException | OmegaConfBaseException) -> str:
+def one_sentence(error: Exception) -> str:
     """Say in this project's words what Hydra or OmegaConf refused."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -66,6 +79,10 @@ def one_sentence(error: HydraException | OmegaConfBaseException) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(cause.parent_node):
         key = str(cause.full_key)
         return str(unknown_key(key, (name for name in cause.parent_node if name != "hydra"), key.rpartition(".")[0]))
+    emptied = [argument for argument in sys.argv[1:] if argument.endswith("=null") and "." not in argument]
+    if emptied:
+        group = emptied[0].removesuffix("=null")
+        return f"{group}: got null, expected one of the choices in configs/{group}/"
     return str(error)
 
 

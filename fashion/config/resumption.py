@@ -21,18 +21,32 @@ def command_line(arguments: list[str]) -> list[str]:
     Raises:
         FashionError: When FOLDER is not the folder of an unfinished run.
     """
-    wanted = [argument.partition("=")[2] for argument in arguments if argument.startswith("trainer.resume=")]
+    prefix = "trainer.resume="
+    wanted = [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
     if not wanted or wanted[-1] in {"", "null"}:
         return arguments
-    folder = Path(wanted[-1].strip("'\"")).resolve()
+    folder = Path(_unquoted(wanted[-1])).expanduser().resolve()
     stored = folder / ".hydra" / "overrides.yaml"
     if not stored.is_file():
         raise FashionError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
     if _status(folder) == "completed":
         raise FashionError(f"trainer.resume: the run in {folder} is completed; there is nothing to go on with")
-    overrides = [str(override) for override in OmegaConf.load(stored) if not str(override).startswith("trainer.resume")]
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return [*overrides, *arguments, f"hydra.run.dir='{quoted}'"]
+    overrides = [str(override) for override in OmegaConf.load(stored)] + arguments
+    kept = [override for override in overrides if not override.startswith(prefix)]
+    return [*kept, f"{prefix}{_quoted(folder)}", f"hydra.run.dir={_quoted(folder)}"]
+
+
+def _quoted(folder: Path) -> str:
+    """Quote a path so that Hydra's grammar takes any character in it."""
+    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _unquoted(path: str) -> str:
+    """Undo the quotes of a path that was quoted for Hydra already."""
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+        return path[1:-1].replace(f"\\{path[0]}", path[0])
+    return path
 
 
 def _status(folder: Path) -> str | None:

@@ -15,7 +15,8 @@ from fashion.errors import FashionError
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order in which epoch number ``epoch`` (from 0) reads the images: ``(count,)`` int32."""
-    return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
+    # PCG64 by name: numpy may change its default generator, and with it the meaning of a seed.
+    return np.random.Generator(np.random.PCG64((seed, epoch))).permutation(count).astype(np.int32)
 
 
 class TrainingBatches(keras.utils.PyDataset):

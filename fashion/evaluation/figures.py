@@ -1,30 +1,57 @@
-"""Pictures of how a training went and where the model errs."""
+"""Pictures of how a training went and of what the model confuses."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fashion.files import replacing
+from fashion.figures import ACCENT, INK, PRIMARY, picture
 
 
 def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw loss and accuracy over the epochs, training beside validation."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    """Draw loss and accuracy over the epochs, training beside validation.
+
+    Args:
+        history: ``loss``, ``accuracy``, ``val_loss`` and ``val_accuracy`` after each epoch.
+        path: The PNG file.
+    """
     epochs = np.arange(1, len(history["loss"]) + 1)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, history[name], label="training")
-        axes.plot(epochs, history[f"val_{name}"], label="validation")
-        axes.legend()
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120)
+    best = int(np.argmin(history["val_loss"]))
+    with picture(path, 10, 4.2, "Training") as figure:
+        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            training, validation = history[name], history[f"val_{name}"]
+            axes.plot(epochs, training, color=PRIMARY, marker="o", markersize=4, label="training, augmented")
+            axes.plot(epochs, validation, color=ACCENT, marker="o", markersize=4, label="validation")
+            axes.axvline(epochs[best], color=INK, linewidth=0.8, linestyle=":", label="lowest validation loss")
+            axes.set_title(name)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend()
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix of ``(classes, classes)`` counts; row: true, column: predicted."""
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(np.log1p(counts))
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120)
+    """Draw a confusion matrix: each row's shares as colour, the counts as numbers.
+
+    Args:
+        counts: ``(classes, classes)`` int; row: the true class, column: the predicted one.
+        classes: Names in the order of the rows.
+        path: The PNG file.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    accuracy = np.trace(counts) / counts.sum()
+    title = f"Confusion matrix: {accuracy:.2%} of {counts.sum():,} test images right"
+    with picture(path, 8.6, 7.6, title) as figure:
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else INK
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=9)

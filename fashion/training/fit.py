@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fashion import artifact, backend
-from fashion.config.schema import Trainer, check_training, resolved
+from fashion.config.checks import Trainer, check_training
+from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError

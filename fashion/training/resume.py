@@ -8,6 +8,7 @@ callback's own variables, the history, the number of finished epochs. The order 
 
 import json
 import logging
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,7 @@ def load(folder: Path) -> State | None:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(str(arrays.pop("about")))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise FashionError(f"{path}: is damaged ({error}); remove it to start the run from its beginning") from None
     return State(**about, arrays=arrays)
 

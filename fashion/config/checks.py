@@ -1,0 +1,151 @@
+"""What each command's configuration must be, checked before anything is written."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, PositiveInt
+
+from fashion import backend
+from fashion.config.schema import check_target, check_values, resolved, unknown_key
+from fashion.errors import FashionError, fail
+
+# The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
+ADDED_BY_CODE = {"data": {"seed"}, "augment": {"seed"}, "model": set(), "optimizer": set()}
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Checked(pydantic.BaseModel):
+    """Keys with exact types: no text for a number, no unknown name."""
+
+    model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Trainer(Checked):
+    """The ``trainer`` group: how to train, whatever is trained. Its meaning stands in ``configs/trainer``."""
+
+    backend: backend.Backend
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    seed: Seed
+    precision: backend.Precision
+    jit: bool | Literal["auto"]
+    fast_layers: bool
+    distribution: Literal["single", "data_parallel"]
+    deterministic: bool
+    resume: str | None
+
+
+class Exploration(Checked):
+    """The keys of ``configs/explore.yaml`` that are not a group."""
+
+    backend: backend.Backend
+    seed: Seed
+    run_folder: str
+
+
+class Evaluation(Checked):
+    """The keys of ``configs/evaluate.yaml`` that are not a group."""
+
+    artifact: str
+    backend: backend.Backend
+    run_folder: str
+
+
+C = TypeVar("C", bound=Checked)
+
+
+def check_training(config: Mapping[str, Any]) -> Trainer:
+    """Check a whole training configuration; this starts the Keras backend that it names.
+
+    Returns:
+        The checked ``trainer`` group.
+
+    Raises:
+        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    allowed = (*ADDED_BY_CODE, "callbacks", "trainer", "run_folder")
+    for key in config:
+        if key not in allowed:
+            raise unknown_key(key, allowed)
+    trainer = check_values("trainer", config["trainer"], Trainer)
+    if trainer.distribution == "data_parallel" and trainer.backend != "jax":
+        raise FashionError(
+            f"trainer.distribution: got data_parallel on {trainer.backend}, expected it with trainer.backend=jax: "
+            "keras.distribution is complete on JAX only"
+        )
+    callbacks = config["callbacks"] or {}
+    backend.select(
+        trainer.backend,
+        seed=trainer.seed,
+        precision=trainer.precision,
+        deterministic=trainer.deterministic,
+        tensorflow_beside_jax="keras.callbacks.TensorBoard" in str(callbacks),
+    )
+    _check_groups(config, ADDED_BY_CODE)
+    for name, callback in callbacks.items():
+        check_target(f"callbacks.{name}", callback)
+    return trainer
+
+
+def check_exploration(config: Mapping[str, Any]) -> Exploration:
+    """Check the configuration of ``explore``; this starts the Keras backend that it names.
+
+    Raises:
+        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    settings = _check_plain_keys(config, Exploration)
+    backend.select(settings.backend, seed=settings.seed)
+    _check_groups(config, ("data", "augment"))
+    return settings
+
+
+def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
+    """Check the configuration of ``evaluate``; this starts the Keras backend that it names.
+
+    Raises:
+        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    settings = _check_plain_keys(config, Evaluation)
+    backend.select(settings.backend)
+    _check_groups(config, ("data",))
+    return settings
+
+
+CHECKS: dict[str, Callable[[Mapping[str, Any]], Checked]] = {
+    "train": check_training,
+    "explore": check_exploration,
+    "evaluate": check_evaluation,
+}
+
+
+class CheckBeforeRun(Callback):
+    """Hydra's hook before a run: refuse a wrong configuration while there is no run folder yet.
+
+    Args:
+        command: Whose configuration it is.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.check = CHECKS[command]
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check, or print the error and exit: Hydra turns exceptions of its callbacks into warnings."""
+        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        task.run_folder = "."  # the real one is made when it is first asked for
+        try:
+            self.check(resolved(task))
+        except FashionError as error:
+            fail(error)
+
+
+def _check_plain_keys(config: Mapping[str, Any], model: type[C]) -> C:
+    return check_values("", {key: value for key, value in config.items() if key not in ADDED_BY_CODE}, model)
+
+
+def _check_groups(config: Mapping[str, Any], groups: Any) -> None:
+    for group in groups:
+        check_target(group, config[group], ADDED_BY_CODE[group])

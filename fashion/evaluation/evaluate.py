@@ -1,0 +1,72 @@
+"""Evaluate an artifact again, and hold it against its card."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from fashion.data.dataset import CLASSES, Dataset
+from fashion.errors import FashionError
+from fashion.evaluation import figures
+from fashion.evaluation.metrics import confusion_matrix, summary
+from fashion.files import write_json
+from fashion.inference.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+# Backends and processors round differently, which can turn single images that lie between two classes.
+TOLERANCE = 0.001
+
+
+def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
+    """Measure an artifact on the test and the validation images, and write the numbers and the confusion matrix.
+
+    Args:
+        cfg: A configuration composed from ``configs/evaluate.yaml``; Keras runs on its backend already.
+
+    Returns:
+        ``test`` and ``validation``, each with accuracy, its 95 % interval, and loss.
+
+    Raises:
+        FashionError: When the artifact or the data cannot be had, or the card promises another accuracy.
+    """
+    predictor, artifact = Predictor.load(Path(cfg.artifact))
+    data: Dataset = instantiate(cfg.data, seed=artifact.card["seed"])  # the seed tells which images validated
+    test_probabilities = predictor.probabilities(data.test_images)
+    measured = {
+        "test": summary(data.test_labels, test_probabilities),
+        "validation": summary(data.validation_labels, predictor.probabilities(data.validation_images)),
+    }
+    counts = confusion_matrix(data.test_labels, np.argmax(test_probabilities, axis=1), len(CLASSES))
+    folder = Path(cfg.run_folder)
+    write_json(folder / "metrics.json", {"artifact": str(artifact.path), **measured})
+    figures.confusion(counts, CLASSES, folder / "confusion_matrix.png")
+
+    log.info("artifact             %s (%s, trained on %s)", artifact.path, artifact.model.name, artifact.card["backend"])
+    for split, numbers in measured.items():
+        name, shares = f"{split} accuracy", [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
+        log.info("%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f", name, *shares, numbers["loss"])
+    log.info("written to           %s", folder)
+    _hold_against_card(artifact.card, len(data.test_labels), measured["test"]["accuracy"])
+    return measured
+
+
+def _hold_against_card(card: dict[str, Any], test_images: int, accuracy: float) -> None:
+    promised = card["test"]
+    if promised["images"] != test_images:
+        log.info(
+            "the card's figure, %.2f %%, is of %d test images: data.limit=%s repeats it",
+            100 * promised["accuracy"],
+            promised["images"],
+            card["config"]["data"]["limit"],
+        )
+    elif abs(promised["accuracy"] - accuracy) > TOLERANCE:
+        raise FashionError(
+            f"the card promises a test accuracy of {promised['accuracy']:.2%}, measured {accuracy:.2%}: "
+            "the model does not compute here what it computed where it was trained; compare the versions in the card"
+        )
+    else:
+        log.info("agrees with its card (%.2f %%)", 100 * promised["accuracy"])

@@ -1,0 +1,60 @@
+"""``python scripts/evaluate.py`` as a user runs it."""
+
+import json
+
+import pytest
+
+from fashion import artifact
+
+pytestmark = pytest.mark.backend
+
+
+@pytest.mark.parametrize("on", ["jax", "tensorflow"])
+def test_evaluation_agrees_with_the_run_on_either_backend(smoke_run, run_command, tmp_path, on):
+    folder, _ = smoke_run
+    run = run_command(
+        "evaluate.py", f"artifact={folder}", f"backend={on}", "data.limit=2000", f"hydra.run.dir={tmp_path}"
+    )
+    assert run.returncode == 0, run.stderr
+    assert "agrees with its card" in run.stdout
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    promised = json.loads((folder / "result.json").read_text())["metrics"]
+    assert measured["test"]["accuracy"] == pytest.approx(promised["test_accuracy"], abs=1e-3)
+    assert measured["test"]["loss"] == pytest.approx(promised["test_loss"], abs=1e-4)
+    assert measured["validation"]["loss"] == pytest.approx(promised["val_loss"], abs=1e-4)
+    assert (tmp_path / "confusion_matrix.png").stat().st_size > 10_000
+
+
+def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_command, keras_backend, tmp_path):
+    folder, _ = smoke_run
+    run = run_command("evaluate.py", f"artifact={folder}", f"backend={keras_backend}", f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    assert "is of 1000 test images: data.limit=2000 repeats it" in run.stdout
+
+
+def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, keras_backend, tmp_path):
+    folder, _ = smoke_run
+    model = (folder / artifact.MODEL_FILE).read_bytes()
+    card = json.loads((folder / artifact.CARD_FILE).read_text())
+    card["test"]["accuracy"] = 0.99
+    (tmp_path / artifact.MODEL_FILE).write_bytes(model)
+    (tmp_path / artifact.CARD_FILE).write_text(json.dumps(card))
+    options = (f"artifact={tmp_path}", f"backend={keras_backend}", "data.limit=2000", f"hydra.run.dir={tmp_path}/e")
+    run = run_command("evaluate.py", *options)
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: the card promises a test accuracy of 99.00%, measured ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["artifact=/nowhere"], "error: /nowhere: there is no such model file"),
+        (["artefact=x"], "error: artefact: there is no such key"),
+        (["backend=torch"], "error: backend: got 'torch', expected 'jax' or 'tensorflow'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, options, message):
+    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 2
+    assert run.stderr.startswith(message)
+    assert run.stderr.count("\n") == 1

@@ -1,0 +1,22 @@
+"""``python scripts/explore.py`` as a user runs it."""
+
+import pytest
+
+PICTURES = {"classes.png", "class_means.png", "pixel_histogram.png", "augmentation.png"}
+
+
+@pytest.mark.backend
+def test_numbers_are_printed_and_pictures_written(run_command, keras_backend, fashion_mnist_root, tmp_path):
+    run = run_command("explore.py", f"backend={keras_backend}", "augment=crop_flip", f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    assert "train       images  (54000, 28, 28)  uint8  0-255" in run.stdout
+    assert "test        labels  (10000,)         int64  0-9" in run.stdout
+    assert run.stdout.count("10.0%") == 30
+    assert {path.name for path in tmp_path.glob("*.png")} == PICTURES
+    assert run.stderr == ""
+
+
+def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path):
+    run = run_command("explore.py", "augment=nosuch", f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 2
+    assert run.stderr == "error: augment: got nosuch, expected one of affine, crop_flip, none\n"

@@ -1,0 +1,210 @@
+"""``python scripts/train.py`` as a user runs it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fashion import artifact
+from fashion.config.command import PROJECT
+
+pytestmark = pytest.mark.backend
+
+EXPERIMENTS = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
+FILES = {
+    "fashion_mnist_model.keras", "fashion_mnist_model.json", "best.keras", "history.csv", "result.json", "run.json",
+    "train.log", "training_curves.png", "confusion_matrix.png", ".hydra",
+}  # fmt: skip
+QUICK = ("model=cnn", "data.limit=1000", "trainer.batch_size=100")
+
+
+def result(folder) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def same_weights(first, second) -> bool:
+    pairs = zip(artifact.load(first).model.get_weights(), artifact.load(second).model.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_smoke_writes_everything_and_prints_the_test_accuracy(smoke_run):
+    folder, run = smoke_run
+    assert {path.name for path in folder.iterdir()} >= FILES
+    assert run.stderr == ""
+    accuracy = result(folder)["metrics"]["test_accuracy"]
+    line = re.search(r"test accuracy +([\d.]+) %  \(95 % interval [\d.]+ to [\d.]+, 1000 images\)", run.stdout)
+    assert float(line[1]) == pytest.approx(100 * accuracy, abs=0.006)
+    assert run.stdout.count("epoch ") == 2 + 1  # one line each, and "steps an epoch"
+    assert result(folder)["status"] == "completed"
+    assert "experiment=smoke" in result(folder)["overrides"]
+
+
+PLAIN_KERAS = """
+import json, sys
+sys.modules["fashion"] = None  # an import of it fails
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+images = np.load(sys.argv[2])[..., None].astype("float32") / 255
+np.save(sys.argv[3], np.concatenate([
+    keras.ops.convert_to_numpy(model(images[i:i + 500], training=False)) for i in range(0, len(images), 500)]))
+print(keras.backend.backend())
+"""
+
+
+def test_the_model_is_plain_keras_and_equal_on_both_backends(smoke_run, tmp_path, fashion_mnist_root):
+    folder, _ = smoke_run
+    from fashion.data.dataset import fashion_mnist
+
+    data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+    np.save(tmp_path / "images.npy", data.test_images)
+    answers = {}
+    for name in ("jax", "tensorflow"):
+        program = [sys.executable, "-c", PLAIN_KERAS, folder / artifact.MODEL_FILE, tmp_path / "images.npy"]
+        environment = {"KERAS_BACKEND": name, "PATH": "", "HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        output = tmp_path / f"{name}.npy"
+        run = subprocess.run([*program, output], capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.split()[-1] == name
+        answers[name] = np.load(output)
+    assert len(answers["jax"]) == 10_000
+    assert np.abs(answers["jax"] - answers["tensorflow"]).max() <= 1e-4
+
+
+def start(folder, *overrides) -> subprocess.Popen:
+    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *overrides, f"hydra.run.dir={folder}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+
+
+def wait_for_epoch(process, folder, number, timeout=240) -> None:
+    """Wait until an epoch is in the history, which is written before the state is."""
+    until = time.monotonic() + timeout
+    while not (folder / "history.csv").exists() or len((folder / "history.csv").read_text().splitlines()) <= number:
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            pytest.fail(f"no epoch {number}: {process.communicate()[0]}")
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(run_command, keras_backend, tmp_path):
+    # A folder whose name Hydra's grammar would stumble over, unquoted.
+    whole, killed = tmp_path / "whole", tmp_path / "killed, it's = {odd}"
+    options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=6")
+    assert run_command("train.py", *options, f"hydra.run.dir={whole}").returncode == 0
+    quoted = str(killed).replace("'", "\\'")
+    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *options, f"hydra.run.dir='{quoted}'"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+    wait_for_epoch(process, killed, 2)
+    process.kill()
+    process.communicate()
+    assert not (killed / "result.json").exists()
+    assert not (killed / artifact.MODEL_FILE).exists()
+    resumed = run_command("train.py", f"trainer.resume={killed}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"going on after epoch \d", resumed.stdout)
+    assert same_weights(whole, killed)
+    assert result(whole)["metrics"] == result(killed)["metrics"]
+    again = run_command("train.py", f"trainer.resume={killed}")
+    assert again.returncode == 2
+    assert "is completed; there is nothing to go on with" in again.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_backend, tmp_path, number):
+    folder = tmp_path / "run"
+    process = start(folder, *QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=200", "callbacks=none")
+    wait_for_epoch(process, folder, 1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "stopping after this step" in output
+    assert f"go on with trainer.resume={folder}" in output
+    assert "Traceback" not in output
+    assert result(folder)["status"] == "interrupted"
+    finished = len((folder / "history.csv").read_text().splitlines()) - 1
+    resumed = run_command("train.py", f"trainer.resume={folder}", f"trainer.epochs={finished + 1}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on after epoch {finished}" in resumed.stdout
+    assert result(folder)["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_how_it_is_run_and_composes(name):
+    text = (PROJECT / "configs" / "experiment" / f"{name}.yaml").read_text()
+    assert f"python scripts/train.py experiment={name}" in text
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        assert compose("train", [f"experiment={name}", "run_folder=x"]).trainer.epochs > 0
+
+
+def test_efficientnetb0_trains(run_command, keras_backend, tmp_path):
+    options = ("data.limit=1000", "trainer.epochs=1", "trainer.batch_size=100", f"trainer.backend={keras_backend}")
+    run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / 'run'}", timeout=500)
+    assert run.returncode == 0, run.stderr
+    assert artifact.load(tmp_path / "run").model.name == "efficientnetb0"
+    assert np.isfinite(list(result(tmp_path / "run")["metrics"].values())).all()
+
+
+def test_a_disk_that_takes_no_more_ends_the_run_in_one_line(keras_backend, fashion_mnist_root, tmp_path):
+    """The shell lets the process write files of 600 kB; the model has more."""
+    folder = tmp_path / "run"
+    options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=1", f"hydra.run.dir={folder}")
+    command = f'ulimit -f 600; exec "{sys.executable}" scripts/train.py "$@"'
+    run = subprocess.run(["bash", "-c", command, "train", *options], capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 2, run.stderr
+    assert re.fullmatch(r"error: .*best\.keras: cannot be written \(File too large\).*\n", run.stderr)
+    assert result(folder)["status"] == "failed"
+    assert not list(folder.glob("*.keras"))
+
+
+def test_tensorboard_writes_events_into_the_run(run_command, keras_backend, tmp_path):
+    options = (*QUICK, "trainer.epochs=1", f"trainer.backend={keras_backend}", "callbacks=tensorboard")
+    run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / 'run'}")
+    assert run.returncode == 0, run.stderr
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_multirun_gives_each_job_a_folder(run_command, keras_backend, tmp_path):
+    options = (*QUICK, "trainer.epochs=1", f"trainer.backend={keras_backend}", "optimizer=adam,sgd")
+    run = run_command("train.py", "-m", *options, f"hydra.sweep.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    first, second = (result(tmp_path / number) for number in "01")
+    assert [first["status"], second["status"]] == ["completed", "completed"]
+    assert first["config_hash"] != second["config_hash"]
+
+
+JAX_ALONE = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print("loaded:", sorted({name.partition(".")[0] for name in sys.modules} & {"jax", "tensorflow"}))
+"""
+
+
+def test_on_jax_tensorflow_is_not_imported(keras_backend, tmp_path):
+    if keras_backend != "jax":
+        pytest.skip("is about JAX")
+    command = [sys.executable, "-c", JAX_ALONE, "scripts/train.py", "experiment=smoke", f"hydra.run.dir={tmp_path}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "loaded: ['jax']"
+
+
+def test_two_devices_train_like_one(run_command, keras_backend, tmp_path):
+    if keras_backend != "jax":
+        pytest.skip("keras.distribution is complete on JAX only; a test of the checks asserts the refusal")
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    for name, distribution in (("one", "single"), ("two", "data_parallel")):
+        options = (*QUICK, "model.dropout=0", "augment=none", "trainer.epochs=2", f"trainer.distribution={distribution}")
+        run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / name}", **flags)
+        assert run.returncode == 0, run.stderr
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["device"] == "cpu:0, cpu:1"
+    one, two = (result(tmp_path / name)["metrics"] for name in ("one", "two"))
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-3)
+    odd = run_command("train.py", *QUICK, "trainer.batch_size=25", "trainer.distribution=data_parallel", **flags)
+    assert odd.returncode == 2
+    assert "trainer.batch_size: got 25, expected a multiple of the 2 devices" in odd.stderr

@@ -1,0 +1,115 @@
+
+import pytest
+from omegaconf import OmegaConf
+
+from fashion.config.checks import check_evaluation, check_exploration, check_training
+from fashion.config.command import PROJECT
+from fashion.config.schema import resolved
+from fashion.errors import FashionError
+
+GROUPS = ("data", "augment", "model", "optimizer", "callbacks", "trainer", "experiment", "debug")
+CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((PROJECT / "configs" / group).glob("*.yaml"))]
+
+
+def here(keras_backend, *overrides):
+    return (f"trainer.backend={keras_backend}", *overrides)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, group, choice):
+    name = f"+{group}" if group in {"experiment", "debug"} else group
+    cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *here(keras_backend))
+    assert check_training(resolved(cfg)).backend == keras_backend
+
+
+def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
+    assert {"data", "augment", "model", "optimizer", "callbacks", "trainer"} <= set(compose_train(tmp_path))
+    assert {(g, c) for g, c in CHOICES} >= {
+        ("augment", "affine"), ("augment", "crop_flip"), ("augment", "none"),
+        ("model", "efficientnetb0"), ("model", "resnet"), ("model", "cnn"),
+        ("optimizer", "adam"), ("optimizer", "adamw"), ("optimizer", "sgd"), ("optimizer", "muon"),
+        ("callbacks", "default"), ("callbacks", "tensorboard"), ("callbacks", "none"),
+        ("experiment", "seed_program"), ("experiment", "smoke"),
+    }  # fmt: skip
+
+
+WRONG = [
+    (["trainer.epochs=-1"], "trainer.epochs: got -1, expected greater than 0"),
+    (["trainer.epochs=2.5"], "trainer.epochs: got 2.5, expected a valid integer"),
+    (["trainer.epochs=true"], "trainer.epochs: got True, expected a valid integer"),
+    (["trainer.seed=-1"], "trainer.seed: got -1, expected greater than or equal to 0"),
+    (["trainer.backend=torch"], "trainer.backend: got 'torch', expected 'jax' or 'tensorflow'"),
+    (["trainer.jit=maybe"], "trainer.jit: got 'maybe', expected a valid boolean or 'auto'"),
+    (["trainer.precision=float8"], "trainer.precision: got 'float8', expected 'float32' or 'mixed_bfloat16'"),
+    (["trainer.deterministic=1"], "trainer.deterministic: got 1, expected a valid boolean"),
+    (["+trainer.epochz=3"], "trainer.epochz: there is no such key; trainer has .*did you mean trainer.epochs"),
+    (["+something=3"], "something: there is no such key; the configuration has augment, .*trainer"),
+    (["optimizer.learning_rate=fast"], "optimizer.learning_rate: got 'fast', expected a valid number"),
+    (["optimizer.learning_rate=0"], "optimizer.learning_rate: got 0, expected greater than 0"),
+    (["optimizer=sgd", "optimizer.momentum=1"], "optimizer.momentum: got 1, expected less than 1"),
+    (["+optimizer.learning_rat=1"], "optimizer.learning_rat: there is no such key.*did you mean optimizer.learning_rate"),
+    (["model.dense_units=[0]"], "model.dense_units: got 0, expected greater than 0"),
+    (["model.dense_units=128"], "model.dense_units: got 128, expected a valid list"),
+    (["model.image_size=30"], "model.image_size: got 30, expected 28 or 32"),
+    (["model._target_=fashion.models.nosuch"], "model._target_: fashion.models.nosuch cannot be imported"),
+    (["augment.rotation_degrees=270"], "augment.rotation_degrees: got 270, expected less than or equal to 180"),
+    (["data.limit=0"], "data.limit: got 0, expected greater than 0"),
+    (["data.limit=many"], "data.limit: got 'many', expected a valid integer"),
+    (["data.validation_fraction=1"], "data.validation_fraction: got 1, expected less than 1"),
+    (["~model.dropout"], "model.dropout: is not set; give it a value"),
+    (["callbacks.early_stopping.patience=-3"], "callbacks.early_stopping.patience: got -3, expected greater than or"),
+    (["callbacks.early_stopping.monitor=f1"], "callbacks.early_stopping.monitor: got 'f1', expected 'loss'"),
+    (["model=cnn", "trainer.epochs=${nosuch}"], "trainer.epochs: .*nosuch"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "message"), WRONG, ids=[wrong[0][-1] for wrong in WRONG])
+def test_a_wrong_value_is_named_with_what_is_allowed(compose_train, tmp_path, keras_backend, overrides, message):
+    overrides = [*here(keras_backend), *overrides]
+    with pytest.raises(FashionError, match=f"^{message}") as raised:
+        check_training(resolved(compose_train(tmp_path, *overrides)))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_seed_may_be_zero(compose_train, tmp_path, keras_backend):
+    assert check_training(resolved(compose_train(tmp_path, "trainer.seed=0", *here(keras_backend)))).seed == 0
+
+
+def test_data_parallel_is_refused_where_keras_cannot_do_it(compose_train, tmp_path):
+    cfg = compose_train(tmp_path, "trainer.backend=tensorflow", "trainer.distribution=data_parallel")
+    with pytest.raises(FashionError, match=r"trainer\.backend=jax"):
+        check_training(resolved(cfg))
+
+
+def test_another_backend_than_the_running_one_is_refused(compose_train, tmp_path, keras_backend):
+    other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
+    with pytest.raises(FashionError, match=f"backend {other} was asked for, but Keras already runs on {keras_backend}"):
+        check_training(resolved(compose_train(tmp_path, f"trainer.backend={other}")))
+
+
+DATA = {"_target_": "fashion.data.dataset.fashion_mnist", "root": "x", "download": False, "limit": None}
+
+
+@pytest.mark.parametrize(
+    ("check", "config", "message"),
+    [
+        (check_evaluation, {"artifact": 3}, "artifact: got 3, expected a valid string"),
+        (check_evaluation, {"artefact": "x"}, "artefact: there is no such key.*did you mean artifact"),
+        (check_exploration, {"seed": -1}, "seed: got -1"),
+        (check_exploration, {"backend": "torch"}, "backend: got 'torch'"),
+    ],
+)
+def test_the_other_commands_check_their_keys(keras_backend, check, config, message):
+    complete = {"backend": keras_backend, "run_folder": "x", "data": {**DATA, "validation_fraction": 0.1}}
+    complete |= {"artifact": "x"} if check is check_evaluation else {"seed": 0}
+    with pytest.raises(FashionError, match=message):
+        check(complete | config)
+
+
+def test_a_value_in_a_file_may_not_be_forgotten_by_the_schema(compose_train, tmp_path):
+    """Keras's own classes take any keyword: each that our files give must have a type in the schema."""
+    from fashion.config.schema import KERAS_ARGUMENTS
+
+    for file in (PROJECT / "configs").glob("optimizer/*.yaml"):
+        given = set(OmegaConf.load(file)) - {"_target_"}
+        assert given <= set(KERAS_ARGUMENTS), f"{file.name} gives {given - set(KERAS_ARGUMENTS)}"

@@ -1,0 +1,86 @@
+"""What a user sees when the command line is wrong: status 2 and one line."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from omegaconf import OmegaConf
+
+from fashion.config import command
+from fashion.config.command import PROJECT, unique_folder
+
+WRONG = [
+    (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than 0"),
+    (["model=nosuch"], "error: model: got nosuch, expected one of cnn, efficientnetb0, resnet"),
+    (["trainer.epochz=3"], "error: trainer.epochz: there is no such key; trainer has "),
+    (["optimizer.learning_rate=fast"], "error: optimizer.learning_rate: got 'fast', expected a valid number"),
+    (["data.root=/nowhere", "data.download=false"], "error: data.root: there is no folder /nowhere"),
+    (["optimizer=null"], "error: optimizer: got null, expected one of the choices in configs/optimizer/"),
+    (["trainer.epochs"], "error: trainer.epochs: cannot be read as key=value"),
+    (["data={a"], "error: data={a: cannot be read as key=value"),
+    (["trainer.resume=/nowhere"], "error: trainer.resume: got /nowhere, expected the folder of an unfinished run"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), WRONG, ids=[wrong[0][0] for wrong in WRONG])
+def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, overrides, message):
+    run = run_command("train.py", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    assert run.returncode == 2
+    assert run.stderr.startswith(message)
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_wrong_configuration_leaves_no_run_folder(run_command, tmp_path):
+    assert run_command("train.py", "trainer.epochs=0", f"hydra.run.dir={tmp_path / 'run'}").returncode == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_debugging_shows_where_an_error_comes_from(run_command):
+    run = run_command("train.py", "model=nosuch", FASHION_DEBUG="1")
+    assert run.returncode == 2
+    assert "Traceback" in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("error: model: got nosuch")
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "explore.py", "predict.py"])
+def test_help_explains_the_command(run_command, script):
+    run = run_command(script, "--help")
+    assert run.returncode == 0
+    assert run.stderr == ""
+    assert script in run.stdout
+
+
+def test_help_lists_every_choice(run_command):
+    text = run_command("train.py", "--help").stdout
+    for group in ("augment", "callbacks", "data", "debug", "experiment", "model", "optimizer", "trainer"):
+        choices = sorted(file.stem for file in (PROJECT / "configs" / group).glob("*.yaml"))
+        assert f"{group}: {', '.join(choices)}" in text
+
+
+def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "OUTPUTS", tmp_path)
+    folders: list[str] = []
+    threads = [threading.Thread(target=lambda: folders.append(unique_folder.__wrapped__("train"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(folders)) == 10
+    assert {path.parent for path in map(type(tmp_path), folders)} == {tmp_path / "train"}
+
+
+def test_composing_twice_asks_for_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "OUTPUTS", tmp_path)
+    unique_folder.cache_clear()
+    cfg = OmegaConf.create({"folder": "${unique_folder:train}"})
+    assert cfg.folder == cfg.folder
+    assert len(list((tmp_path / "train").iterdir())) == 1
+    unique_folder.cache_clear()
+
+
+def test_interrupting_a_command_gives_status_130():
+    program = "from fashion.errors import with_exit_status\ndef f(): raise KeyboardInterrupt\nwith_exit_status(f)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 130
+    assert run.stderr == "interrupted\n"

@@ -1,0 +1,69 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline, epoch_order, even_batch_size
+from fashion.errors import FashionError
+
+
+def numbered(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose pixels say which one they are."""
+    numbers = np.arange(count)
+    return np.broadcast_to(numbers[:, None, None], (count, 28, 28)).astype(np.uint8), numbers % 10
+
+
+def read(batches) -> list[tuple[np.ndarray, np.ndarray]]:
+    pipeline = as_pipeline(batches)
+    items = pipeline if keras.backend.backend() == "tensorflow" else (pipeline[i] for i in range(len(pipeline)))
+    return [(np.asarray(images), np.asarray(labels)) for images, labels in items]
+
+
+@pytest.mark.backend
+def test_an_epoch_is_a_shuffle_without_the_remainder():
+    batches = TrainingBatches(*numbered(107), batch_size=10, seed=0)
+    items = read(batches)
+    assert [images.shape for images, _ in items] == [(10, 28, 28)] * 10
+    seen = np.concatenate([images[:, 0, 0] for images, _ in items])
+    assert len(set(seen)) == 100
+    assert not np.array_equal(seen, np.sort(seen))
+    assert np.array_equal(np.concatenate([labels for _, labels in items]), seen % 10)
+
+
+@pytest.mark.backend
+def test_the_order_is_of_the_seed_and_the_epoch_and_equal_on_both_backends():
+    batches = TrainingBatches(*numbered(20), batch_size=10, seed=3)
+    batches.epoch = 2
+    seen = np.concatenate([images[:, 0, 0] for images, _ in read(batches)])
+    assert np.array_equal(seen, epoch_order(20, 3, 2))
+    assert np.array_equal(seen, [19, 2, 9, 16, 0, 4, 12, 13, 1, 7, 3, 6, 5, 18, 10, 17, 8, 14, 11, 15])
+    batches.epoch = 0  # a pipeline read again, or an epoch trained again, is the same
+    assert [a.tobytes() for a, _ in read(batches)] == [a.tobytes() for a, _ in read(batches)]
+
+
+def test_epochs_and_seeds_differ():
+    orders = {epoch_order(50, seed, epoch).tobytes() for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+def test_too_few_images_for_a_batch_are_refused():
+    with pytest.raises(FashionError, match=r"trainer\.batch_size: got 128, but there are only 90 training images"):
+        TrainingBatches(*numbered(90), batch_size=128, seed=0)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("count", [1, 10, 37, 100])
+def test_evaluation_reads_every_image_once_in_order(count):
+    items = read(EvaluationBatches(*numbered(count), at_most=10))
+    assert np.array_equal(np.concatenate([images[:, 0, 0] for images, _ in items]), np.arange(count))
+
+
+@pytest.mark.parametrize(("count", "size"), [(6000, 500), (10_000, 500), (200, 200), (7, 7), (997, 500), (1, 1)])
+def test_evaluation_batches_are_of_one_size_where_the_count_allows(count, size):
+    assert even_batch_size(count, 500) == size
+
+
+@given(st.integers(1, 5000), st.integers(1, 600))
+def test_batch_sizes_never_exceed_either_bound(count, at_most):
+    assert 1 <= even_batch_size(count, at_most) <= min(count, at_most)

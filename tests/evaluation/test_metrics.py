@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from fashion.evaluation.metrics import accuracy, confusion_matrix, cross_entropy, summary, wilson_interval
+
+LABELS = np.array([0, 1, 2, 2])
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]], np.float32)
+
+
+def test_accuracy_of_a_hand_made_table():
+    assert accuracy(LABELS, PROBABILITIES) == 0.75
+
+
+def test_cross_entropy_of_a_hand_made_table():
+    expected = -(np.log(0.7) + np.log(0.4) + np.log(1.0) + np.log(0.5)) / 4
+    assert cross_entropy(LABELS, PROBABILITIES) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_probability_of_zero_costs_what_keras_makes_it_cost():
+    assert cross_entropy(np.array([1]), np.array([[1.0, 0.0]])) == pytest.approx(-np.log(1e-7))
+
+
+def test_confusion_matrix_has_the_truth_in_its_rows():
+    assert confusion_matrix(LABELS, np.array([0, 0, 2, 2]), 3).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("correct", "count", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8887, 10_000, 0.8824, 0.8947)],
+)
+def test_wilson_intervals_are_the_textbooks(correct, count, low, high):
+    assert wilson_interval(correct, count) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count))))
+def test_an_interval_holds_its_share_and_stays_within_0_and_1(case):
+    correct, count = case
+    interval = wilson_interval(correct, count)
+    assert -1e-12 <= interval.low <= correct / count + 1e-12
+    assert correct / count - 1e-12 <= interval.high <= 1 + 1e-12
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_confusion_matrix_agrees_with_scikit_learn(pairs):
+    labels, predictions = np.array(pairs).T
+    assert np.array_equal(
+        confusion_matrix(labels, predictions, 5), reference.confusion_matrix(labels, predictions, labels=range(5))
+    )
+
+
+def test_a_summary_has_the_interval_of_its_accuracy():
+    numbers = summary(LABELS, PROBABILITIES)
+    assert numbers["accuracy"] == 0.75
+    assert (numbers["accuracy_low"], numbers["accuracy_high"]) == wilson_interval(3, 4)
+    assert numbers["loss"] == cross_entropy(LABELS, PROBABILITIES)

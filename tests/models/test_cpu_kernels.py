@@ -1,0 +1,244 @@
+"""Fast layers against stock Keras: forward, gradients, statistics, training, round trip."""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from fashion.models import cpu_kernels
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the kernels are for the JAX backend")
+
+BATCH = cpu_kernels.MINIMUM_BATCH
+
+# (height, width, channels, kernel, stride, padding): every depthwise convolution of EfficientNetB0 at 32x32.
+EFFICIENTNETB0 = [
+    (16, 16, 32, 3, 1, "same"),
+    (17, 17, 96, 3, 2, "valid"),
+    (8, 8, 144, 3, 1, "same"),
+    (11, 11, 144, 5, 2, "valid"),
+    (4, 4, 240, 5, 1, "same"),
+    (5, 5, 240, 3, 2, "valid"),
+    (2, 2, 480, 3, 1, "same"),
+    (2, 2, 480, 5, 1, "same"),
+    (2, 2, 672, 5, 1, "same"),
+    (5, 5, 672, 5, 2, "valid"),
+    (1, 1, 1152, 5, 1, "same"),
+    (1, 1, 1152, 3, 1, "same"),
+]
+
+
+def close(actual, expected, tolerance=1e-5):
+    """Compare to `tolerance` of the largest expected value."""
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    scale = max(np.abs(expected).max(initial=0.0), 1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def model_of(shape, *stack, randomise=True):
+    """A functional model of `stack` over inputs `shape`; weights drawn so that no factor is one or zero."""
+    inputs = x = keras.Input(shape)
+    for layer in stack:
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    if randomise:
+        for i, variable in enumerate(model.weights):
+            variable.assign(np.random.default_rng(i).uniform(0.2, 1.0, variable.shape))
+    return model
+
+
+def run(model, x, training=True):
+    """Outputs, gradients to weights and input, and the non-trainable variables after the call."""
+    trainable = [v.value for v in model.trainable_variables]
+    state = [v.value for v in model.non_trainable_variables]
+
+    def loss(trainable, x):
+        outputs, new_state = model.stateless_call(trainable, state, x, training=training)
+        weight = jnp.cos(jnp.arange(outputs.size, dtype="float32")).reshape(outputs.shape)
+        return jnp.sum(outputs.astype("float32") * weight), (outputs, new_state)
+
+    (_, (outputs, new_state)), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(trainable, x)
+    return outputs, gradients, new_state
+
+
+def assert_same(model, x, tolerance=1e-5, training=True):
+    expected = jax.tree.leaves(run(model, x, training))
+    actual = jax.tree.leaves(run(cpu_kernels.fast_layers(model), x, training))
+    for a, e in zip(actual, expected, strict=True):
+        assert a.dtype == e.dtype
+        close(a, e, tolerance)
+
+
+def expected_depthwise(x, kernel, stride, padding):
+    """Depthwise convolution and its gradients in numpy, float64."""
+    n, h, w, c = x.shape
+    k = kernel.shape[0]
+    oh, top, bottom = cpu_kernels._geometry(h, k, stride, padding)
+    ow, left, right = cpu_kernels._geometry(w, k, stride, padding)
+    padded = np.pad(x.astype("float64"), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    y = np.zeros((n, oh, ow, c))
+    dy = np.cos(np.arange(y.size)).reshape(y.shape)
+    dpadded, dkernel = np.zeros_like(padded), np.zeros((k, k, c))
+    for a in range(k):
+        for b in range(k):
+            at = np.s_[:, a : a + (oh - 1) * stride + 1 : stride, b : b + (ow - 1) * stride + 1 : stride]
+            y += padded[at] * kernel[a, b]
+            dpadded[at] += dy * kernel[a, b]
+            dkernel[a, b] = np.sum(padded[at] * dy, (0, 1, 2))
+    return y, dkernel, dpadded[:, top : top + h, left : left + w]
+
+
+@pytest.mark.parametrize("shape", EFFICIENTNETB0, ids=str)
+def test_depthwise_of_efficientnetb0(shape):
+    h, w, c, k, stride, padding = shape
+    model = model_of((h, w, c), layers.DepthwiseConv2D(k, stride, padding, use_bias=False))
+    x = images(BATCH, h, w, c)
+    outputs, ((dkernel,), dx), _ = run(cpu_kernels.fast_layers(model), x)
+    y, expected_dkernel, expected_dx = expected_depthwise(x, np.asarray(model.weights[0])[..., 0], stride, padding)
+    close(outputs, y)
+    close(dkernel[..., 0], expected_dkernel)
+    close(dx, expected_dx)
+    close(outputs, model(x))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    h=st.integers(1, 9), w=st.integers(1, 9), k=st.integers(1, 4), stride=st.integers(1, 2),
+    padding=st.sampled_from(["same", "valid"]), bias=st.booleans(), batch=st.sampled_from([1, BATCH]),
+)  # fmt: skip
+def test_depthwise_of_any_shape(h, w, k, stride, padding, bias, batch):
+    if padding == "valid":
+        h, w = max(h, k), max(w, k)
+    layer = layers.DepthwiseConv2D(k, stride, padding, use_bias=bias, activation="relu" if bias else None)
+    assert_same(model_of((h, w, 3), layer), images(batch, h, w, 3))
+
+
+@pytest.mark.parametrize(
+    ("layer", "training"),
+    [
+        (lambda: layers.Conv2D(5, 1, activation="silu"), True),
+        (lambda: layers.Conv2D(5, 3, strides=2, padding="same", use_bias=False), True),
+        (lambda: layers.Conv2D(5, 2, dilation_rate=2), True),
+        (lambda: layers.Conv2D(4, 3, groups=2), True),
+        (lambda: layers.Conv2D(4, 5), True),
+        (lambda: layers.DepthwiseConv2D(3, dilation_rate=2), True),
+        (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), True),
+        (lambda: layers.DepthwiseConv2D(3, activation="softmax"), True),
+        (lambda: layers.BatchNormalization(momentum=0.9), True),
+        (lambda: layers.BatchNormalization(momentum=0.9), False),
+        (lambda: layers.BatchNormalization(scale=False), True),
+        (lambda: layers.BatchNormalization(axis=1), True),
+        (lambda: layers.BatchNormalization(trainable=False), True),
+        (lambda: layers.Activation("silu"), True),
+        (lambda: layers.Activation("softmax"), True),
+        (lambda: layers.ZeroPadding2D(((0, 1), (2, 0))), True),
+        (lambda: layers.GlobalAveragePooling2D(keepdims=True), True),
+        (lambda: layers.Dropout(0.4, seed=1), True),
+        (lambda: layers.Dropout(0.4, noise_shape=(None, 1, 1, 1), seed=1), True),
+        (lambda: layers.Dropout(0.4, noise_shape=(None, 1, 1, 1), seed=1), False),
+        (lambda: layers.Flatten(), True),
+    ],
+)
+def test_layer_kinds_with_and_without_a_kernel(layer, training):
+    # A 1x1 convolution first, so that the layer meets a channel-major image.
+    first = layers.Conv2D(4, 1, use_bias=False)
+    assert_same(model_of((6, 5, 4), first, layer()), images(BATCH, 6, 5, 4), 2e-5, training)
+
+
+def small_model(dtype=None):
+    """Stem, an inverted residual block with squeeze-excite, and a head; the blocks nested in a model."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((9, 8, 1))
+    x = layers.Conv2D(8, 3, 2, "same", use_bias=False, dtype=dtype, name="stem")(inputs)
+    x = skip = layers.Activation("silu", dtype=dtype)(layers.BatchNormalization(momentum=0.9, dtype=dtype)(x))
+    x = layers.DepthwiseConv2D(
+        3, padding="same", use_bias=False, depthwise_regularizer=keras.regularizers.L2(1e-3), dtype=dtype
+    )(x)
+    x = layers.Activation("silu", dtype=dtype)(layers.BatchNormalization(dtype=dtype)(x))
+    gate = layers.Reshape((1, 1, 8), dtype=dtype)(layers.GlobalAveragePooling2D(dtype=dtype)(x))
+    gate = layers.Conv2D(2, 1, activation="silu", dtype=dtype)(gate)
+    gate = layers.Conv2D(8, 1, activation="sigmoid", dtype=dtype)(gate)
+    x = layers.Conv2D(8, 1, dtype=dtype)(layers.Multiply(dtype=dtype)([x, gate]))
+    x = layers.Dropout(0.2, noise_shape=(None, 1, 1, 1), seed=5, dtype=dtype)(x)
+    body = keras.Model(inputs, layers.Add(dtype=dtype)([x, skip]), name="body")
+    outer = keras.Input((9, 8, 1), name="image")
+    x = layers.GlobalAveragePooling2D(dtype=dtype)(body(outer))
+    return keras.Model(outer, layers.Dense(10, "softmax", dtype="float32", name="head")(x), name="small")
+
+
+def describe(model):
+    return [
+        describe(layer) if isinstance(layer, keras.Model) else (layer.name, type(layer), layer.dtype_policy.name)
+        for layer in model.layers
+    ]
+
+
+def test_three_training_steps_give_equal_losses():
+    x, y = images(BATCH, 9, 8, 1), np.arange(BATCH) % 10
+
+    def losses(model):
+        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+        return [float(model.train_on_batch(x, y)) for _ in range(3)], [np.asarray(v) for v in model.variables]
+
+    stock = small_model()
+    fast = cpu_kernels.fast_layers(stock)
+    (expected, variables), (actual, fast_variables) = losses(stock), losses(fast)
+    assert expected[2] != expected[0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    for name, a, e in zip([v.path for v in stock.variables], fast_variables, variables, strict=True):
+        if "moving" in name:
+            close(a, e)
+
+
+@pytest.mark.parametrize("batch", [2, BATCH])
+def test_round_trip_through_a_file_needs_stock_keras_only(tmp_path, batch):
+    model = small_model()
+    fast = cpu_kernels.fast_layers(model)
+    stock = cpu_kernels.stock_layers(fast)
+    assert describe(stock) == describe(model)
+    assert all(type(m).__module__.startswith("keras.") for m in stock._flatten_layers())
+    stock.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    x = images(batch, 9, 8, 1)
+    close(fast(x), model(x))
+    close(loaded(x), model(x), 1e-6)
+
+
+def test_mixed_bfloat16_keeps_its_policy_and_stock_float32_has_its_own():
+    model = small_model("mixed_bfloat16")
+    fast = cpu_kernels.fast_layers(model)
+    assert [v.path for v in fast.weights] == [v.path for v in model.weights]
+    assert [v.dtype for v in fast.variables] == [v.dtype for v in model.variables]
+    outputs, (gradients, _), _ = run(fast, images(BATCH, 9, 8, 1))
+    expected, (expected_gradients, _), _ = run(model, images(BATCH, 9, 8, 1))
+    close(outputs, expected, 2e-2)
+    assert [g.dtype for g in gradients] == [g.dtype for g in expected_gradients]
+    assert all(layer.dtype_policy.name == "float32" for layer in cpu_kernels.stock_layers(fast, "float32").layers)
+
+
+def test_clone_keeps_regularisers_and_leaves_the_model_alone():
+    model = small_model()
+    fast = cpu_kernels.fast_layers(model)
+    close(fast.losses[0], model.losses[0])
+    before = np.asarray(model.weights[0])
+    fast.weights[0].assign(np.zeros(before.shape))
+    np.testing.assert_array_equal(np.asarray(model.weights[0]), before)
+
+
+def test_fast_layers_are_for_the_cpu(monkeypatch):
+    model = small_model()
+    assert cpu_kernels.should_use(model)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not cpu_kernels.should_use(model)
+    assert cpu_kernels.fast_layers(model) is model
+    monkeypatch.undo()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    assert cpu_kernels.fast_layers(model) is model

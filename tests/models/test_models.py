@@ -1,0 +1,95 @@
+"""Every model keeps the contract; EfficientNetB0 is the paper's, without the two traps of the ready-made one."""
+
+import keras
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from fashion.config.command import PROJECT
+from fashion.data.dataset import fashion_mnist
+from fashion.models.blocks import PIXEL_MEAN, PIXEL_STANDARD_DEVIATION
+from fashion.models.efficientnetb0 import efficientnetb0
+
+MODELS = sorted(file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml"))
+
+
+def build(name: str) -> keras.Model:
+    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all")
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_keeps_the_contract(name):
+    model = build(name)
+    assert model.input_shape == (None, 28, 28, 1)
+    assert model.input.dtype == "float32"
+    probabilities = keras.ops.convert_to_numpy(model(np.random.default_rng(0).random((3, 28, 28, 1), np.float32)))
+    assert probabilities.shape == (3, 10)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_two_kernels_start_equal(name):
+    kernels = [v for v in build(name).trainable_variables if v.name in {"kernel", "depthwise_kernel"}]
+    first = {float(keras.ops.convert_to_numpy(kernel).ravel()[0]) for kernel in kernels}
+    assert len(first) == len(kernels)
+
+
+def seed_program_features() -> keras.Model:
+    model = efficientnetb0(28, "divide_by_255", 0.99, 0.2, [128], 0.0)
+    return keras.Model(model.input, model.get_layer("head_activation").output)
+
+
+@pytest.mark.backend
+def test_efficientnetb0_computes_what_keras_computes():
+    """Known answer: with equal weights, equal features. The seed program's settings are Keras's own network."""
+    reference = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_tensor=keras.Input((28, 28, 1))
+    )
+    ours = seed_program_features()
+    random = np.random.default_rng(0)
+    for variable in reference.weights:
+        if variable.path.startswith("normalization/"):  # not adapted: the identity, which ours leaves out
+            continue
+        positive = variable.name in {"gamma", "moving_variance"}
+        values = random.uniform(0.1, 0.2, variable.shape) if positive else random.normal(0, 0.05, variable.shape)
+        variable.assign(values)
+    ours.set_weights([
+        keras.ops.convert_to_numpy(v) for v in reference.weights if not v.path.startswith("normalization/")
+    ])  # fmt: skip
+    images = random.random((2, 28, 28, 1), np.float32)
+    expected = keras.ops.convert_to_numpy(reference(images))
+    assert np.abs(expected).max() > 0.01
+    assert np.allclose(keras.ops.convert_to_numpy(ours(images)), expected, atol=1e-6)
+
+
+def activation_scale_after_stem(scaling: str, images: np.ndarray) -> float:
+    model = efficientnetb0(32, scaling, 0.9, 0.2, [128], 0.0)
+    stem = keras.Model(model.input, model.get_layer("stem_norm").output)
+    return float(np.std(keras.ops.convert_to_numpy(stem(images, training=True))))
+
+
+def test_the_stem_sees_pixels_of_a_scale_that_batch_normalisation_can_handle(fashion_mnist_root):
+    data = fashion_mnist(str(fashion_mnist_root), False, 2000, 0.1, seed=0)
+    images = data.train_images[:512, ..., np.newaxis].astype(np.float32) / 255
+    assert activation_scale_after_stem("standardise", images) == pytest.approx(1, abs=0.05)
+    # The trap: divided by 255 twice, the stem's variance drowns in batch normalisation's epsilon.
+    assert activation_scale_after_stem("divide_by_255", images) < 0.3
+
+
+def test_the_standardising_constants_are_those_of_the_training_images(fashion_mnist_root):
+    data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+    pixels = np.concatenate([data.train_images, data.validation_images]).astype(np.float64) / 255
+    assert pixels.mean() == pytest.approx(PIXEL_MEAN, abs=5e-5)
+    assert pixels.std() == pytest.approx(PIXEL_STANDARD_DEVIATION, abs=5e-5)
+
+
+def test_efficientnetb0_is_regularised_by_dropping_whole_blocks():
+    drops = [layer for layer in build("efficientnetb0").layers if layer.name.endswith("_drop_connect")]
+    rates = [layer.rate for layer in drops]
+    assert len(drops) == 9  # blocks of stride 1 with equal width, as many as the paper's table repeats
+    assert rates == sorted(rates)
+    assert all(layer.noise_shape == (None, 1, 1, 1) for layer in drops)

@@ -1,0 +1,115 @@
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from fashion import artifact
+from fashion.errors import FashionError
+
+pytestmark = pytest.mark.backend
+
+
+def small_model() -> keras.Model:
+    images = keras.Input((28, 28, 1))
+    return keras.Model(images, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(images)))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return artifact.save(small_model(), {"classes": ["a"] * 10}, tmp_path)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    model = small_model()
+    path = artifact.save(model, {"classes": ["a"] * 10}, tmp_path)
+    images = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
+    for place in (path, tmp_path):
+        loaded = artifact.load(place)
+        assert np.allclose(loaded.model(images), model(images), atol=1e-6)
+        assert loaded.card["classes"] == ["a"] * 10
+        assert loaded.path == path
+
+
+def rewrite(path, change) -> None:
+    """Change the model's configuration inside the file, and let the card agree with it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    change(config)
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"sha256": artifact._sha256(path)}))
+
+
+def layer_of_another_package(config):
+    config["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
+
+
+def lambda_layer(config):
+    config["config"]["layers"][1] |= {"module": "keras.layers", "class_name": "Lambda"}
+
+
+def custom_activation(config):
+    config["config"]["layers"][2]["config"]["activation"] = {
+        "module": "builtins", "class_name": "function", "config": "system", "registered_name": "function",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (layer_of_another_package, "os.system"),
+        (lambda_layer, "keras.layers.Lambda"),
+        (custom_activation, "builtins.function"),
+    ],
+)
+def test_anything_but_keras_own_layers_is_refused_before_it_runs(saved, monkeypatch, change, named):
+    rewrite(saved, change)
+    monkeypatch.setattr(keras.saving, "load_model", lambda *args, **kwargs: pytest.fail("it was loaded"))
+    with pytest.raises(FashionError, match=f"holds {named}, expected Keras's own layers only"):
+        artifact.load(saved)
+
+
+def change_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def not_a_model(path):
+    path.write_text("hello")
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps({"sha256": artifact._sha256(path)}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (change_byte, "its SHA-256 is .*, the card beside it was written for"),
+        (cut, "its SHA-256 is .*, the card beside it was written for"),
+        (not_a_model, "is not a .keras file"),
+        (lambda path: path.with_suffix(".json").unlink(), "the card of the model is missing"),
+        (lambda path: path.with_suffix(".json").write_text("{"), "is not JSON"),
+        (lambda path: path.unlink(), "there is no such model file"),
+    ],
+    ids=["changed", "cut", "not a model", "no card", "broken card", "no model"],
+)
+def test_a_damaged_artifact_is_refused(saved, damage, message):
+    damage(saved)
+    with pytest.raises(FashionError, match=message):
+        artifact.load(saved)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF")
+    with pytest.raises(FashionError, match=r"got a \.h5 file, expected a \.keras file"):
+        artifact.load(tmp_path / "model.h5")

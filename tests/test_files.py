@@ -1,0 +1,72 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fashion.config.command import PROJECT
+from fashion.errors import FashionError
+from fashion.files import replacing, write_json, write_text
+
+
+def test_a_file_appears_whole_with_its_folder(tmp_path):
+    write_text(tmp_path / "new" / "note.txt", "text\n")
+    assert (tmp_path / "new" / "note.txt").read_text() == "text\n"
+    assert os.listdir(tmp_path / "new") == ["note.txt"]
+
+
+def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "note.txt"
+    write_text(path, "earlier")
+
+    def fail_halfway():
+        with replacing(path) as partial:
+            partial.write_text("half")
+            raise ValueError("anything")
+
+    with pytest.raises(ValueError, match="anything"):
+        fail_halfway()
+    assert path.read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["note.txt"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Unable to write (file write failed: errno = 28, error message = 'No space left on device')"),
+    ],
+    ids=["system", "hdf5"],
+)
+def test_a_full_disk_is_told_in_one_sentence(tmp_path, error):
+    path = tmp_path / "note.txt"
+    with pytest.raises(FashionError, match=r"note\.txt: cannot be written \(No space left on device\)"), replacing(path):
+        raise error
+
+
+def test_a_write_beyond_the_limit_of_the_system_is_told_in_one_sentence(tmp_path):
+    """A real refusal: the system lets this process write 1,000 bytes to a file."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from fashion.files import write_text\n"
+        "from fashion.errors import with_exit_status\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "with_exit_status(lambda: write_text(Path(sys.argv[1]), 'x' * 5000))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "big.txt"], capture_output=True, text=True, cwd=PROJECT
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: {tmp_path / 'big.txt'}: cannot be written (File too large)")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_another_kind_is_not_disguised(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "note.txt"):
+        raise FileNotFoundError("something else is missing")
+
+
+def test_json_has_null_for_what_json_cannot_say(tmp_path):
+    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": 2}})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": 2}}

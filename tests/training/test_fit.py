@@ -1,0 +1,229 @@
+"""Training as ``train(cfg)``, on real images, on the backend of this process."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion import artifact
+from fashion.config.checks import check_training
+from fashion.config.schema import resolved
+from fashion.errors import FashionError
+from fashion.training import fit, record, resume
+
+pytestmark = pytest.mark.backend
+
+QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
+
+
+@pytest.fixture
+def quick(compose_train, fashion_mnist_root, keras_backend):
+    """Train a small network on a thousand images and return the folder."""
+
+    def run(folder, *overrides):
+        backend_and_data = (f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}")
+        fit.train(compose_train(folder, *QUICK, *backend_and_data, "trainer.epochs=2", *overrides))
+        return folder
+
+    return run
+
+
+def weights(folder) -> list[np.ndarray]:
+    return artifact.load(folder).model.get_weights()
+
+
+def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend):
+    folder = quick(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "completed"
+    assert set(result["metrics"]) == {"test_accuracy", "test_loss", "val_accuracy", "val_loss"}
+    assert 0.3 < result["metrics"]["test_accuracy"] < 0.9
+    run = json.loads((folder / "run.json").read_text())
+    assert run["backend"] == keras_backend
+    assert run["seed"] == 0
+    assert run["peak_memory_mb"] > 100
+    assert set(run["timings_seconds"]) == {"start_up", "training", "evaluation"}
+    with (folder / "history.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"} <= set(rows[0])
+    for picture in ("training_curves.png", "confusion_matrix.png"):
+        assert np.asarray(Image.open(folder / picture).convert("L")).std() > 10, "blank"
+    assert not (folder / resume.STATE_FILE).exists()
+    assert not list(folder.glob(".*partial*"))
+
+
+def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend):
+    loaded = artifact.load(quick(tmp_path / "run"))
+    card = loaded.card
+    assert card["classes"][9] == "Ankle boot"
+    assert card["test"]["images"] == 1000
+    assert card["validation"]["images"] == 100
+    assert card["test"]["accuracy_low"] < card["test"]["accuracy"] < card["test"]["accuracy_high"]
+    assert card["backend"] == keras_backend
+    assert card["parameters"] == loaded.model.count_params()
+    assert card["data"]["train-images-idx3-ubyte"].startswith("c59f468a")
+    assert card["config"]["model"]["widths"] == [8]
+    assert card["versions"]["keras"] == keras.__version__
+    with zipfile.ZipFile(loaded.path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as stored:
+        assert "optimizer" not in stored
+
+
+def test_equal_seeds_give_equal_weights_and_other_seeds_others(quick, tmp_path):
+    first, again, other = (
+        weights(quick(tmp_path / name, f"trainer.seed={seed}")) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert equal(first, again)
+    assert not equal(first, other)
+
+
+@pytest.mark.parametrize(
+    "choice", [["augment=none"], ["augment=crop_flip"], ["optimizer=sgd"], ["optimizer=adamw"], ["optimizer=muon"]]
+)
+def test_the_other_choices_train(quick, tmp_path, choice):
+    folder = quick(tmp_path / "run", *choice, "trainer.epochs=1", "trainer.batch_size=50")
+    assert json.loads((folder / "result.json").read_text())["metrics"]["val_accuracy"] > 0.2
+
+
+def test_bfloat16_trains_and_is_saved_as_float32(quick, tmp_path):
+    try:
+        folder = quick(tmp_path / "run", "trainer.precision=mixed_bfloat16")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = artifact.load(folder).model
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert json.loads((folder / "result.json").read_text())["metrics"]["val_accuracy"] > 0.3
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Interrupt a run in the middle of an epoch, as a signal does."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(quick, monkeypatch):
+    """Train until the middle of an epoch and be interrupted there."""
+
+    def run(folder, epoch, *overrides):
+        with monkeypatch.context() as patch:
+            patch.setattr(fit, "guarded", lambda: contextlib.nullcontext(StopAfter(epoch)))
+            with pytest.raises(KeyboardInterrupt):
+                quick(folder, *overrides)
+        assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
+        return folder
+
+    return run
+
+
+# Patience 1 makes EarlyStopping and ReduceLROnPlateau act within a few epochs, so that their state matters.
+PATIENCES = ("callbacks.early_stopping.patience=1", "callbacks.reduce_lr_on_plateau.patience=0")
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(quick, interrupted, tmp_path, epoch):
+    options = ("trainer.epochs=5", "model.dropout=0.5", *PATIENCES)
+    whole = quick(tmp_path / "whole", *options)
+    rows = (whole / "history.csv").read_text().splitlines()
+    if len(rows) - 1 <= epoch:
+        pytest.fail(f"the undisturbed run stopped after {len(rows) - 1} epochs: nothing to interrupt in epoch {epoch}")
+    parted = interrupted(tmp_path / "parted", epoch, *options)
+    quick(parted, *options, f"trainer.resume={parted}")
+    assert equal(weights(whole), weights(parted))
+    without_seconds = [row.rpartition(",")[0] for row in (parted / "history.csv").read_text().splitlines()]
+    assert without_seconds == [row.rpartition(",")[0] for row in rows]
+    first, second = (json.loads((folder / "result.json").read_text()) for folder in (whole, parted))
+    assert first["metrics"] == second["metrics"]
+    assert first["config_hash"] == second["config_hash"]
+
+
+def test_a_run_is_not_resumed_with_another_configuration(interrupted, quick, tmp_path):
+    folder = interrupted(tmp_path / "run", 1)
+    with pytest.raises(FashionError, match=r"^optimizer\.learning_rate: got 0\.01, but the run to resume has 0\.001"):
+        quick(folder, f"trainer.resume={folder}", "optimizer.learning_rate=0.01")
+    assert (folder / resume.STATE_FILE).exists()
+    quick(folder, f"trainer.resume={folder}", "trainer.epochs=3")  # more epochs are welcome
+    assert len((folder / "history.csv").read_text().splitlines()) == 4
+
+
+def test_a_damaged_state_is_named_and_kept(interrupted, quick, tmp_path):
+    folder = interrupted(tmp_path / "run", 1)
+    state = folder / resume.STATE_FILE
+    state.write_bytes(state.read_bytes()[:5000])
+    with pytest.raises(FashionError, match=r"resume\.npz: is damaged"):
+        quick(folder, f"trainer.resume={folder}")
+    assert state.stat().st_size == 5000
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path):
+    folder = quick(tmp_path / "run")
+    before = weights(folder)
+    with pytest.raises(FashionError, match=r"the loss became nan in epoch 1 at step \d+ with optimizer.learning_rate"):
+        quick(folder, "optimizer=sgd", "optimizer.learning_rate=1e30")
+    assert json.loads((folder / "result.json").read_text())["status"] == "failed"
+    assert equal(before, weights(folder))
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path, monkeypatch):
+    folder = quick(tmp_path / "run")
+    before = weights(folder)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(FashionError, match="cannot be written.*No space left on device.*earlier file, if any, is intact"):
+        quick(folder)
+    assert equal(before, weights(folder))
+    assert json.loads((folder / "result.json").read_text())["status"] == "failed"
+
+
+def test_two_processes_do_not_train_in_one_folder(quick, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with record._alone_in(folder), pytest.raises(FashionError, match="another process is training there"):
+        quick(folder)
+
+
+def test_a_refused_argument_is_one_sentence(quick, tmp_path):
+    with pytest.raises(FashionError, match=r"trainer\.batch_size: got 5000"):
+        quick(tmp_path / "run", "trainer.batch_size=5000")
+
+
+def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, keras_backend):
+    """JAX without JIT is a hundred times slower; TensorFlow with XLA ten times, on a CPU."""
+    settings = check_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
+    network = fit._network(compose_train(tmp_path, *QUICK), settings)
+    assert network.jit_compile is (keras_backend == "jax")
+    assert network.supports_jit
+
+
+def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "OUTPUTS", tmp_path / "outputs")
+    for name in ("first", "second"):
+        (tmp_path / "outputs" / "train" / name).mkdir(parents=True)
+        record.point_latest(tmp_path / "outputs" / "train" / name)
+    assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
+    record.point_latest(tmp_path)
+    assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
