@@ -20,8 +20,8 @@ def main() -> None:
     for path in options.images:
         try:
             prepared[path] = photo.read(path)
-        except FashionError as problem:
-            problems.append(problem)
+        except FashionError as error:
+            problems.append(error)
     if prepared:
         _predict(prepared, options.artifact, options.backend)
     for problem in problems:
@@ -54,7 +54,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture file")
     parser.add_argument(
-        "--artifact", type=Path, default=OUTPUTS / "latest", help="a .keras file or a run's folder (default: %(default)s)"
+        "--artifact",
+        type=Path,
+        default=OUTPUTS / "latest",
+        help="a .keras file or a run's folder (default: %(default)s)",
     )
     parser.add_argument(
         "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"

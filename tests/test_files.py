@@ -42,7 +42,8 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
 )
 def test_a_full_disk_is_told_in_one_sentence(tmp_path, error):
     path = tmp_path / "note.txt"
-    with pytest.raises(FashionError, match=r"note\.txt: cannot be written \(No space left on device\)"), replacing(path):
+    told = r"note\.txt: cannot be written \(No space left on device\)"
+    with pytest.raises(FashionError, match=told), replacing(path):
         raise error
 
 

@@ -1,0 +1,1 @@
+"""One file for each choice of the augment group."""

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PositiveInt
 
 from fashion import backend
+from fashion.backend import Backend, Precision
 from fashion.config.schema import check_target, check_values, resolved, unknown_key
 from fashion.errors import FashionError, fail
 
@@ -27,11 +28,11 @@ class Checked(pydantic.BaseModel):
 class Trainer(Checked):
     """The ``trainer`` group: how to train, whatever is trained. Its meaning stands in ``configs/trainer``."""
 
-    backend: backend.Backend
+    backend: Backend
     epochs: PositiveInt
     batch_size: PositiveInt
     seed: Seed
-    precision: backend.Precision
+    precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
     distribution: Literal["single", "data_parallel"]
@@ -42,7 +43,7 @@ class Trainer(Checked):
 class Exploration(Checked):
     """The keys of ``configs/explore.yaml`` that are not a group."""
 
-    backend: backend.Backend
+    backend: Backend
     seed: Seed
     run_folder: str
 
@@ -51,7 +52,7 @@ class Evaluation(Checked):
     """The keys of ``configs/evaluate.yaml`` that are not a group."""
 
     artifact: str
-    backend: backend.Backend
+    backend: Backend
     run_folder: str
 
 
@@ -134,7 +135,7 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check, or print the error and exit: Hydra turns exceptions of its callbacks into warnings."""
-        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         task.run_folder = "."  # the real one is made when it is first asked for
         try:
             self.check(resolved(task))

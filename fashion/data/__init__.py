@@ -1,0 +1,1 @@
+"""The data set: found, verified, split, batched."""

@@ -45,10 +45,12 @@ def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
     write_json(folder / "metrics.json", {"artifact": str(artifact.path), **measured})
     figures.confusion(counts, CLASSES, folder / "confusion_matrix.png")
 
-    log.info("artifact             %s (%s, trained on %s)", artifact.path, artifact.model.name, artifact.card["backend"])
+    name, trained_on = artifact.model.name, artifact.card["backend"]
+    log.info("artifact             %s (%s, trained on %s)", artifact.path, name, trained_on)
     for split, numbers in measured.items():
-        name, shares = f"{split} accuracy", [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
-        log.info("%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f", name, *shares, numbers["loss"])
+        percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
+        line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
+        log.info(line, f"{split} accuracy", *percents, numbers["loss"])
     log.info("written to           %s", folder)
     _hold_against_card(artifact.card, len(data.test_labels), measured["test"]["accuracy"])
     return measured

@@ -21,7 +21,7 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
     with picture(path, 10, 4.2, "Training") as figure:
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             training, validation = history[name], history[f"val_{name}"]
-            axes.plot(epochs, training, color=PRIMARY, marker="o", markersize=4, label="training, augmented")
+            axes.plot(epochs, training, color=PRIMARY, marker="o", markersize=4, label="training")
             axes.plot(epochs, validation, color=ACCENT, marker="o", markersize=4, label="validation")
             axes.axvline(epochs[best], color=INK, linewidth=0.8, linestyle=":", label="lowest validation loss")
             axes.set_title(name)

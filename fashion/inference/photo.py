@@ -82,7 +82,7 @@ def prepare(picture: Image.Image) -> Prepared:
         f"trimmed from {rgb.width} x {rgb.height} to {trimmed.width} x {trimmed.height}",
         f"resized to {small.width} x {small.height}, sharpened, centred",
     ]
-    if Image.new("RGB", (1, 1), corner).convert("L").getpixel((0, 0)) >= LIGHT:
+    if np.asarray(Image.new("RGB", (1, 1), corner).convert("L"))[0, 0] >= LIGHT:
         grey = ImageOps.invert(grey)
         steps.append("negated: its background is light")
     return Prepared(np.asarray(grey), tuple(steps))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fashion import artifact
-from fashion.models import cpu_kernels
+from fashion.models.conversion import fast_layers
 
 # XLA compiles once for each batch size, seconds each; other counts are padded up to the next of these.
 BATCH_SIZES = (1, 8, 64, 512)
@@ -22,7 +22,7 @@ class Predictor:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._forward = _compiled(cpu_kernels.fast_layers(model))
+        self._forward = _compiled(fast_layers(model))
 
     @classmethod
     def load(cls, path: Path) -> tuple["Predictor", artifact.Artifact]:

@@ -12,6 +12,7 @@ measured on 2 cores of an AMD EPYC (Zen 4) at batch 128 with JAX 0.10.2.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,11 @@ import keras
 import numpy as np
 from jax import lax
 from keras import layers
+
+Array = Any  # jax.Array; mypy takes minutes to read the annotations of JAX, so it does not
+Layer = Any  # Keras has no types to check against
+Pair = tuple[int, int]
+Phases = list[list[Pair]]  # for each phase of a stride: (tap, offset)
 
 # Below this batch size the contiguous axis would be too short to vectorise; images then stay channels-last.
 MINIMUM_BATCH = 16
@@ -29,60 +35,6 @@ BANDED_PIXELS = 25
 ELEMENTWISE = {None, "linear", "relu", "sigmoid", "silu", "tanh"}
 
 
-def should_use(model: keras.Model) -> bool:
-    """Whether fast layers apply: JAX backend, CPU device, and a functional or built sequential model.
-
-    Elsewhere (TensorFlow, a GPU) the stock layers are the faster ones.
-    """
-    has_graph = hasattr(model, "_run_through_graph") or (isinstance(model, keras.Sequential) and model.built)
-    return keras.backend.backend() == "jax" and jax.default_backend() == "cpu" and has_graph
-
-
-def fast_layers(model: keras.Model) -> keras.Model:
-    """Clone `model` so that it runs on the kernels of this file; `model` itself where `should_use` is false.
-
-    The clone has its own variables, with the values of `model`, and the same layers: names, configurations,
-    dtype policies and order of weights. A file saved from it would need this module; save `stock_layers(clone)`.
-
-    Args:
-        model: Functional or sequential model, nested ones included. Its images are `(n, h, w, c)`.
-    """
-    return _clone(model, _FastModel) if should_use(model) else model
-
-
-def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
-    """Clone `model` into plain Keras, weights copied: the inverse of `fast_layers`.
-
-    Args:
-        model: Functional or sequential model, fast or not.
-        dtype: Dtype policy of every layer of the clone, such as `"float32"`; None keeps each layer's own.
-    """
-    return _clone(model, keras.Model, dtype)
-
-
-def _clone(model, model_class, dtype=None):
-    def clone_layer(layer):
-        if isinstance(layer, keras.Model):
-            return _rebuild(layer)
-        config = layer.get_config()
-        if dtype is not None:
-            config["dtype"] = dtype
-        return type(layer).from_config(config)
-
-    def _rebuild(model):
-        # Given explicitly, because clone_model would name the input layers after the tensors.
-        inputs = keras.tree.map_structure(
-            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x._keras_history.operation.name), model.input
-        )
-        clone = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone_layer)
-        return model_class(clone.input, clone.output, name=model.name)
-
-    clone = _rebuild(model)
-    for new, old in zip(clone.variables, model.variables, strict=True):
-        new.assign(old)
-    return clone
-
-
 @dataclass(frozen=True)
 class _ChannelMajor:
     """An image batch as `(c, h, w, n)`, told by its type from one that is `(n, h, w, c)`."""
@@ -90,31 +42,32 @@ class _ChannelMajor:
     array: jax.Array
 
 
-def _channel_major(value):
+def _channel_major(value: Any) -> Array:
     return value.array if isinstance(value, _ChannelMajor) else jnp.transpose(value, (3, 1, 2, 0))
 
 
-def _channels_last(value):
+def _channels_last(value: Any) -> Any:
     return jnp.transpose(value.array, (3, 1, 2, 0)) if isinstance(value, _ChannelMajor) else value
 
 
-class _FastModel(keras.Model):
+class ChannelMajorModel(keras.Model):
     """A functional model whose layers run channel-major where a kernel is known.
 
     One transpose per layer would cost more than the layer (`(96, 16, 16, 128)`: 2.3-10 ms against 0.5 ms), and XLA
     does not cancel them across residual sums. So the model, not the layer, knows the layout.
     """
 
-    def call(self, inputs, training=None, mask=None, **kwargs):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """Run the layers in order; see ``keras.Model.call``."""
         if mask is not None or isinstance(inputs, keras.KerasTensor) or np.ndim(inputs) != 4:
             return super().call(inputs, training=training, mask=mask, **kwargs)
         inputs = jnp.asarray(inputs)
         table = _KERNELS if inputs.shape[0] >= MINIMUM_BATCH else _SMALL_BATCH_KERNELS
 
-        def run(layer):
-            def call(*args, **kwargs):
+        def run(layer: Layer) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 kernel = table.get(type(layer))
-                if kernel is not None and len(args) == 1:
+                if kernel is not None and len(args) == 1 and layer.activity_regularizer is None:
                     result = kernel(layer, args[0], training)
                     if result is not None:
                         return result
@@ -140,12 +93,12 @@ def _geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[int, i
     return output, total // 2, total - total // 2
 
 
-def _window(padded, a, b, out, strides):
+def _window(padded: Array, a: int, b: int, out: Pair, strides: Pair) -> Array:
     (oh, ow), (sh, sw) = out, strides
     return padded[:, a : a + (oh - 1) * sh + 1 : sh, b : b + (ow - 1) * sw + 1 : sw]
 
 
-def _tap_sum(x, kernel, strides, padding):
+def _tap_sum(x: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Depthwise convolution as k*k shifted multiply-adds; x `(c, h, w, n)` or `(n, h, w, c)`.
 
     kernel: `(kh, kw, ...)`, each tap broadcasting to x.
@@ -155,7 +108,7 @@ def _tap_sum(x, kernel, strides, padding):
     oh, top, bottom = _geometry(h, kh, strides[0], padding)
     ow, left, right = _geometry(w, kw, strides[1], padding)
     padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    total = None
+    total: Any = None
     for a in range(max(0, top - (oh - 1) * strides[0]), min(kh, h + top)):
         for b in range(max(0, left - (ow - 1) * strides[1]), min(kw, w + left)):
             term = _window(padded, a, b, (oh, ow), strides) * kernel[a, b]
@@ -163,27 +116,28 @@ def _tap_sum(x, kernel, strides, padding):
     return total
 
 
-def _column(kernel):
+def _column(kernel: Array) -> Array:
     """Kernel `(kh, kw, c)` as `(kh, kw, c, 1, 1, 1)`: each tap then broadcasts to `(c, h, w, n)`."""
     return kernel[..., None, None, None]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _shifted(x, kernel, strides, padding):
+def _shifted(x: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Depthwise convolution of `(c, h, w, n)`: 0.7 ms for 16x16x32 3x3 (1.9 channels-last), 3.2 with gradients (26)."""
     return _tap_sum(x, _column(kernel), strides, padding)
 
 
-def _shifted_forward(x, kernel, strides, padding):
+def _shifted_forward(x: Array, kernel: Array, strides: Pair, padding: str) -> tuple[Array, tuple[Array, Array]]:
     return _shifted(x, kernel, strides, padding), (x, kernel)
 
 
-def _shifted_backward(strides, padding, residuals, dy):
+def _shifted_backward(strides: Pair, padding: str, residuals: tuple[Array, ...], dy: Array) -> tuple[Array, Array]:
     x, kernel = residuals
-    return _shifted_input_gradient(x.shape, dy, kernel, strides, padding), _shifted_kernel_gradient(x, dy, kernel, strides, padding)
+    dx = _shifted_input_gradient(x.shape, dy, kernel, strides, padding)
+    return dx, _shifted_kernel_gradient(x, dy, kernel, strides, padding)
 
 
-def _phase_offsets(kernel, stride, before):
+def _phase_offsets(kernel: int, stride: int, before: int) -> Phases:
     """Per phase of the stride: `(tap, offset)` with dx[stride * i + phase] = sum dy[i + offset] * kernel[tap]."""
     return [
         [(tap, (phase + before - tap) // stride) for tap in range((phase + before) % stride, kernel, stride)]
@@ -191,7 +145,7 @@ def _phase_offsets(kernel, stride, before):
     ]
 
 
-def _shifted_input_gradient(shape, dy, kernel, strides, padding):
+def _shifted_input_gradient(shape: tuple[int, ...], dy: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Gradient to x as shifted sums, one per phase of the strides: no multiplication with inserted zeros."""
     c, h, w, n = shape
     oh, ow = dy.shape[1:3]
@@ -216,12 +170,12 @@ def _shifted_input_gradient(shape, dy, kernel, strides, padding):
     return dx[:, :h, :w]
 
 
-def _phase_padding(phases, length, output):
+def _phase_padding(phases: Phases, length: int, output: int) -> Pair:
     offsets = [offset for phase in phases for _, offset in phase]
     return max(0, -min(offsets)), max(0, max(offsets) + length - output)
 
 
-def _shifted_kernel_gradient(x, dy, kernel, strides, padding):
+def _shifted_kernel_gradient(x: Array, dy: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Gradient to the kernel: products are added up row by row before anything is reduced.
 
     A reduction per tap takes 19 ms for 16x16x32 3x3, products of row matrices 3.6 ms, this 2.0 ms.
@@ -233,7 +187,7 @@ def _shifted_kernel_gradient(x, dy, kernel, strides, padding):
     taps = []
     for a in range(kh):
         for b in range(kw):
-            total = 0.0
+            total: Any = 0.0
             for i in range(oh):
                 total += padded[:, a + i * sh, b : b + (ow - 1) * sw + 1 : sw] * dy[:, i]
             taps.append(total)
@@ -243,7 +197,7 @@ def _shifted_kernel_gradient(x, dy, kernel, strides, padding):
 _shifted.defvjp(_shifted_forward, _shifted_backward)
 
 
-def _banded(x, kernel, strides, padding):
+def _banded(x: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Depthwise convolution as one product per channel with a band matrix `(oh * ow, h * w)` made of the kernel.
 
     Forward and gradients: 4x4x240 5x5 1.2 ms (34 as plain shifts), 2x2x672 5x5 0.7 (2.9). At 8x8x144 3x3 it loses.
@@ -260,26 +214,31 @@ def _banded(x, kernel, strides, padding):
     return (band @ x.reshape(c, h * w, n)).reshape(c, oh, ow, n)
 
 
-def _cast(layer, x):
+def _cast(layer: Layer, x: Array) -> Array:
     return x.astype(layer.compute_dtype)
 
 
-def _finish(layer, y):
+def _finish(layer: Layer, y: Array) -> _ChannelMajor:
     """Bias and activation of a convolution, y `(c, h, w, n)`."""
     if layer.use_bias:
         y = y + _cast(layer, layer.bias.value)[:, None, None, None]
     return _ChannelMajor(y if layer.activation is None else layer.activation(y))
 
 
-def _elementwise(layer):
+def _elementwise(layer: Layer) -> bool:
     return layer.activation is None or layer.activation.__name__ in ELEMENTWISE
 
 
-def _plain_depthwise(layer):
-    return layer.dilation_rate == (1, 1) and layer.data_format == "channels_last" and layer.depth_multiplier == 1 and layer.activity_regularizer is None and _elementwise(layer)
+def _plain_depthwise(layer: Layer) -> bool:
+    return (
+        layer.dilation_rate == (1, 1)
+        and layer.data_format == "channels_last"
+        and layer.depth_multiplier == 1
+        and _elementwise(layer)
+    )
 
 
-def _depthwise(layer, x, training):
+def _depthwise(layer: Layer, x: Any, training: bool | None) -> Any:
     if not _plain_depthwise(layer):
         return None
     x = _cast(layer, _channel_major(x))
@@ -288,7 +247,7 @@ def _depthwise(layer, x, training):
     return _finish(layer, form(x, kernel, layer.strides, layer.padding))
 
 
-def _depthwise_small_batch(layer, x, training):
+def _depthwise_small_batch(layer: Layer, x: Any, training: bool | None) -> Any:
     if not _plain_depthwise(layer):
         return None
     y = _tap_sum(_cast(layer, x), _cast(layer, layer.kernel.value)[..., 0], layer.strides, layer.padding)
@@ -297,8 +256,11 @@ def _depthwise_small_batch(layer, x, training):
     return y if layer.activation is None else layer.activation(y)
 
 
-def _convolution(layer, x, training):
-    if layer.dilation_rate != (1, 1) or layer.groups != 1 or layer.data_format != "channels_last" or not _elementwise(layer) or layer.activity_regularizer is not None or layer.lora_enabled:
+def _convolution(layer: Layer, x: Any, training: bool | None) -> Any:
+    """1x1 convolutions, and others of few input values per output (the stem), as one product with their patches."""
+    if layer.dilation_rate != (1, 1) or layer.groups != 1 or layer.data_format != "channels_last":
+        return None
+    if not _elementwise(layer) or layer.lora_enabled:
         return None
     kh, kw, c, filters = layer.kernel.shape
     if kh * kw * c > 64 and (layer.kernel_size != (1, 1) or layer.strides != (1, 1)):
@@ -311,7 +273,8 @@ def _convolution(layer, x, training):
         patches = x
     else:
         padded = jnp.pad(x, ((0, 0), pad_h, pad_w, (0, 0)))
-        patches = jnp.concatenate([_window(padded, a, b, (oh, ow), layer.strides) for a in range(kh) for b in range(kw)])
+        windows = [_window(padded, a, b, (oh, ow), layer.strides) for a in range(kh) for b in range(kw)]
+        patches = jnp.concatenate(windows)
     n = x.shape[3]
     return _finish(layer, (kernel.T @ patches.reshape(kh * kw * c, oh * ow * n)).reshape(filters, oh, ow, n))
 
@@ -320,18 +283,23 @@ def _convolution(layer, x, training):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(x, gamma, beta, epsilon):
+def _normalise(x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """Batch normalisation of rows; returns outputs, mean and variance.
 
     Mean and mean square are two sums over contiguous rows (0.27 ms for 96 x 32,768; centring first adds a pass).
 
     Args:
         x: `(c, p)` float32, one row per channel.
+        gamma: `(c,)` scale.
+        beta: `(c,)` offset.
+        epsilon: Added to the variance.
     """
     return _normalise_forward(x, gamma, beta, epsilon)[0]
 
 
-def _normalise_forward(x, gamma, beta, epsilon):
+def _normalise_forward(
+    x: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
     mean = jnp.mean(x, 1)
     variance = jnp.maximum(jnp.mean(jnp.square(x), 1) - jnp.square(mean), 0.0)
     inverse = lax.rsqrt(variance + epsilon)
@@ -341,8 +309,10 @@ def _normalise_forward(x, gamma, beta, epsilon):
 
 
 # A gradient that ends in a division is computed once: XLA copies cheap producers into every consumer, and ignores
-# optimisation barriers here, but takes a division for costly. Step time fell by a fifth (sum of operations 182 to 144 ms).
-def _normalise_backward(epsilon, residuals, cotangents):
+# optimisation barriers here, but takes a division for costly: the operations of a step fell from 182 to 144 ms.
+def _normalise_backward(
+    epsilon: float, residuals: tuple[Array, ...], cotangents: tuple[Array, ...]
+) -> tuple[Array, Array, Array]:
     x, mean, variance, gamma = residuals
     dy = cotangents[0]
     deviation = jnp.sqrt(variance + epsilon)
@@ -357,8 +327,8 @@ def _normalise_backward(epsilon, residuals, cotangents):
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
-def _batch_norm(layer, x, training):
-    if layer.axis not in (-1, 3) or layer.renorm or not (layer.scale and layer.center) or layer.activity_regularizer is not None:
+def _batch_norm(layer: Layer, x: Any, training: bool | None) -> Any:
+    if layer.axis not in (-1, 3) or layer.renorm or not (layer.scale and layer.center):
         return None
     x = _channel_major(x)
     c, h, w, n = x.shape
@@ -376,16 +346,16 @@ def _batch_norm(layer, x, training):
 
 
 @jax.custom_vjp
-def _silu(x):
-    """x * sigmoid(x), written to end in a division for the same reason."""
+def _silu(x: Array) -> Array:
+    """X * sigmoid(x), written to end in a division for the same reason."""
     return x / (1 + jnp.exp(-x))
 
 
-def _silu_forward(x):
+def _silu_forward(x: Array) -> tuple[Array, Array]:
     return _silu(x), x
 
 
-def _silu_backward(x, dy):
+def _silu_backward(x: Array, dy: Array) -> tuple[Array]:
     denominator = 1 + jnp.exp(-x)
     return (dy * (1 + x * (1 - 1 / denominator)) / denominator,)
 
@@ -393,20 +363,20 @@ def _silu_backward(x, dy):
 _silu.defvjp(_silu_forward, _silu_backward)
 
 
-def _activation(layer, x, training):
+def _activation(layer: Layer, x: Any, training: bool | None) -> Any:
     if not _elementwise(layer) or not isinstance(x, _ChannelMajor):
         return None
     x = _cast(layer, x.array)
     return _ChannelMajor(_silu(x) if layer.activation is keras.activations.silu else layer.activation(x))
 
 
-def _merge(layer, xs, training):
+def _merge(layer: Layer, xs: list[Any], training: bool | None) -> Any:
     if not all(isinstance(x, _ChannelMajor) for x in xs):
         return None
     return _ChannelMajor(layer.call([_cast(layer, x.array) for x in xs]))
 
 
-def _dropout(layer, x, training):
+def _dropout(layer: Layer, x: Any, training: bool | None) -> Any:
     if not isinstance(x, _ChannelMajor) or not training or not layer.rate:
         return x
     if layer.noise_shape is None or tuple(layer.noise_shape[1:]) != (1, 1, 1):
@@ -415,13 +385,13 @@ def _dropout(layer, x, training):
     return _ChannelMajor(_cast(layer, x.array) * factor.reshape(-1))
 
 
-def _zero_padding(layer, x, training):
+def _zero_padding(layer: Layer, x: Any, training: bool | None) -> Any:
     if layer.data_format != "channels_last":
         return None
     return _ChannelMajor(jnp.pad(_cast(layer, _channel_major(x)), ((0, 0), *layer.padding, (0, 0))))
 
 
-def _average_pool(layer, x, training):
+def _average_pool(layer: Layer, x: Any, training: bool | None) -> Any:
     if not isinstance(x, _ChannelMajor) or layer.data_format != "channels_last":
         return None
     mean = jnp.mean(_cast(layer, x.array), (1, 2))

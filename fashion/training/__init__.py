@@ -1,0 +1,1 @@
+"""Train a network, resumably, and record the run."""

@@ -83,9 +83,7 @@ def _network(cfg: DictConfig, settings: Trainer) -> TrainingNetwork:
             )
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     backend.seed_everything(settings.seed)
-    network = TrainingNetwork(
-        _build(cfg.model), _build(cfg.augment, seed=settings.seed), fast=settings.fast_layers
-    )
+    network = TrainingNetwork(_build(cfg.model), _build(cfg.augment, seed=settings.seed), fast=settings.fast_layers)
     network.compile(
         optimizer=_build(cfg.optimizer),
         loss="sparse_categorical_crossentropy",

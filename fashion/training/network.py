@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from fashion.models import cpu_kernels
+from fashion.models.conversion import fast_layers, stock_layers
 
 
 class TrainingNetwork(keras.Model):
@@ -18,7 +18,7 @@ class TrainingNetwork(keras.Model):
     def __init__(self, model: keras.Model, augment: keras.layers.Layer, *, fast: bool) -> None:
         super().__init__(name="training")
         self.augment = augment
-        self.core = cpu_kernels.fast_layers(model) if fast else model
+        self.core = fast_layers(model) if fast else model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Note that nothing is left to build: the model and the augmentation come with their variables."""
@@ -31,4 +31,4 @@ class TrainingNetwork(keras.Model):
 
     def deployable(self) -> keras.Model:
         """Return the trained model with stock layers in float32, without augmentation: what the artifact holds."""
-        return cpu_kernels.stock_layers(self.core, dtype="float32")
+        return stock_layers(self.core, dtype="float32")

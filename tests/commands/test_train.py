@@ -199,7 +199,13 @@ def test_two_devices_train_like_one(run_command, keras_backend, tmp_path):
         pytest.skip("keras.distribution is complete on JAX only; a test of the checks asserts the refusal")
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     for name, distribution in (("one", "single"), ("two", "data_parallel")):
-        options = (*QUICK, "model.dropout=0", "augment=none", "trainer.epochs=2", f"trainer.distribution={distribution}")
+        options = (
+            *QUICK,
+            "model.dropout=0",
+            "augment=none",
+            "trainer.epochs=2",
+            f"trainer.distribution={distribution}",
+        )
         run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / name}", **flags)
         assert run.returncode == 0, run.stderr
     assert json.loads((tmp_path / "two" / "run.json").read_text())["device"] == "cpu:0, cpu:1"

@@ -1,4 +1,3 @@
-
 import pytest
 from omegaconf import OmegaConf
 
@@ -47,7 +46,7 @@ WRONG = [
     (["optimizer.learning_rate=fast"], "optimizer.learning_rate: got 'fast', expected a valid number"),
     (["optimizer.learning_rate=0"], "optimizer.learning_rate: got 0, expected greater than 0"),
     (["optimizer=sgd", "optimizer.momentum=1"], "optimizer.momentum: got 1, expected less than 1"),
-    (["+optimizer.learning_rat=1"], "optimizer.learning_rat: there is no such key.*did you mean optimizer.learning_rate"),
+    (["+optimizer.learning_rat=1"], "optimizer.learning_rat: there is no such key.*did you mean optimizer.learning"),
     (["model.dense_units=[0]"], "model.dense_units: got 0, expected greater than 0"),
     (["model.dense_units=128"], "model.dense_units: got 128, expected a valid list"),
     (["model.image_size=30"], "model.image_size: got 30, expected 28 or 32"),

@@ -10,13 +10,23 @@ from hypothesis import strategies as st
 from keras import layers
 
 from fashion.models import cpu_kernels
+from fashion.models.conversion import fast_layers, should_use, stock_layers
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the kernels are for the JAX backend")
 
 BATCH = cpu_kernels.MINIMUM_BATCH
 
-# (height, width, channels, kernel, stride, padding): every depthwise convolution of EfficientNetB0 at 32x32.
+# (height, width, channels, kernel, stride, padding): every depthwise convolution of EfficientNetB0, ours at 32x32 and
+# at 28x28, and Keras's, which pads by itself before strides of 2.
 EFFICIENTNETB0 = [
+    (16, 16, 96, 3, 2, "same"),
+    (8, 8, 144, 5, 2, "same"),
+    (4, 4, 240, 3, 2, "same"),
+    (2, 2, 672, 5, 2, "same"),
+    (14, 14, 32, 3, 1, "same"),
+    (14, 14, 96, 3, 2, "same"),
+    (7, 7, 144, 3, 1, "same"),
+    (7, 7, 144, 5, 2, "same"),
     (16, 16, 32, 3, 1, "same"),
     (17, 17, 96, 3, 2, "valid"),
     (8, 8, 144, 3, 1, "same"),
@@ -71,7 +81,7 @@ def run(model, x, training=True):
 
 def assert_same(model, x, tolerance=1e-5, training=True):
     expected = jax.tree.leaves(run(model, x, training))
-    actual = jax.tree.leaves(run(cpu_kernels.fast_layers(model), x, training))
+    actual = jax.tree.leaves(run(fast_layers(model), x, training))
     for a, e in zip(actual, expected, strict=True):
         assert a.dtype == e.dtype
         close(a, e, tolerance)
@@ -101,7 +111,7 @@ def test_depthwise_of_efficientnetb0(shape):
     h, w, c, k, stride, padding = shape
     model = model_of((h, w, c), layers.DepthwiseConv2D(k, stride, padding, use_bias=False))
     x = images(BATCH, h, w, c)
-    outputs, ((dkernel,), dx), _ = run(cpu_kernels.fast_layers(model), x)
+    outputs, ((dkernel,), dx), _ = run(fast_layers(model), x)
     y, expected_dkernel, expected_dx = expected_depthwise(x, np.asarray(model.weights[0])[..., 0], stride, padding)
     close(outputs, y)
     close(dkernel[..., 0], expected_dkernel)
@@ -189,7 +199,7 @@ def test_three_training_steps_give_equal_losses():
         return [float(model.train_on_batch(x, y)) for _ in range(3)], [np.asarray(v) for v in model.variables]
 
     stock = small_model()
-    fast = cpu_kernels.fast_layers(stock)
+    fast = fast_layers(stock)
     (expected, variables), (actual, fast_variables) = losses(stock), losses(fast)
     assert expected[2] != expected[0]
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
@@ -201,8 +211,8 @@ def test_three_training_steps_give_equal_losses():
 @pytest.mark.parametrize("batch", [2, BATCH])
 def test_round_trip_through_a_file_needs_stock_keras_only(tmp_path, batch):
     model = small_model()
-    fast = cpu_kernels.fast_layers(model)
-    stock = cpu_kernels.stock_layers(fast)
+    fast = fast_layers(model)
+    stock = stock_layers(fast)
     assert describe(stock) == describe(model)
     assert all(type(m).__module__.startswith("keras.") for m in stock._flatten_layers())
     stock.save(tmp_path / "model.keras")
@@ -214,19 +224,19 @@ def test_round_trip_through_a_file_needs_stock_keras_only(tmp_path, batch):
 
 def test_mixed_bfloat16_keeps_its_policy_and_stock_float32_has_its_own():
     model = small_model("mixed_bfloat16")
-    fast = cpu_kernels.fast_layers(model)
+    fast = fast_layers(model)
     assert [v.path for v in fast.weights] == [v.path for v in model.weights]
     assert [v.dtype for v in fast.variables] == [v.dtype for v in model.variables]
     outputs, (gradients, _), _ = run(fast, images(BATCH, 9, 8, 1))
     expected, (expected_gradients, _), _ = run(model, images(BATCH, 9, 8, 1))
     close(outputs, expected, 2e-2)
     assert [g.dtype for g in gradients] == [g.dtype for g in expected_gradients]
-    assert all(layer.dtype_policy.name == "float32" for layer in cpu_kernels.stock_layers(fast, "float32").layers)
+    assert all(layer.dtype_policy.name == "float32" for layer in stock_layers(fast, "float32").layers)
 
 
 def test_clone_keeps_regularisers_and_leaves_the_model_alone():
     model = small_model()
-    fast = cpu_kernels.fast_layers(model)
+    fast = fast_layers(model)
     close(fast.losses[0], model.losses[0])
     before = np.asarray(model.weights[0])
     fast.weights[0].assign(np.zeros(before.shape))
@@ -235,10 +245,10 @@ def test_clone_keeps_regularisers_and_leaves_the_model_alone():
 
 def test_fast_layers_are_for_the_cpu(monkeypatch):
     model = small_model()
-    assert cpu_kernels.should_use(model)
+    assert should_use(model)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not cpu_kernels.should_use(model)
-    assert cpu_kernels.fast_layers(model) is model
+    assert not should_use(model)
+    assert fast_layers(model) is model
     monkeypatch.undo()
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
-    assert cpu_kernels.fast_layers(model) is model
+    assert fast_layers(model) is model
