@@ -146,8 +146,9 @@ def set_up(dev: bool) -> None:
     STAMP.unlink(missing_ok=True)
     if any(found.get(key) != wanted[key] for key in ("folder", "python")):
         make_venv()
+    quiet = ["--quiet"] if found else []  # the first time takes a minute or two, and pip shows how far it is
     run(
-        *(VENV_PYTHON, "-m", "pip", "install", "--constraint", CONSTRAINTS),
+        *(VENV_PYTHON, "-m", "pip", "install", *quiet, "--constraint", CONSTRAINTS),
         # Builds use the pinned setuptools of .venv; isolated ones would download whatever is newest.
         *("--no-build-isolation", "--editable", ".[dev]" if wanted["dev"] else "."),
     )
