@@ -62,7 +62,7 @@ def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
 
     try:
         hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=config_name)(kept)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # OSError: of the run's folder
         raise FashionError(one_sentence(error)) from error
     if raised:
         raise raised[0]

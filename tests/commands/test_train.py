@@ -133,6 +133,14 @@ def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_ba
     assert result(folder)["status"] == "completed"
 
 
+@pytest.mark.parametrize("choice", ["default", "overfit"])
+def test_debugging_configurations_run(run_command, keras_backend, tmp_path, choice):
+    options = (f"debug={choice}", "model=cnn", f"trainer.backend={keras_backend}", "trainer.epochs=1")
+    run = run_command("train.py", *options, f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    assert result(tmp_path)["status"] == "completed"
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_says_how_it_is_run_and_composes(name):
     text = (PROJECT / "configs" / "experiment" / f"{name}.yaml").read_text()

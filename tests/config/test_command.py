@@ -36,6 +36,15 @@ def test_a_wrong_configuration_leaves_no_run_folder(run_command, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_folder_that_cannot_be_made_is_one_line(run_command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    run = run_command("train.py", "model=cnn", f"hydra.run.dir={tmp_path}/file/run")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ")
+    assert f"{tmp_path}/file/run" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
 def test_debugging_shows_where_an_error_comes_from(run_command):
     run = run_command("train.py", "model=nosuch", FASHION_DEBUG="1")
     assert run.returncode == 2
