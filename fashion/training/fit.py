@@ -120,6 +120,8 @@ def _fit(
     chosen = [_build(node) for node in (cfg.callbacks or {}).values()]
     state = _state_to_resume(folder, config) if settings.resume else None
     recorder = RunRecorder(folder, config, batches, chosen, state)
+    # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
+    bar = [keras.callbacks.ProgbarLogger()] if sys.stdout.isatty() else []
     log.info(
         "training %s on %d images, %d steps an epoch (%s)",
         network.core.name,
@@ -132,9 +134,9 @@ def _fit(
         validation_data=as_pipeline(validation),
         epochs=settings.epochs,
         initial_epoch=(settings.epochs if state.stopped else state.epochs) if state else 0,
-        callbacks=[guard, *chosen, recorder],
+        callbacks=[*bar, guard, *chosen, recorder],
         shuffle=False,  # the batches are shuffled already
-        verbose=1 if sys.stdout.isatty() else 0,  # in a file the recorder's line per epoch is enough
+        verbose=1 if bar else 0,
     )
     return recorder
 

@@ -1,6 +1,9 @@
 """``python scripts/train.py`` as a user runs it."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -222,3 +225,20 @@ def test_two_devices_train_like_one(run_command, keras_backend, tmp_path):
     odd = run_command("train.py", *QUICK, "trainer.batch_size=25", "trainer.distribution=data_parallel", **flags)
     assert odd.returncode == 2
     assert "trainer.batch_size: got 25, expected a multiple of the 2 devices" in odd.stderr
+
+
+def test_a_terminal_shows_progress_and_a_file_does_not(smoke_run, keras_backend, fashion_mnist_root, tmp_path):
+    _, in_a_pipe = smoke_run
+    command = [sys.executable, "scripts/train.py", "experiment=smoke", f"trainer.backend={keras_backend}"]
+    reading, writing = pty.openpty()
+    with subprocess.Popen([*command, f"hydra.run.dir={tmp_path}"], stdout=writing, cwd=PROJECT) as process:
+        os.close(writing)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+            while chunk := os.read(reading, 4096):
+                shown += chunk
+    os.close(reading)
+    assert process.returncode == 0
+    assert "14/14 ━".encode() in shown
+    assert "━" not in in_a_pipe.stdout
+    assert "━" not in (tmp_path / "train.log").read_text()
