@@ -146,12 +146,11 @@ def set_up(dev: bool) -> None:
     STAMP.unlink(missing_ok=True)
     if any(found.get(key) != wanted[key] for key in ("folder", "python")):
         make_venv()
-    quiet = ["--quiet"] if found else []  # the first time takes a minute or two, and pip shows how far it is
-    run(
-        *(VENV_PYTHON, "-m", "pip", "install", *quiet, "--constraint", CONSTRAINTS),
-        # Builds use the pinned setuptools of .venv; isolated ones would download whatever is newest.
-        *("--no-build-isolation", "--editable", ".[dev]" if wanted["dev"] else "."),
-    )
+    command: list[str | Path] = [VENV_PYTHON, "-m", "pip", "install", "--constraint", CONSTRAINTS]
+    if found:
+        command.append("--quiet")  # the first time takes a minute or two, and pip shows how far it is
+    # Builds use the pinned setuptools of .venv; isolated ones would download whatever is newest.
+    run(*command, "--no-build-isolation", "--editable", ".[dev]" if wanted["dev"] else ".")
     STAMP.write_text(json.dumps(wanted))
 
 

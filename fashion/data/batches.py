@@ -66,12 +66,27 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 class EvaluationBatches(keras.utils.PyDataset):
-    """All images once, in their own order, in batches of one size as far as the count allows."""
+    """All images once, in their own order, in batches of one size as far as the count allows.
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, at_most: int = 500) -> None:
+    Args:
+        images: ``(n, 28, 28)`` uint8, 0-255.
+        labels: ``(n,)`` int64, 0-9.
+        at_most: Largest batch.
+        multiple_of: What every batch is divided among: the number of devices.
+
+    Raises:
+        FashionError: When the images cannot be divided so.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, at_most: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
+        if len(images) % multiple_of:
+            raise FashionError(
+                f"got {len(images)} validation images, expected a multiple of the {multiple_of} devices; "
+                "choose data.limit or data.validation_fraction so, or set trainer.distribution=single"
+            )
         self.images, self.labels = images, labels
-        self.batch_size = even_batch_size(len(images), at_most)
+        self.batch_size = even_batch_size(len(images), at_most, multiple_of)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -81,15 +96,17 @@ class EvaluationBatches(keras.utils.PyDataset):
         return self.images[chosen], self.labels[chosen]
 
 
-def even_batch_size(count: int, at_most: int) -> int:
+def even_batch_size(count: int, at_most: int, multiple_of: int = 1) -> int:
     """Return the largest batch size up to ``at_most`` that divides ``count``, so that there is one shape to compile.
 
-    Where only small ones do (a prime count, say) it is ``at_most``, and the last batch is smaller.
+    Where only small ones do (a prime count, say) it is the largest, and the last batch is smaller. Both are multiples
+    of ``multiple_of``, as ``count`` is.
     """
-    for size in range(min(count, at_most), min(count, at_most) // 4, -1):
+    largest = max(min(count, at_most) // multiple_of, 1) * multiple_of
+    for size in range(largest, largest // 4, -multiple_of):
         if count % size == 0:
             return size
-    return min(count, at_most)
+    return largest
 
 
 def as_pipeline(batches: TrainingBatches | EvaluationBatches) -> Any:

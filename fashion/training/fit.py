@@ -45,9 +45,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     settings = check_training(config)
     folder = Path(config["run_folder"])
     with guarded() as guard, record.running(folder, config) as run:
-        data: Dataset = _build(cfg.data, seed=settings.seed)
-        network = _network(cfg, settings)
-        recorder = _fit(network, cfg, config, settings, data, folder, guard)
+        data: Dataset = _build(config["data"], seed=settings.seed)
+        devices = _spread_over_devices(settings)
+        network = _network(config, settings)
+        recorder = _fit(network, config, settings, data, devices, guard)
         run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
 
         model = network.deployable()
@@ -73,19 +74,30 @@ def train(cfg: DictConfig) -> dict[str, float]:
     return run.metrics
 
 
-def _network(cfg: DictConfig, settings: Trainer) -> TrainingNetwork:
+def _spread_over_devices(settings: Trainer) -> int:
+    """Let Keras divide each batch among the visible devices, if that is asked for; return how many there are to fill.
+
+    To be called before the network is built: its variables are then copied to every device.
+    """
+    if settings.distribution == "single":
+        keras.distribution.set_distribution(None)
+        return 1
+    devices = keras.distribution.list_devices()
+    if settings.batch_size % len(devices):
+        raise FashionError(
+            f"trainer.batch_size: got {settings.batch_size}, expected a multiple of the {len(devices)} devices"
+        )
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    return len(devices)
+
+
+def _network(config: dict[str, Any], settings: Trainer) -> TrainingNetwork:
     """Build and compile what is trained."""
-    if settings.distribution == "data_parallel":
-        devices = keras.distribution.list_devices()
-        if settings.batch_size % len(devices):
-            raise FashionError(
-                f"trainer.batch_size: got {settings.batch_size}, expected a multiple of the {len(devices)} devices"
-            )
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     backend.seed_everything(settings.seed)
-    network = TrainingNetwork(_build(cfg.model), _build(cfg.augment, seed=settings.seed), fast=settings.fast_layers)
+    augment = _build(config["augment"], seed=settings.seed)
+    network = TrainingNetwork(_build(config["model"]), augment, fast=settings.fast_layers)
     network.compile(
-        optimizer=_build(cfg.optimizer),
+        optimizer=_build(config["optimizer"]),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=_jit_compile(settings),
@@ -107,17 +119,17 @@ def _jit_compile(settings: Trainer) -> bool:
 
 def _fit(
     network: TrainingNetwork,
-    cfg: DictConfig,
     config: dict[str, Any],
     settings: Trainer,
     data: Dataset,
-    folder: Path,
+    devices: int,
     guard: Guard,
 ) -> RunRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
     batches = TrainingBatches(data.train_images, data.train_labels, settings.batch_size, settings.seed)
-    validation = EvaluationBatches(data.validation_images, data.validation_labels)
-    chosen = [_build(node) for node in (cfg.callbacks or {}).values()]
+    validation = EvaluationBatches(data.validation_images, data.validation_labels, multiple_of=devices)
+    chosen = [_build(node) for node in (config["callbacks"] or {}).values()]
+    folder = Path(config["run_folder"])
     state = _state_to_resume(folder, config) if settings.resume else None
     recorder = RunRecorder(folder, config, batches, chosen, state)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
@@ -196,11 +208,11 @@ def _start_up_seconds(recorder: RunRecorder) -> float:
     return round(record.seconds_at(recorder.first_step_at), 3)
 
 
-def _build(node: DictConfig, **added: Any) -> Any:
+def _build(node: dict[str, Any], **added: Any) -> Any:
     """Call a node's ``_target_``; what it refuses is the user's to mend."""
     try:
         return instantiate(node, _convert_="all", **added)
     except InstantiationException as error:
         if isinstance(error.__cause__, FashionError):
             raise error.__cause__ from None
-        raise FashionError(f"{node._target_}: {error.__cause__ or error}") from error
+        raise FashionError(f"{node['_target_']}: {error.__cause__ or error}") from error

@@ -64,6 +64,14 @@ def test_evaluation_batches_are_of_one_size_where_the_count_allows(count, size):
     assert even_batch_size(count, 500) == size
 
 
-@given(st.integers(1, 5000), st.integers(1, 600))
-def test_batch_sizes_never_exceed_either_bound(count, at_most):
-    assert 1 <= even_batch_size(count, at_most) <= min(count, at_most)
+@given(st.integers(1, 5000), st.integers(8, 600), st.integers(1, 8))
+def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, at_most, devices):
+    size = even_batch_size(count * devices, at_most, devices)
+    assert 1 <= size <= min(count * devices, at_most)
+    assert size % devices == 0
+    assert (count * devices) % size % devices == 0
+
+
+def test_images_that_cannot_be_divided_among_the_devices_are_refused():
+    with pytest.raises(FashionError, match="got 7 validation images, expected a multiple of the 2 devices"):
+        EvaluationBatches(*numbered(7), multiple_of=2)
