@@ -197,7 +197,7 @@ def _card(
         "config": record.comparable(config),
         "config_hash": record.config_hash(config),
         **{key: environment[key] for key in ("backend", "device", "versions", "hardware", "git")},
-        "created": environment["started"],
+        "created": record.now(),
     }
 
 

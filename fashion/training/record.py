@@ -42,12 +42,14 @@ class Run:
         config: Its resolved configuration.
         metrics: Filled in at its end, for ``result.json``.
         timings: Named durations in seconds, for ``run.json``.
+        started: When.
     """
 
     folder: Path
     config: dict[str, Any]
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    started: str = dataclasses.field(default_factory=lambda: now())
 
     @contextlib.contextmanager
     def timing(self, name: str) -> Iterator[None]:
@@ -63,6 +65,7 @@ class Run:
         write_json(
             self.folder / RUN_FILE,
             {
+                "started": self.started,
                 **environment(),
                 "seed": self.config["trainer"]["seed"],
                 "timings_seconds": self.timings,
@@ -138,8 +141,12 @@ def environment() -> dict[str, Any]:
         },
         "git": git_commit(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def now() -> str:
+    """Return the time with its zone, as ISO 8601 writes it."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def git_commit() -> dict[str, Any] | None:
