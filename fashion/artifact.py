@@ -17,6 +17,8 @@ from fashion.files import replacing, write_json
 
 MODEL_FILE = "fashion_mnist_model.keras"
 CARD_FILE = "fashion_mnist_model.json"
+# What readers of a card rely on.
+CARD_KEYS = {"sha256", "classes", "seed", "backend", "test", "config"}
 
 
 class Artifact(NamedTuple):
@@ -81,8 +83,11 @@ def load(path: Path) -> Artifact:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FashionError(f"{card_file}: the card of the model is missing; keep both files together") from None
-    except ValueError as error:
-        raise FashionError(f"{card_file}: is not JSON ({error}); copy the card again") from None
+    except (OSError, ValueError) as error:
+        raise FashionError(f"{card_file}: cannot be read as JSON ({error}); copy the card again") from None
+    lacking = CARD_KEYS - set(card) if isinstance(card, dict) else CARD_KEYS
+    if lacking:
+        raise FashionError(f"{card_file}: lacks {', '.join(sorted(lacking))}; copy the card again")
     digest = _sha256(file)
     if card.get("sha256") != digest:
         raise FashionError(
@@ -90,7 +95,12 @@ def load(path: Path) -> Artifact:
             "copy both files again, from one run"
         )
     _refuse_foreign_layers(file)
-    return Artifact(keras.saving.load_model(file, compile=False, safe_mode=True), card, file)
+    try:
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FashionError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
+    return Artifact(model, card, file)
 
 
 def _refuse_foreign_layers(file: Path) -> None:

@@ -54,7 +54,7 @@ def select(
         raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
     if backend == "jax":
         if tensorflow_beside_jax:
-            _import_tensorflow()
+            _let_in_tensorflow()
         else:
             _keep_out_tensorflow()
     keras = importlib.import_module("keras")
@@ -99,6 +99,12 @@ class _NoTensorFlow:
 def _keep_out_tensorflow() -> None:
     if "tensorflow" not in sys.modules and _NoTensorFlow not in sys.meta_path:
         sys.meta_path.insert(0, _NoTensorFlow)
+
+
+def _let_in_tensorflow() -> None:
+    if _NoTensorFlow in sys.meta_path:
+        sys.meta_path.remove(_NoTensorFlow)
+    _import_tensorflow()
 
 
 def _prepare_jax(deterministic: bool) -> None:

@@ -1,12 +1,18 @@
-"""The one exception that means "the user can mend this", and how a command ends with it."""
+"""The one exception that means "the user can mend this", and how a command ends."""
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NoReturn
 
 WRONG_INPUT, INTERRUPTED = 2, 130
+
+# Set by a signal, whatever becomes of its exception: libraries swallow exceptions in callbacks of their own.
+interrupted = threading.Event()
 
 
 class FashionError(Exception):
@@ -21,7 +27,9 @@ class FashionError(Exception):
 
 
 def with_exit_status(program: Callable[[], Any]) -> None:
-    """Run a program's body; a user's mistake ends it with one line and status 2, Ctrl-C with status 130."""
+    """Run a program's body; a user's mistake ends it with one line and status 2, SIGINT and SIGTERM with status 130."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         program()
     except FashionError as error:
@@ -37,3 +45,8 @@ def fail(error: FashionError) -> NoReturn:
         traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
     sys.exit(WRONG_INPUT)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    interrupted.set()
+    raise KeyboardInterrupt

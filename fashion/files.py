@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fashion.errors import FashionError
+
+LOCK_FILE = ".lock"
 
 _OUR_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -53,6 +56,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all; NaN and infinity become null, which every reader of JSON knows."""
     write_text(path, json.dumps(_strict(content), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder; the system frees it when this process ends, however it does.
+
+    Raises:
+        FashionError: When another process has it.
+    """
+    with (folder / LOCK_FILE).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FashionError(f"{folder}: another process is training there; wait for it or stop it") from None
+        yield
 
 
 def _strict(content: Any) -> Any:

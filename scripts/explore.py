@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from fashion.config.build import build
 from fashion.config.checks import check_exploration
 from fashion.config.command import hydra_command
 from fashion.config.schema import resolved
@@ -14,14 +14,15 @@ from fashion.config.schema import resolved
 @hydra_command("explore")
 def main(cfg: DictConfig) -> None:
     """Write the tables to the terminal and the pictures to the run's folder."""
-    settings = check_exploration(resolved(cfg))
+    config = resolved(cfg)
+    settings = check_exploration(config)
     from fashion.data.exploration import explore
 
     def augment(images: np.ndarray, seed: int) -> np.ndarray:
-        layer = instantiate(cfg.augment, seed=seed)
+        layer = build(config["augment"], seed=seed)
         return np.asarray(layer(images[..., np.newaxis].astype(np.float32) / 255, training=True))[..., 0]
 
-    explore(instantiate(cfg.data, seed=settings.seed), augment, Path(cfg.run_folder))
+    explore(build(config["data"], seed=settings.seed), augment, Path(cfg.run_folder))
 
 
 if __name__ == "__main__":

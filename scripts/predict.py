@@ -3,30 +3,28 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from fashion import backend
-from fashion.config.command import OUTPUTS
-from fashion.errors import WRONG_INPUT, FashionError, with_exit_status
+from fashion.errors import WRONG_INPUT, FashionError, fail, with_exit_status
 from fashion.inference import photo
+from fashion.paths import OUTPUTS
 
 
 def main() -> None:
     """Predict every readable file; the others are named on standard error and make the exit status 2."""
     options = _options()
     prepared = {}
-    problems = []
     for path in options.images:
         try:
             prepared[path] = photo.read(path)
         except FashionError as error:
-            problems.append(error)
+            print(f"error: {error}", file=sys.stderr)
     if prepared:
         _predict(prepared, options.artifact, options.backend)
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    if problems:
+    if len(prepared) < len(set(options.images)):
         sys.exit(WRONG_INPUT)
 
 
@@ -46,8 +44,16 @@ def _predict(prepared: dict[Path, photo.Prepared], artifact: Path, backend_name:
         )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Say what is wrong in one line, as the project's other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the one line and exit with status 2."""
+        fail(FashionError(f"{message}; see --help"))
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         description="Name the class of picture files (PNG, JPEG, WebP).",
         epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set; any other is trimmed, "
         "resized, sharpened, centred and, on a light background, negated, as the data set was made.",

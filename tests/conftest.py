@@ -15,9 +15,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from fashion import backend
-from fashion.config.command import PROJECT, register_resolvers
+from fashion.config.command import register_resolvers
 from fashion.data.source import load_idx_files
 from fashion.errors import FashionError
+from fashion.paths import PROJECT
 
 backend.select(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()

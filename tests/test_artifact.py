@@ -10,6 +10,8 @@ from fashion.errors import FashionError
 
 pytestmark = pytest.mark.backend
 
+CARD = {"classes": ["a"] * 10, "seed": 0, "backend": "jax", "test": {"accuracy": 0.1, "images": 10}, "config": {}}
+
 
 def small_model() -> keras.Model:
     images = keras.Input((28, 28, 1))
@@ -18,12 +20,12 @@ def small_model() -> keras.Model:
 
 @pytest.fixture
 def saved(tmp_path):
-    return artifact.save(small_model(), {"classes": ["a"] * 10}, tmp_path)
+    return artifact.save(small_model(), CARD, tmp_path)
 
 
 def test_what_is_saved_is_loaded(tmp_path):
     model = small_model()
-    path = artifact.save(model, {"classes": ["a"] * 10}, tmp_path)
+    path = artifact.save(model, CARD, tmp_path)
     images = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
     for place in (path, tmp_path):
         loaded = artifact.load(place)
@@ -75,6 +77,15 @@ def test_anything_but_keras_own_layers_is_refused_before_it_runs(saved, monkeypa
         artifact.load(saved)
 
 
+def test_a_layer_that_keras_does_not_know_is_one_sentence(saved):
+    def unknown(config):
+        config["config"]["layers"][1] |= {"module": "keras.layers", "class_name": "Conv9D"}
+
+    rewrite(saved, unknown)
+    with pytest.raises(FashionError, match="Keras cannot load it"):
+        artifact.load(saved)
+
+
 def change_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -88,7 +99,7 @@ def cut(path):
 def not_a_model(path):
     path.write_text("hello")
     card = path.with_suffix(".json")
-    card.write_text(json.dumps({"sha256": artifact._sha256(path)}))
+    card.write_text(json.dumps(CARD | {"sha256": artifact._sha256(path)}))
 
 
 @pytest.mark.parametrize(
@@ -98,10 +109,14 @@ def not_a_model(path):
         (cut, "its SHA-256 is .*, the card beside it was written for"),
         (not_a_model, "is not a .keras file"),
         (lambda path: path.with_suffix(".json").unlink(), "the card of the model is missing"),
-        (lambda path: path.with_suffix(".json").write_text("{"), "is not JSON"),
+        (lambda path: path.with_suffix(".json").write_text("{"), "cannot be read as JSON"),
+        (
+            lambda path: path.with_suffix(".json").write_text("[1]"),
+            "lacks backend, classes, config, seed, sha256, test",
+        ),
         (lambda path: path.unlink(), "there is no such model file"),
     ],
-    ids=["changed", "cut", "not a model", "no card", "broken card", "no model"],
+    ids=["changed", "cut", "not a model", "no card", "broken card", "odd card", "no model"],
 )
 def test_a_damaged_artifact_is_refused(saved, damage, message):
     damage(saved)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from fashion.config.command import PROJECT
 from fashion.errors import FashionError
 from fashion.files import replacing, write_json, write_text
+from fashion.paths import PROJECT
 
 
 def test_a_file_appears_whole_with_its_folder(tmp_path):

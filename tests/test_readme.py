@@ -9,7 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
-from fashion.config.command import PROJECT
+from fashion.paths import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)

@@ -1,6 +1,7 @@
 """What each command's configuration must be, checked before anything is written."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
@@ -10,8 +11,10 @@ from pydantic import Field, PositiveInt
 
 from fashion import backend
 from fashion.backend import Backend, Precision
+from fashion.config import resumption
 from fashion.config.schema import check_target, check_values, resolved, unknown_key
 from fashion.errors import FashionError, fail
+from fashion.files import LOCK_FILE, alone_in
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
 ADDED_BY_CODE = {"data": {"seed"}, "augment": {"seed"}, "model": set(), "optimizer": set()}
@@ -22,7 +25,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class Checked(pydantic.BaseModel):
     """Keys with exact types: no text for a number, no unknown name."""
 
-    model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Trainer(Checked):
@@ -72,6 +75,9 @@ def check_training(config: Mapping[str, Any]) -> Trainer:
     for key in config:
         if key not in allowed:
             raise unknown_key(key, allowed)
+    for key in allowed:
+        if key not in config:
+            raise FashionError(f"{key}: is missing; give it one of the choices in configs/{key}/")
     trainer = check_values("trainer", config["trainer"], Trainer)
     if trainer.distribution == "data_parallel" and trainer.backend != "jax":
         raise FashionError(
@@ -135,12 +141,35 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check, or print the error and exit: Hydra turns exceptions of its callbacks into warnings."""
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        task.run_folder = "."  # the real one is made when it is first asked for
         try:
-            self.check(resolved(task))
+            self._check(config)
         except FashionError as error:
             fail(error)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the sweep's folder; the jobs' own configurations are not composed yet."""
+        try:
+            _refuse_empty("hydra.sweep.dir", config.hydra.sweep.dir)
+        except FashionError as error:
+            fail(error)
+
+    def _check(self, config: DictConfig) -> None:
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        task.run_folder = "."  # the real one is made when it is first asked for
+        self.check(resolved(task))
+        folder = Path(_refuse_empty("hydra.run.dir", config.hydra.run.dir))
+        if self.check is check_training:
+            task.run_folder = str(folder.absolute())
+            resumption.check(resolved(task), folder)
+        if (folder / LOCK_FILE).exists():
+            with alone_in(folder):
+                pass  # another process that is training there keeps us out, before Hydra writes
+
+
+def _refuse_empty(key: str, folder: str) -> str:
+    if not folder.strip():
+        raise FashionError(f"{key}: got nothing, expected a folder")
+    return folder
 
 
 def _check_plain_keys(config: Mapping[str, Any], model: type[C]) -> C:
@@ -149,4 +178,4 @@ def _check_plain_keys(config: Mapping[str, Any], model: type[C]) -> C:
 
 def _check_groups(config: Mapping[str, Any], groups: Any) -> None:
     for group in groups:
-        check_target(group, config[group], ADDED_BY_CODE[group])
+        check_target(group, config.get(group), ADDED_BY_CODE[group])

@@ -5,7 +5,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,9 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from fashion.config.schema import unknown_key
 from fashion.errors import FashionError, with_exit_status
-
-PROJECT = Path(__file__).resolve().parents[2]
-OUTPUTS = PROJECT / "outputs"
+from fashion.paths import OUTPUTS, PROJECT
 
 
 def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -75,13 +72,15 @@ def one_sentence(error: Exception) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}: got {choice}, expected one of {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as key=value ({error.message.splitlines()[-2]})"
+        said = [line for line in error.message.splitlines() if line.strip("^ ")]
+        reason = next(line for line in said if not line.startswith(("Error parsing", "See ")))
+        return f"{error.override}: cannot be read as key=value ({reason.strip()})"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(cause.parent_node):
         key = str(cause.full_key)
         return str(unknown_key(key, (name for name in cause.parent_node if name != "hydra"), key.rpartition(".")[0]))
-    emptied = [argument for argument in sys.argv[1:] if argument.endswith("=null") and "." not in argument]
-    if emptied:
-        group = emptied[0].removesuffix("=null")
+    if "Config group override must be" in str(error):  # Hydra does not say which
+        emptied = (argument for argument in sys.argv[1:] if argument.endswith("=null") and "." not in argument)
+        group = next(emptied, "a group").removesuffix("=null")
         return f"{group}: got null, expected one of the choices in configs/{group}/"
     return str(error)
 

@@ -6,6 +6,7 @@ classes carry no types, so the keys that this project's files give them are list
 
 import difflib
 import inspect
+import re
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -103,7 +104,7 @@ def _signature_model(target: Any, added_by_code: Collection[str]) -> type[pydant
             fields[parameter.name] = (declared, default)
     if open_ended:  # Keras passes these on to a base class
         fields |= {name: (kind, None) for name, kind in KERAS_ARGUMENTS.items() if name not in fields}
-    settings = pydantic.ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+    settings = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     return pydantic.create_model(target.__name__, __config__=settings, **fields)
 
 
@@ -137,5 +138,5 @@ def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydant
         return FashionError(f"{full_name}: is not set; give it a value")
     # A union (a number or null) reports one problem for each member: tell them all.
     same_key = [problem["msg"] for problem in problems if str(problem["loc"][0]) == name]
-    expected = " or ".join(dict.fromkeys(message.removeprefix("Input should be ") for message in same_key))
+    expected = " or ".join(dict.fromkeys(re.sub(r"^\w+ should (be|have) ", "", message) for message in same_key))
     return FashionError(f"{full_name}: got {first['input']!r}, expected {expected}")

@@ -124,7 +124,7 @@ def load_idx_files(root: Path, download: bool) -> IdxArrays:
         FashionError: A file in ``root`` is truncated, corrupt or foreign; ``root`` cannot be read or written; or a
             file could be had from no source.
     """
-    if not download and not root.is_dir():
+    if not download and not root.exists():
         raise FashionError(
             f"data.root: there is no folder {root}, and with data.download=false it must exist; "
             "name the folder that has the data, or set data.download=true"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from fashion.config.build import build
+from fashion.config.schema import resolved
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError
 from fashion.evaluation import figures
@@ -34,11 +35,15 @@ def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
         FashionError: When the artifact or the data cannot be had, or the card promises another accuracy.
     """
     predictor, artifact = Predictor.load(Path(cfg.artifact))
-    data: Dataset = instantiate(cfg.data, seed=artifact.card["seed"])  # the seed tells which images validated
+    config = resolved(cfg)
+    data: Dataset = build(config["data"], seed=artifact.card["seed"])
+    # The images that validated the run itself: others of the training file were trained on.
+    own_split = {key: artifact.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
+    own: Dataset = build(config["data"] | own_split, seed=artifact.card["seed"])
     test_probabilities = predictor.probabilities(data.test_images)
     measured = {
         "test": summary(data.test_labels, test_probabilities),
-        "validation": summary(data.validation_labels, predictor.probabilities(data.validation_images)),
+        "validation": summary(own.validation_labels, predictor.probabilities(own.validation_images)),
     }
     counts = confusion_matrix(data.test_labels, np.argmax(test_probabilities, axis=1), len(CLASSES))
     folder = Path(cfg.run_folder)

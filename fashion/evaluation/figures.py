@@ -27,7 +27,7 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
             axes.set_title(name)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.legend()
+        figure.axes[0].legend(loc="upper right")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 

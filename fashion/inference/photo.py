@@ -4,6 +4,7 @@ Fashion-MNIST was made from product photos in seven steps (Xiao et al., 2017, ar
 steps are taken here. A picture that is 28 x 28 and grey is taken to be in the data set's form already.
 """
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,10 @@ def read(path: Path) -> Prepared:
         FashionError: When the file is missing, not a PNG, JPEG or WebP picture, damaged, or too large.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path, formats=FORMATS) as picture,
+        ):
             width, height = picture.size
             if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
                 raise FashionError(
@@ -56,7 +60,8 @@ def read(path: Path) -> Prepared:
     except UnidentifiedImageError:
         raise FashionError(f"{path}: is not a picture, expected PNG, JPEG or WebP") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FashionError(f"{path}: cannot be read as a picture ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise FashionError(f"{path}: cannot be read as a picture ({reason})") from None
 
 
 def prepare(picture: Image.Image) -> Prepared:

@@ -17,7 +17,7 @@ import keras
 
 from fashion import artifact
 from fashion.data.batches import TrainingBatches
-from fashion.errors import FashionError
+from fashion.errors import FashionError, interrupted
 from fashion.files import write_text
 from fashion.training import resume
 
@@ -130,6 +130,7 @@ class Guard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """From here on a signal waits for the end of a step."""
+        self.stop_if_asked()
         self.training = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -142,7 +143,7 @@ class Guard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Look at the signal flag and the loss."""
-        self._stop_if_asked()
+        self.stop_if_asked()
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -153,17 +154,22 @@ class Guard(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Look at the signal flag."""
-        self._stop_if_asked()
+        self.stop_if_asked()
 
-    def _stop_if_asked(self) -> None:
-        if self.asked:
+    def stop_if_asked(self) -> None:
+        """Stop where it is safe, if a signal came; also one whose exception a library's callback swallowed (JAX's do).
+
+        Raises:
+            KeyboardInterrupt: When a signal came.
+        """
+        if self.asked or interrupted.is_set():
             raise KeyboardInterrupt
 
     def handle(self, signal_number: int, frame: FrameType | None) -> None:
         """Take a signal: the first one in training is kept until the step is done, any other interrupts here."""
-        if not self.training or self.asked:
+        again, self.asked = self.asked, True
+        if again or not self.training:
             raise KeyboardInterrupt
-        self.asked = True
         log.info("%s: stopping after this step (once more: at once)", signal.Signals(signal_number).name)
 
 

@@ -6,21 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fashion import artifact, backend
+from fashion.config import resumption
+from fashion.config.build import build
 from fashion.config.checks import Trainer, check_training
 from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
-from fashion.data.dataset import CLASSES, Dataset
+from fashion.data.dataset import Dataset
 from fashion.errors import FashionError
-from fashion.evaluation import figures
-from fashion.evaluation.metrics import confusion_matrix, summary
-from fashion.inference.predictor import Predictor
-from fashion.training import record, resume
+from fashion.training import outcome, record, resume
 from fashion.training.callbacks import Guard, RunRecorder, guarded
 from fashion.training.network import TrainingNetwork
 
@@ -44,28 +40,17 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = resolved(cfg)
     settings = check_training(config)
     folder = Path(config["run_folder"])
+    resumption.check(config, folder)
     with guarded() as guard, record.running(folder, config) as run:
-        data: Dataset = _build(config["data"], seed=settings.seed)
+        data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
         network = _network(config, settings)
         recorder = _fit(network, config, settings, data, devices, guard)
         run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
 
-        model = network.deployable()
         with run.timing("evaluation"):
-            test, validation, predictions = _evaluate(model, data)
-        run.metrics = {
-            "test_accuracy": test["accuracy"],
-            "test_loss": test["loss"],
-            "val_accuracy": validation["accuracy"],
-            "val_loss": validation["loss"],
-        }
-        card = _card(config, data, recorder, test, validation)
-        path = artifact.save(model, card, folder)
-        figures.training_curves(recorder.history, folder / "training_curves.png")
-        counts = confusion_matrix(data.test_labels, predictions, len(CLASSES))
-        figures.confusion(counts, CLASSES, folder / "confusion_matrix.png")
-    log.info("model          %s", path)
+            test = outcome.write(network.deployable(), data, recorder, run)
+    log.info("model          %s", folder / artifact.MODEL_FILE)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
         *(100 * test[name] for name in ("accuracy", "accuracy_low", "accuracy_high")),
@@ -94,10 +79,10 @@ def _spread_over_devices(settings: Trainer) -> int:
 def _network(config: dict[str, Any], settings: Trainer) -> TrainingNetwork:
     """Build and compile what is trained."""
     backend.seed_everything(settings.seed)
-    augment = _build(config["augment"], seed=settings.seed)
-    network = TrainingNetwork(_build(config["model"]), augment, fast=settings.fast_layers)
+    augment = build(config["augment"], seed=settings.seed)
+    network = TrainingNetwork(build(config["model"]), augment, fast=settings.fast_layers)
     network.compile(
-        optimizer=_build(config["optimizer"]),
+        optimizer=build(config["optimizer"]),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=_jit_compile(settings),
@@ -128,9 +113,9 @@ def _fit(
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
     batches = TrainingBatches(data.train_images, data.train_labels, settings.batch_size, settings.seed)
     validation = EvaluationBatches(data.validation_images, data.validation_labels, multiple_of=devices)
-    chosen = [_build(node) for node in (config["callbacks"] or {}).values()]
+    chosen = [build(node) for node in (config["callbacks"] or {}).values()]
     folder = Path(config["run_folder"])
-    state = _state_to_resume(folder, config) if settings.resume else None
+    state = _state_to_resume(folder) if settings.resume else None
     recorder = RunRecorder(folder, config, batches, chosen, state)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
     bar = [keras.callbacks.ProgbarLogger()] if sys.stdout.isatty() else []
@@ -150,55 +135,21 @@ def _fit(
         shuffle=False,  # the batches are shuffled already
         verbose=1 if bar else 0,
     )
+    for callback in chosen:
+        if isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch:
+            kept = "; its weights are kept" if callback.restore_best_weights else ""
+            log.info("stopped early: %s was best in epoch %d%s", callback.monitor, callback.best_epoch + 1, kept)
+    guard.stop_if_asked()
     return recorder
 
 
-def _state_to_resume(folder: Path, config: dict[str, Any]) -> resume.State | None:
+def _state_to_resume(folder: Path) -> resume.State | None:
     state = resume.load(folder)
     if state is None:
         log.info("no epoch was finished: starting from the beginning")
         return None
-    resume.refuse_changes(record.comparable(state.config), record.comparable(config))
     log.info("going on after epoch %d", state.epochs)
     return state
-
-
-def _evaluate(model: keras.Model, data: Dataset) -> tuple[dict[str, float], dict[str, float], np.ndarray]:
-    """Measure the model of the artifact; the only place of a run that looks at the test set.
-
-    Returns:
-        Test metrics, validation metrics, and the predicted class of each test image.
-    """
-    predictor = Predictor(model)
-    test = predictor.probabilities(data.test_images)
-    validation = predictor.probabilities(data.validation_images)
-    return summary(data.test_labels, test), summary(data.validation_labels, validation), np.argmax(test, axis=1)
-
-
-def _card(
-    config: dict[str, Any],
-    data: Dataset,
-    recorder: RunRecorder,
-    test: dict[str, float],
-    validation: dict[str, float],
-) -> dict[str, Any]:
-    environment = record.environment()
-    return {
-        "classes": list(CLASSES),
-        "input": "(n, 28, 28, 1) float32 in [0, 1]; light objects on a black ground, as in Fashion-MNIST",
-        "output": "(n, 10) float32 softmax probabilities, in the order of classes",
-        "test": {**test, "images": len(data.test_labels)},
-        "validation": {**validation, "images": len(data.validation_labels)},
-        "parameters": int(sum(np.prod(variable.shape) for variable in recorder.model.core.trainable_weights)),
-        "epochs": len(recorder.history["loss"]),
-        "training_seconds": round(recorder.seconds, 1),
-        "data": data.digests,
-        "seed": config["trainer"]["seed"],
-        "config": record.comparable(config),
-        "config_hash": record.config_hash(config),
-        **{key: environment[key] for key in ("backend", "device", "versions", "hardware", "git")},
-        "created": record.now(),
-    }
 
 
 def _start_up_seconds(recorder: RunRecorder) -> float:
@@ -206,13 +157,3 @@ def _start_up_seconds(recorder: RunRecorder) -> float:
     if recorder.first_step_at is None:
         return 0.0
     return round(record.seconds_at(recorder.first_step_at), 3)
-
-
-def _build(node: dict[str, Any], **added: Any) -> Any:
-    """Call a node's ``_target_``; what it refuses is the user's to mend."""
-    try:
-        return instantiate(node, _convert_="all", **added)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, FashionError):
-            raise error.__cause__ from None
-        raise FashionError(f"{node['_target_']}: {error.__cause__ or error}") from error

@@ -3,14 +3,12 @@
 import contextlib
 import dataclasses
 import datetime
-import fcntl
-import hashlib
 import importlib.metadata
-import json
 import logging
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -22,14 +20,15 @@ import keras
 from hydra.core.hydra_config import HydraConfig
 
 import fashion
-from fashion.config.command import OUTPUTS, PROJECT
+from fashion.config.identity import config_hash
+from fashion.config.resumption import RESULT_FILE, STATE_FILE
 from fashion.errors import FashionError
-from fashion.files import write_json
-from fashion.training import resume
+from fashion.files import alone_in, write_json
+from fashion.paths import OUTPUTS, PROJECT
 
 log = logging.getLogger(__name__)
 
-RESULT_FILE, RUN_FILE = "result.json", "run.json"
+RUN_FILE = "run.json"
 PACKAGES = ("keras", "jax", "jaxlib", "tensorflow", "tensorflow-cpu", "numpy", "hydra-core", "omegaconf")
 
 
@@ -89,17 +88,17 @@ def running(folder: Path, config: dict[str, Any]) -> Iterator[Run]:
         FashionError: When another process is running in the same folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone_in(folder):
-        if config["trainer"]["resume"] is None:
-            resume.remove(folder)  # of an earlier run that was given the same folder
+    with alone_in(folder):
         (folder / RESULT_FILE).unlink(missing_ok=True)
+        for partial in folder.glob(".*.partial*"):  # of a process that was killed while it wrote
+            partial.unlink(missing_ok=True)
         run = Run(folder, config)
         run.write()
         try:
             yield run
         except KeyboardInterrupt:
             _write_result(run, "interrupted", "stopped by a signal")
-            log.info("stopped; go on with trainer.resume=%s", folder)
+            log.info("stopped; go on with %s", shlex.quote(f"trainer.resume={folder}"))
             raise
         except Exception as error:
             with contextlib.suppress(FashionError):  # a full disk must not hide what went wrong first
@@ -107,24 +106,8 @@ def running(folder: Path, config: dict[str, Any]) -> Iterator[Run]:
             raise
         run.write()
         _write_result(run, "completed")
-        resume.remove(folder)
+        (folder / STATE_FILE).unlink(missing_ok=True)
         point_latest(folder)
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """Return a digest of what a run computes: equal for the same configuration in another folder, or resumed."""
-    return hashlib.sha256(json.dumps(comparable(config), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what does not change a run's result: its folder, and that it was resumed.
-
-    Paths inside the run's folder stand relative to it.
-    """
-    text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
-    content = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
-    content["trainer"].pop("resume")
-    return content
 
 
 def environment() -> dict[str, Any]:
@@ -172,35 +155,26 @@ def seconds_at(moment: float) -> float:
 def point_latest(folder: Path) -> None:
     """Let ``outputs/latest`` point to a completed run; a run told to write elsewhere leaves it alone."""
     folder = folder.resolve()
-    if not folder.is_relative_to(OUTPUTS):
+    outputs = OUTPUTS.resolve()  # it may be a link to a larger disk
+    if not folder.is_relative_to(outputs):
         return
-    fresh = OUTPUTS / f".latest.{os.getpid()}"
+    fresh = outputs / f".latest.{os.getpid()}"
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.relative_to(OUTPUTS))
-    fresh.replace(OUTPUTS / "latest")
+    fresh.symlink_to(folder.relative_to(outputs))
+    fresh.replace(outputs / "latest")
 
 
 def _write_result(run: Run, status: str, error: str | None = None) -> None:
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     content = {
         "status": status,
         "metrics": run.metrics,
-        "overrides": overrides,
+        "overrides": [override for override in overrides if not override.startswith("trainer.resume=")],
         "config_hash": config_hash(run.config),
     }
     if error is not None:
         content["error"] = " ".join(error.split())
     write_json(run.folder / RESULT_FILE, content)
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FashionError(f"{folder}: another process is training there; wait for it or stop it") from None
-        yield
 
 
 def _versions() -> dict[str, str]:

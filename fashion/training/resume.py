@@ -7,8 +7,6 @@ callback's own variables, the history, the number of finished epochs. The order 
 """
 
 import json
-import logging
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +14,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from fashion.config.resumption import STATE_FILE, stored_about
 from fashion.errors import FashionError
 from fashion.files import replacing
-
-log = logging.getLogger(__name__)
-
-STATE_FILE = "resume.npz"
 
 
 class State(NamedTuple):
@@ -86,15 +81,11 @@ def load(folder: Path) -> State | None:
     Raises:
         FashionError: When the file is damaged.
     """
-    path = folder / STATE_FILE
-    if not path.is_file():
+    about = stored_about(folder)
+    if about is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(str(arrays.pop("about")))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FashionError(f"{path}: is damaged ({error}); remove it to start the run from its beginning") from None
+    with np.load(folder / STATE_FILE, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "about"}
     return State(**about, arrays=arrays)
 
 
@@ -117,33 +108,6 @@ def restore(state: State, model: keras.Model, callbacks: Iterable[keras.callback
         for name in sorted(name for name in state.arrays if name.startswith(prefix)):
             lists.setdefault(name.split("/")[2], []).append(state.arrays[name])
         vars(callback).update(lists)
-
-
-def refuse_changes(stored: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration than the run was started with; only more epochs are welcome.
-
-    Raises:
-        FashionError: Naming the first key that differs.
-    """
-    before, now = _flat(stored), _flat(given)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key) and key != "trainer.epochs":
-            raise FashionError(
-                f"{key}: got {now.get(key)!r}, but the run to resume has {before.get(key)!r}; "
-                "leave it as it was, or start a new run"
-            )
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def remove(folder: Path) -> None:
-    """Forget the state of a run that is finished."""
-    (folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def _named_variables(model: keras.Model) -> dict[str, keras.Variable]:

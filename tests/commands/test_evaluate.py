@@ -30,6 +30,10 @@ def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_com
     run = run_command("evaluate.py", f"artifact={folder}", f"backend={keras_backend}", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 0, run.stderr
     assert "is of 1000 test images: data.limit=2000 repeats it" in run.stdout
+    # Validated are the images that validated the run, not others of which it was trained on some.
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    promised = json.loads((folder / "result.json").read_text())["metrics"]
+    assert measured["validation"]["accuracy"] == pytest.approx(promised["val_accuracy"], abs=1e-6)
 
 
 def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, keras_backend, tmp_path):
@@ -43,6 +47,14 @@ def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, ker
     run = run_command("evaluate.py", *options)
     assert run.returncode == 2
     assert run.stderr.startswith("error: the card promises a test accuracy of 99.00%, measured ")
+
+
+def test_data_that_cannot_be_had_is_one_line(smoke_run, run_command, keras_backend, tmp_path):
+    options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.root=/nowhere", "data.download=false")
+    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: data.root: there is no folder /nowhere")
+    assert run.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ def test_numbers_are_printed_and_pictures_written(run_command, keras_backend, fa
     assert run.stderr == ""
 
 
+def test_data_that_cannot_be_had_is_one_line(run_command, tmp_path):
+    run = run_command("explore.py", "data.root=/nowhere", "data.download=false", f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: data.root: there is no folder /nowhere")
+    assert run.stderr.count("\n") == 1
+
+
 def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path):
     run = run_command("explore.py", "augment=nosuch", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 2

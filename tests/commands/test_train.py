@@ -15,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from fashion import artifact
-from fashion.config.command import PROJECT
+from fashion.paths import PROJECT
 
 pytestmark = pytest.mark.backend
 
@@ -115,6 +115,71 @@ def test_a_killed_run_goes_on_to_the_same_weights(run_command, keras_backend, tm
     again = run_command("train.py", f"trainer.resume={killed}")
     assert again.returncode == 2
     assert "is completed; there is nothing to go on with" in again.stderr
+
+
+@pytest.fixture
+def killed_run(keras_backend, tmp_path):
+    """The folder of a run that was killed after two of its epochs."""
+    folder = tmp_path / "run"
+    process = start(folder, *QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=200", "callbacks=none")
+    wait_for_epoch(process, folder, 2)
+    process.kill()
+    process.communicate()
+    return folder
+
+
+def test_what_is_refused_does_not_spoil_an_unfinished_run(run_command, killed_run):
+    refused = [
+        (
+            [f"trainer.resume={killed_run}", "optimizer.learning_rate=0.5"],
+            "optimizer.learning_rate: got 0.5, but the run",
+        ),
+        ([f"trainer.resume={killed_run}", "trainer.epochs=1"], "trainer.epochs: got 1, but the run to resume has 200"),
+        ([f"hydra.run.dir={killed_run}", *QUICK], "there is an unfinished run; go on with trainer.resume="),
+        (["-m", f"trainer.resume={killed_run}"], "trainer.resume: got it with --multirun"),
+        (["trainer.resume="], "trainer.resume: got nothing, expected the folder of an unfinished run"),
+        (["++trainer.resume=/nowhere"], "trainer.resume: got /nowhere, expected the folder of an unfinished run"),
+    ]
+    before = {path.name: path.read_bytes() for path in (killed_run / ".hydra").iterdir()}
+    for arguments, message in refused:
+        run = run_command("train.py", *arguments)
+        assert run.returncode == 2, arguments
+        assert run.stderr.startswith("error: ")
+        assert message in run.stderr
+        assert run.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in (killed_run / ".hydra").iterdir()} == before
+    finished = len((killed_run / "history.csv").read_text().splitlines()) - 1
+    process = start_resumed(killed_run)
+    wait_for_epoch(process, killed_run, finished + 1)
+    busy = run_command("train.py", f"trainer.resume={killed_run}")
+    assert busy.returncode == 2
+    assert "another process is training there" in busy.stderr
+    process.terminate()
+    assert process.wait(60) == 130
+
+
+def start_resumed(folder) -> subprocess.Popen:
+    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), f"trainer.resume={folder}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+
+
+@pytest.mark.parametrize("place", ["hydra.run.dir=", "-m hydra.sweep.dir="])
+def test_an_empty_folder_name_is_refused(run_command, place):
+    run = run_command("train.py", *place.split(), "model=cnn,resnet" if "-m" in place else "model=cnn")
+    assert run.returncode == 2
+    assert re.fullmatch(r"error: hydra\.\w+\.dir: got nothing, expected a folder\n", run.stderr)
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.6, 3.0])
+def test_a_signal_in_start_up_ends_the_command(keras_backend, tmp_path, seconds):
+    """JAX's callbacks swallow an exception raised in them; the run must end all the same."""
+    process = start(
+        tmp_path / "run", *QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=500", "callbacks=none"
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -2,9 +2,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from fashion.config.checks import check_evaluation, check_exploration, check_training
-from fashion.config.command import PROJECT
 from fashion.config.schema import resolved
 from fashion.errors import FashionError
+from fashion.paths import PROJECT
 
 GROUPS = ("data", "augment", "model", "optimizer", "callbacks", "trainer", "experiment", "debug")
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((PROJECT / "configs" / group).glob("*.yaml"))]

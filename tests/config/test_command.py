@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fashion.config import command
-from fashion.config.command import PROJECT, unique_folder
+from fashion.config.command import unique_folder
+from fashion.paths import PROJECT
 
 WRONG = [
     (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than 0"),

@@ -176,6 +176,7 @@ def test_a_complete_root_is_not_written(machine: Machine) -> None:
 @pytest.mark.parametrize("files", [CONTENTS, PACKED], ids=["idx", "gz"])
 def test_local_folders_fill_root_without_the_network(machine: Machine, folder: str, files: dict[str, bytes]) -> None:
     put(getattr(machine, folder), files)
+    machine.root.mkdir()  # without the network a folder that does not exist is taken for a mistyped one
     assert_right(source.load_idx_files(machine.root, download=False))
     assert stored(machine.root) == CONTENTS
 
@@ -351,6 +352,7 @@ def test_wrong_files_elsewhere_are_passed_over_with_the_reason(
     machine: Machine, name: str, content: bytes, flaw: str
 ) -> None:
     put(machine.debian, {name: content})
+    machine.root.mkdir()
     with pytest.raises(FashionError) as caught:
         source.load_idx_files(machine.root, download=False)
     assert f"{machine.debian}: {machine.debian / name} {flaw}" in str(caught.value)

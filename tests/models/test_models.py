@@ -6,10 +6,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fashion.config.command import PROJECT
 from fashion.data.dataset import fashion_mnist
 from fashion.models.blocks import PIXEL_MEAN, PIXEL_STANDARD_DEVIATION
 from fashion.models.efficientnetb0 import efficientnetb0
+from fashion.paths import PROJECT
 
 MODELS = sorted(file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml"))
 

@@ -15,9 +15,11 @@ from PIL import Image
 
 from fashion import artifact
 from fashion.config.checks import check_training
+from fashion.config.resumption import STATE_FILE
 from fashion.config.schema import resolved
 from fashion.errors import FashionError
-from fashion.training import fit, record, resume
+from fashion.files import alone_in
+from fashion.training import fit, record
 
 pytestmark = pytest.mark.backend
 
@@ -61,7 +63,7 @@ def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"} <= set(rows[0])
     for picture in ("training_curves.png", "confusion_matrix.png"):
         assert np.asarray(Image.open(folder / picture).convert("L")).std() > 10, "blank"
-    assert not (folder / resume.STATE_FILE).exists()
+    assert not (folder / STATE_FILE).exists()
     assert not list(folder.glob(".*partial*"))
 
 
@@ -162,14 +164,14 @@ def test_a_run_is_not_resumed_with_another_configuration(interrupted, quick, tmp
     folder = interrupted(tmp_path / "run", 1)
     with pytest.raises(FashionError, match=r"^optimizer\.learning_rate: got 0\.01, but the run to resume has 0\.001"):
         quick(folder, f"trainer.resume={folder}", "optimizer.learning_rate=0.01")
-    assert (folder / resume.STATE_FILE).exists()
+    assert (folder / STATE_FILE).exists()
     quick(folder, f"trainer.resume={folder}", "trainer.epochs=3")  # more epochs are welcome
     assert len((folder / "history.csv").read_text().splitlines()) == 4
 
 
 def test_a_damaged_state_is_named_and_kept(interrupted, quick, tmp_path):
     folder = interrupted(tmp_path / "run", 1)
-    state = folder / resume.STATE_FILE
+    state = folder / STATE_FILE
     state.write_bytes(state.read_bytes()[:5000])
     with pytest.raises(FashionError, match=r"resume\.npz: is damaged"):
         quick(folder, f"trainer.resume={folder}")
@@ -202,7 +204,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path, m
 def test_two_processes_do_not_train_in_one_folder(quick, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    with record._alone_in(folder), pytest.raises(FashionError, match="another process is training there"):
+    with alone_in(folder), pytest.raises(FashionError, match="another process is training there"):
         quick(folder)
 
 
