@@ -185,7 +185,7 @@ def test_a_signal_in_start_up_ends_the_command(keras_backend, tmp_path, seconds)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_backend, tmp_path, number):
     folder = tmp_path / "run"
-    process = start(folder, *QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=200", "callbacks=none")
+    process = start(folder, *QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=25", "callbacks=none")
     wait_for_epoch(process, folder, 1)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
@@ -195,7 +195,8 @@ def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_ba
     assert "Traceback" not in output
     assert result(folder)["status"] == "interrupted"
     finished = len((folder / "history.csv").read_text().splitlines()) - 1
-    resumed = run_command("train.py", f"trainer.resume={folder}", f"trainer.epochs={finished + 1}")
+    assert finished < 25
+    resumed = run_command("train.py", f"trainer.resume={folder}")
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on after epoch {finished}" in resumed.stdout
     assert result(folder)["status"] == "completed"
