@@ -229,3 +229,36 @@ def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, mon
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
     record.point_latest(tmp_path)
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
+
+
+def test_a_run_that_died_after_its_training_only_has_to_be_measured(quick, tmp_path, monkeypatch):
+    options = ("trainer.epochs=5", "model.dropout=0.5", *PATIENCES)
+    whole = quick(tmp_path / "whole", *options)
+    parted = tmp_path / "parted"
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.outcome, "write", die)
+        with pytest.raises(KeyboardInterrupt):
+            quick(parted, *options)
+    history = (parted / "history.csv").read_text()
+    quick(parted, *options, f"trainer.resume={parted}")
+    assert (parted / "history.csv").read_text() == history
+    assert equal(weights(whole), weights(parted))
+
+
+def test_a_fresh_start_in_the_folder_of_an_unfinished_run_is_refused(interrupted, quick, tmp_path):
+    folder = interrupted(tmp_path / "run", 1)
+    state = (folder / STATE_FILE).read_bytes()
+    with pytest.raises(FashionError, match=r"there is an unfinished run; go on with trainer\.resume="):
+        quick(folder)
+    assert (folder / STATE_FILE).read_bytes() == state
+
+
+def test_stopping_early_is_said_with_the_epoch_that_was_kept(quick, tmp_path, caplog):
+    caplog.set_level("INFO")
+    options = ("callbacks.early_stopping.patience=0", "callbacks.early_stopping.min_delta=100", "trainer.epochs=5")
+    quick(tmp_path / "run", f"+{options[1]}", options[0], options[2])
+    assert "stopped early: val_loss was best in epoch 1; its weights are kept" in caplog.text
