@@ -6,9 +6,8 @@ import pytest
 
 from fashion import artifact
 
-pytestmark = pytest.mark.backend
 
-
+@pytest.mark.backend
 @pytest.mark.parametrize("on", ["jax", "tensorflow"])
 def test_evaluation_agrees_with_the_run_on_either_backend(smoke_run, run_command, tmp_path, on):
     folder, _ = smoke_run

@@ -1,11 +1,8 @@
 """``python scripts/explore.py`` as a user runs it."""
 
-import pytest
-
 PICTURES = {"classes.png", "class_means.png", "pixel_histogram.png", "augmentation.png"}
 
 
-@pytest.mark.backend
 def test_numbers_are_printed_and_pictures_written(run_command, keras_backend, fashion_mnist_root, tmp_path):
     run = run_command("explore.py", f"backend={keras_backend}", "augment=crop_flip", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 0, run.stderr

@@ -1,13 +1,10 @@
 """``python scripts/predict.py`` as a user runs it."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from fashion.data.dataset import CLASSES, fashion_mnist
 from fashion.inference.predictor import Predictor
-
-pytestmark = pytest.mark.backend
 
 
 def test_pictures_of_any_name_get_the_class_that_the_model_gives(

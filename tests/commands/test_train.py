@@ -17,8 +17,6 @@ from hydra import compose, initialize_config_dir
 from fashion import artifact
 from fashion.paths import PROJECT
 
-pytestmark = pytest.mark.backend
-
 EXPERIMENTS = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
 FILES = {
     "fashion_mnist_model.keras", "fashion_mnist_model.json", "best.keras", "history.csv", "result.json", "run.json",
@@ -36,6 +34,7 @@ def same_weights(first, second) -> bool:
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.backend
 def test_smoke_writes_everything_and_prints_the_test_accuracy(smoke_run):
     folder, run = smoke_run
     assert {path.name for path in folder.iterdir()} >= FILES
@@ -60,6 +59,7 @@ print(keras.backend.backend())
 """
 
 
+@pytest.mark.backend
 def test_the_model_is_plain_keras_and_equal_on_both_backends(smoke_run, tmp_path, fashion_mnist_root):
     folder, _ = smoke_run
     from fashion.data.dataset import fashion_mnist
@@ -94,6 +94,7 @@ def wait_for_epoch(process, folder, number, timeout=240) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.backend
 def test_a_killed_run_goes_on_to_the_same_weights(run_command, keras_backend, tmp_path):
     # A folder whose name Hydra's grammar would stumble over, unquoted.
     whole, killed = tmp_path / "whole", tmp_path / "killed, it's = {odd}"
@@ -182,6 +183,7 @@ def test_a_signal_in_start_up_ends_the_command(keras_backend, tmp_path, seconds)
     assert process.returncode == 130, output
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_backend, tmp_path, number):
     folder = tmp_path / "run"
@@ -218,6 +220,7 @@ def test_every_experiment_says_how_it_is_run_and_composes(name):
         assert compose("train", [f"experiment={name}", "run_folder=x"]).trainer.epochs > 0
 
 
+@pytest.mark.backend
 def test_efficientnetb0_trains(run_command, keras_backend, tmp_path):
     options = ("data.limit=1000", "trainer.epochs=1", "trainer.batch_size=100", f"trainer.backend={keras_backend}")
     run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / 'run'}", timeout=500)
