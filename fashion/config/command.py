@@ -73,7 +73,7 @@ def one_sentence(error: Exception) -> str:
         return f"{group}: got {choice}, expected one of {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
         said = [line for line in error.message.splitlines() if line.strip("^ ")]
-        reason = next(line for line in said if not line.startswith(("Error parsing", "See ")))
+        reason = next((line for line in said if not line.startswith(("Error parsing", "See "))), "see --hydra-help")
         return f"{error.override}: cannot be read as key=value ({reason.strip()})"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(cause.parent_node):
         key = str(cause.full_key)
