@@ -1,8 +1,10 @@
 """Choose the Keras backend, its precision and its seeds: all of it before Keras is imported."""
 
 import contextlib
+import ctypes
 import importlib
 import os
+import platform
 import random
 import sys
 import tempfile
@@ -108,12 +110,31 @@ def _let_in_tensorflow() -> None:
 
 
 def _prepare_jax(deterministic: bool) -> None:
+    _keep_freed_memory()
     if deterministic and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     jax = importlib.import_module("jax")
-    # A training step of EfficientNetB0 compiles for half a minute; from the second run on it is read from here.
+    # A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from here. The small
+    # programs are kept too: 132 that draw initial weights take 6 s to compile and 0.7 s to read.
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory that XLA frees after each step, for the next one.
+
+    By default it goes back to the system: 64,000 page faults a step of EfficientNetB0, 180 ms instead of 90 (2 cores,
+    AMD Zen 4). One arena, because those of threads cannot grow past 64 MiB; no ``mmap``, because that always gives
+    back.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    # Numbers of malloc.h; mallopt(3).
+    trim_threshold, mmap_max, arena_max = -1, -4, -8
+    libc = ctypes.CDLL(None)
+    for parameter, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, 2**31 - 1)):
+        libc.mallopt(parameter, value)
 
 
 def _prepare_tensorflow(deterministic: bool) -> None:
