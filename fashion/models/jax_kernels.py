@@ -198,7 +198,7 @@ def _banded_forward(x: Array, kernel: Array, strides: Pair, padding: str) -> tup
 
 
 def _banded_backward(strides: Pair, padding: str, residuals: tuple[Array, ...], dy: Array) -> tuple[Array, Array]:
-    """The gradient to x multiplies with a band that is made transposed: to transpose the other takes 4 times as long."""
+    """The gradient to x multiplies with a band made transposed: to transpose the other takes 4 times as long."""
     x, kernel = residuals
     c, h, w, n = x.shape
     pattern = band_pattern((h, w), kernel.shape[:2], strides, padding)

@@ -86,7 +86,7 @@ def _kernel_gradient(x: Tensor, dy: Tensor, kernel_size: Pair, strides: Pair, pa
 
 
 def _convolution(layer: Layer, x: Tensor, training: bool | None) -> Tensor | None:
-    """1x1 convolutions as one product: 1x1x1152 to 320 with gradients 2.6 ms instead of 6.8, 16x16x16 to 96 3.9 of 4.6."""
+    """1x1 convolutions as one product: 1x1x1152 to 320 with gradients 2.6 ms (6.8), 16x16x16 to 96 3.9 ms (4.6)."""
     if layer.kernel_size != (1, 1) or layer.strides != (1, 1) or layer.groups != 1 or layer.lora_enabled:
         return None
     if layer.data_format != "channels_last" or None in x.shape[1:]:
