@@ -277,6 +277,19 @@ def _convolution(layer: Layer, x: Any, training: bool | None) -> Any:
     return _finish(layer, (kernel.T @ patches.reshape(kh * kw * c, oh * ow * n)).reshape(filters, oh, ow, n))
 
 
+def _convolution_small_batch(layer: Layer, x: Any, training: bool | None) -> Any:
+    if layer.kernel_size != (1, 1) or layer.strides != (1, 1) or layer.groups != 1 or layer.lora_enabled:
+        return None
+    if layer.data_format != "channels_last":
+        return None
+    n, h, w, c = x.shape
+    kernel = _cast(layer, layer.kernel.value).reshape(c, layer.filters)
+    y = (_cast(layer, x).reshape(-1, c) @ kernel).reshape(n, h, w, layer.filters)
+    if layer.use_bias:
+        y = y + _cast(layer, layer.bias.value)
+    return y if layer.activation is None else layer.activation(y)
+
+
 # --- batch normalisation ---
 
 
@@ -407,4 +420,7 @@ _KERNELS: dict[type, Callable] = {
     layers.ZeroPadding2D: _zero_padding,
     layers.GlobalAveragePooling2D: _average_pool,
 }
-_SMALL_BATCH_KERNELS: dict[type, Callable] = {layers.DepthwiseConv2D: _depthwise_small_batch}
+_SMALL_BATCH_KERNELS: dict[type, Callable] = {
+    layers.DepthwiseConv2D: _depthwise_small_batch,
+    layers.Conv2D: _convolution_small_batch,
+}
