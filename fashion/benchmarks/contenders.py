@@ -134,11 +134,15 @@ class Project(_Fit):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         config = _configuration(folder, *self.overrides)
+        self.model = self.network(config)
+        self.data = build(config["data"], seed=0)
+
+    def network(self, config: dict[str, Any]) -> Any:
+        """Choose the backend and compile the training network, as a run does."""
         settings = check_training(config)
         from fashion.training.fit import build_network
 
-        self.data = build(config["data"], seed=0)
-        self.model = build_network(config, settings)
+        return build_network(config, settings)
 
     def batches(self, steps: int) -> Any:
         """Return the pipeline that a run reads."""
@@ -156,10 +160,6 @@ class Project(_Fit):
             self._forward = compiled(self.model.core)
         return {"compiled": self._forward}
 
-    def multiply_adds(self) -> int:
-        """Return the multiply-adds of one image's forward pass."""
-        return multiply_adds(self.model.core)
-
 
 class ProjectOnJax(Project):
     """This project's default."""
@@ -175,9 +175,16 @@ class ProjectOnJax(Project):
 
 
 class StockOnJax(Project):
-    """The same network of Keras's own layers on JAX."""
+    """The same network of Keras's own layers on JAX, with nothing that this project sets there."""
 
-    overrides = ("trainer.fast_layers=false",)
+    def network(self, config: dict[str, Any]) -> Any:
+        """Compile the training network with stock layers."""
+        os.environ["KERAS_BACKEND"] = "jax"
+        from fashion.training.network import TrainingNetwork
+
+        network = TrainingNetwork(build(config["model"]), build(config["augment"], seed=0), fast=False)
+        network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
+        return network
 
 
 class ProjectOnTensorFlow(Project):
@@ -216,16 +223,6 @@ CONTENDERS: dict[str, type[Contender]] = {
     "tensorflow": ProjectOnTensorFlow,
     "onnx": OnnxRuntime,
 }
-
-
-def multiply_adds(model: Any) -> int:
-    """Count the multiply-adds of one image's forward pass through convolutions and dense layers."""
-    total = 0
-    for layer in model._flatten_layers(include_self=False):
-        if kernel := getattr(layer, "kernel", None):
-            outputs = layer.output.shape[1:-1]
-            total += int(np.prod(kernel.shape) * np.prod(outputs))
-    return total
 
 
 def _configuration(folder: Path, *overrides: str) -> dict[str, Any]:

@@ -91,9 +91,10 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
     with tempfile.TemporaryDirectory() as temporary, _started(Path(temporary), contenders) as running:
         result: dict[str, Any] = {"machine": _machine(), "batch_size": BATCH_SIZE, "rounds": rounds, "steps": steps}
         result["training"] = _training(running, rounds, steps)
-        result["inference"] = _inference(running, rounds)
         result["peak_memory_mb"] = {name: process.ask("peak_memory_mb") for name, process in running.items()}
-        result["start_seconds"] = _starts(Path(temporary))
+        result["inference"] = _inference(running, rounds)
+        if "jax" in running:
+            result["start_seconds"] = _starts(Path(temporary))
         return result
 
 
@@ -225,11 +226,11 @@ def table(result: dict[str, Any]) -> str:
         one = result["inference"]["1"]["milliseconds"][name]
         many = result["inference"][str(BATCH_SIZE)]["images_per_second"][name]
         lines.append(f"{label:<40}{one:6.2f} ms  {many:5.0f} images/s")
-    first, second = (result["start_seconds"][name] for name in ("first", "second"))
-    lines += [
-        "",
-        f"scripts/train.py, start to first step on JAX: {first:.1f} s, from the second start on {second:.1f} s",
-    ]
+    if starts := result.get("start_seconds"):
+        lines += [
+            "",
+            "scripts/train.py on JAX, start to first step: {first:.1f} s; again {second:.1f} s".format(**starts),
+        ]
     return "\n".join(lines)
 
 
