@@ -78,6 +78,12 @@ def seed_everything(seed: int) -> None:
         importlib.import_module("tensorflow").random.set_seed(seed)
 
 
+def on_cpu() -> bool:
+    """Return whether Keras, already on its backend, has nothing but CPUs to compute on."""
+    keras = importlib.import_module("keras")
+    return all("cpu" in device.lower() for device in keras.distribution.list_devices())
+
+
 def _refuse_second_backend(backend: Backend) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:

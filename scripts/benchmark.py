@@ -1,6 +1,7 @@
 """Measure this project beside what one would use instead: ``python scripts/benchmark.py training``."""
 
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from fashion.benchmarks import training
@@ -31,12 +32,18 @@ def _parser() -> ArgumentParser:
         help="images/s of training and inference beside the seed program, stock Keras and ONNX Runtime (10 minutes)",
         description="Contenders run by turns, each in its own process; medians are printed. Keep the machine idle.",
     )
-    train.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
-    train.add_argument("--steps", type=int, default=40, help="steps of 128 images a turn (default: %(default)s)")
+    train.add_argument("--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)")
+    train.add_argument("--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)")
     train.add_argument(
         "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
 ``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
 """
 
+import abc
+import importlib
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from fashion import backend
+from fashion import backend, machine
 from fashion.config.build import build
 from fashion.config.checks import check_training
 from fashion.config.command import register_resolvers
@@ -28,8 +29,8 @@ BATCH_SIZE = 128
 ONNX_FILE = "model.onnx"
 
 
-class Contender:
-    """One way to train and to ask the network.
+class Contender(abc.ABC):
+    """One way to ask the network, and for most also to train it.
 
     Args:
         folder: Where contenders leave files for each other.
@@ -38,13 +39,9 @@ class Contender:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def train(self, steps: int) -> dict[str, float]:
-        """Train for some steps; return the seconds of all but the first, and of the first."""
-        raise NotImplementedError
-
+    @abc.abstractmethod
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
         """Return the ways to get ``(n, 10)`` probabilities of ``(n, 28, 28, 1)`` float32 images in [0, 1], by name."""
-        raise NotImplementedError
 
     def infer(self, batch: int, calls: int) -> dict[str, float]:
         """Return the median seconds of a call for each way of asking."""
@@ -53,19 +50,17 @@ class Contender:
 
     def peak_memory_mb(self) -> float:
         """Return the most memory that this process has held."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+        return machine.peak_memory_mb()
 
 
 class _Fit(Contender):
     """A compiled Keras model, trained by ``fit``."""
 
     model: Any
-    pixels: Any
 
+    @abc.abstractmethod
     def batches(self, steps: int) -> Any:
         """Return what ``fit`` reads, at least ``steps`` batches of it."""
-        raise NotImplementedError
 
     def train(self, steps: int) -> dict[str, float]:
         """Train for some steps of 128 images; return the seconds of all but the first, and of the first."""
@@ -208,8 +203,7 @@ class OnnxRuntime(Contender):
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
         """Ask the session."""
         if not hasattr(self, "_session"):
-            import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
+            onnxruntime = importlib.import_module("onnxruntime")  # an extra
             path = str(self.folder / ONNX_FILE)
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         name = self._session.get_inputs()[0].name

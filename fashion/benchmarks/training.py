@@ -1,10 +1,8 @@
 """How fast this project trains and infers, beside the seed program, stock Keras and ONNX Runtime, in one run."""
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fashion import machine
 from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
 from fashion.errors import FashionError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
@@ -89,7 +88,16 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
         FashionError: A contender stopped; its own last line is in the message.
     """
     with tempfile.TemporaryDirectory() as temporary, _started(Path(temporary), contenders) as running:
-        result: dict[str, Any] = {"machine": _machine(), "batch_size": BATCH_SIZE, "rounds": rounds, "steps": steps}
+        result: dict[str, Any] = {
+            "machine": {
+                **machine.hardware(),
+                "versions": machine.versions(PACKAGES),
+                "measured": time.strftime("%Y-%m-%d"),
+            },
+            "batch_size": BATCH_SIZE,
+            "rounds": rounds,
+            "steps": steps,
+        }
         result["training"] = _training(running, rounds, steps)
         result["peak_memory_mb"] = {name: process.ask("peak_memory_mb") for name, process in running.items()}
         result["inference"] = _inference(running, rounds)
@@ -177,33 +185,11 @@ def _starts(folder: Path) -> dict[str, float]:
     return seconds
 
 
-def _machine() -> dict[str, Any]:
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "measured": time.strftime("%Y-%m-%d"),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    fields = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-    return next((value.strip() for key, value in fields.items() if key.strip() == "model name"), platform.machine())
-
-
 def table(result: dict[str, Any]) -> str:
     """Return the result as the lines that a terminal shows."""
-    training, machine = result["training"], result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    lines = [f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}", ""]
+    training, measured_on = result["training"], result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
+    lines = [f"{measured_on['processor']}, {measured_on['cores']} cores; {versions}", ""]
     head = f"training, batch {BATCH_SIZE}"
     lines.append(f"{head:<28}images/s  x seed  x stock JAX  roofline  first step     memory")
     for name, rate in training["images_per_second"].items():
@@ -265,8 +251,6 @@ def _say(line: str) -> None:
 def available() -> tuple[str, ...]:
     """Return the contenders that can run here: ONNX Runtime only where the ``benchmark`` extra is installed."""
     found = [name for name in CONTENDERS if name != "onnx"]
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        importlib.metadata.version("onnxruntime")
-        importlib.metadata.version("tf2onnx")
+    if {"onnxruntime", "tf2onnx"} <= set(machine.versions(("onnxruntime", "tf2onnx"))):
         found.append("onnx")
     return tuple(found)

@@ -7,13 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from fashion import backend
+
 Layer = Any  # Keras has no types to check against
 
 
 def should_use(model: keras.Model) -> bool:
     """Return whether the CPU kernels are the faster way for this model, on this backend and device."""
     graph = hasattr(model, "_run_through_graph") or (isinstance(model, keras.Sequential) and model.built)
-    return graph and _on_cpu() and _kernels().worthwhile(model._flatten_layers())
+    return graph and backend.on_cpu() and _kernels().worthwhile(model._flatten_layers())
 
 
 def fast_layers(model: keras.Model) -> keras.Model:
@@ -84,12 +86,6 @@ class FastModel(keras.Model):
 
 def _graph(model: Layer) -> Layer:
     return getattr(model, "_functional", model)  # what a sequential model runs
-
-
-def _on_cpu() -> bool:
-    if keras.backend.backend() == "jax":
-        return importlib.import_module("jax").default_backend() == "cpu"
-    return not any("gpu" in device.lower() for device in keras.distribution.list_devices())
 
 
 def _kernels() -> Any:

@@ -223,6 +223,13 @@ def _finish(layer: Layer, y: Array) -> _ChannelMajor:
     return _ChannelMajor(y if layer.activation is None else layer.activation(y))
 
 
+def _finish_channels_last(layer: Layer, y: Array) -> Array:
+    """The same for y `(n, h, w, c)`."""
+    if layer.use_bias:
+        y = y + _cast(layer, layer.bias.value)
+    return y if layer.activation is None else layer.activation(y)
+
+
 def _elementwise(layer: Layer) -> bool:
     return layer.activation is None or layer.activation.__name__ in ELEMENTWISE
 
@@ -248,10 +255,8 @@ def _depthwise(layer: Layer, x: Any, training: bool | None) -> Any:
 def _depthwise_small_batch(layer: Layer, x: Any, training: bool | None) -> Any:
     if not _plain_depthwise(layer):
         return None
-    y = _tap_sum(_cast(layer, x), _cast(layer, layer.kernel.value)[..., 0], layer.strides, layer.padding)
-    if layer.use_bias:
-        y = y + _cast(layer, layer.bias.value)
-    return y if layer.activation is None else layer.activation(y)
+    kernel = _cast(layer, layer.kernel.value)[..., 0]
+    return _finish_channels_last(layer, _tap_sum(_cast(layer, x), kernel, layer.strides, layer.padding))
 
 
 def _convolution(layer: Layer, x: Any, training: bool | None) -> Any:
@@ -284,10 +289,7 @@ def _convolution_small_batch(layer: Layer, x: Any, training: bool | None) -> Any
         return None
     n, h, w, c = x.shape
     kernel = _cast(layer, layer.kernel.value).reshape(c, layer.filters)
-    y = (_cast(layer, x).reshape(-1, c) @ kernel).reshape(n, h, w, layer.filters)
-    if layer.use_bias:
-        y = y + _cast(layer, layer.bias.value)
-    return y if layer.activation is None else layer.activation(y)
+    return _finish_channels_last(layer, (_cast(layer, x).reshape(-1, c) @ kernel).reshape(n, h, w, layer.filters))
 
 
 # --- batch normalisation ---

@@ -99,7 +99,7 @@ def _jit_compile(settings: Trainer) -> bool:
     """
     if settings.jit != "auto":
         return settings.jit
-    return settings.backend == "jax" or any("gpu" in device.lower() for device in keras.distribution.list_devices())
+    return settings.backend == "jax" or not backend.on_cpu()
 
 
 def _fit(

@@ -30,6 +30,12 @@ def test_a_contender_that_stops_says_why(tmp_path):
         training._Process("nonsense", tmp_path, tmp_path)
 
 
+def test_a_count_that_measures_nothing_is_refused(run_command):
+    finished = run_command("benchmark.py", "training", "--rounds", "0")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: argument --rounds: got '0', expected a whole number from 1; see --help\n"
+
+
 def test_ratios_are_those_of_the_medians():
     rates = RESULT["training"]["images_per_second"]
     for other in ("literal", "stock_jax"):

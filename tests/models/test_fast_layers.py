@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from fashion.models import conversion
 from fashion.models.conversion import FastModel, fast_layers, should_use, stock_layers
 from fashion.models.geometry import axis_geometry, band_pattern
 
@@ -310,7 +309,7 @@ def test_a_nested_model_runs_on_the_kernels_too(monkeypatch):
 def test_fast_layers_are_for_the_cpu(monkeypatch):
     model = small_model()
     assert should_use(model)
-    monkeypatch.setattr(conversion, "_on_cpu", lambda: False)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
     assert not should_use(model)
     assert fast_layers(model) is model
 
