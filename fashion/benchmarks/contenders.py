@@ -1,4 +1,4 @@
-"""What is measured against each other, each in a process of its own that waits between its turns.
+"""What is measured against each other, each turn in a process of its own.
 
 ``python -m fashion.benchmarks.contenders NAME FOLDER`` reads one command in JSON from each line of standard input,
 ``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
@@ -27,6 +27,9 @@ from fashion.paths import PROJECT
 
 BATCH_SIZE = 128
 ONNX_FILE = "model.onnx"
+# Left out at the start of each turn: the first steps compile, and find memory and caches cold.
+WARM_UP_STEPS = 5
+WARM_UP_SHARE = 0.2  # of the calls of an inference turn
 
 
 class Contender(abc.ABC):
@@ -63,23 +66,32 @@ class _Fit(Contender):
         """Return what ``fit`` reads, at least ``steps`` batches of it."""
 
     def train(self, steps: int) -> dict[str, float]:
-        """Train for some steps of 128 images; return the seconds of all but the first, and of the first."""
-        clock = _clock(steps)
+        """Train for some steps of 128 images, after others that warm up.
+
+        Returns:
+            ``seconds`` of the steps, and of the ``first_step`` of the warm-up.
+        """
+        first, begin, end = 0, WARM_UP_STEPS - 1, WARM_UP_STEPS + steps - 1
+        clock = _clock(first, begin, end)
         started = time.perf_counter()
-        self.model.fit(self.batches(steps), steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[clock])
-        return {"seconds": clock.last - clock.first, "first_step": clock.first - started}
+        self.model.fit(self.batches(end + 1), steps_per_epoch=end + 1, epochs=1, verbose=0, callbacks=[clock])
+        return {"seconds": clock.times[end] - clock.times[begin], "first_step": clock.times[first] - started}
 
 
-def _clock(steps: int) -> Any:
+def _clock(*steps: int) -> Any:
     import keras
 
     class Clock(keras.callbacks.Callback):
-        first = last = 0.0
+        """The time at the end of these steps."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.times: dict[int, float] = {}
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-            if batch in (0, steps - 1):
+            if batch in steps:
                 float((logs or {})["loss"])  # JAX computes in the background: this waits for the step
-                self.first, self.last = self.first or time.perf_counter(), time.perf_counter()
+                self.times[batch] = time.perf_counter()
 
     return Clock()
 
@@ -233,7 +245,8 @@ def _seconds(ask: Callable[[Any], Any], argument: Any) -> float:
 
 
 def _median_seconds(ask: Callable[[np.ndarray], Any], images: np.ndarray, calls: int) -> float:
-    np.asarray(ask(images))  # compiles
+    for _ in range(1 + int(WARM_UP_SHARE * calls)):  # the very first compiles
+        np.asarray(ask(images))
     return statistics.median(_seconds(ask, images) for _ in range(calls))
 
 

@@ -29,12 +29,13 @@ PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy", "onnxruntime")
 # A forward pass, and twice as many for the gradients to inputs and to weights; two operations per multiply-add.
 OPERATIONS_PER_MULTIPLY_ADD_TRAINED = 6
 SLOW = {"stock_jax": 6}  # times fewer steps a round, so that a round takes as long for everyone
+CALLS = {1: 100, BATCH_SIZE: 10}  # of inference a turn, by batch size
 # The multiply-adds of EfficientNetB0 on 28 x 28 pixels, whoever pads: the work that was asked for.
 MULTIPLY_ADDS = 7_930_000
 
 
 class _Process:
-    """A contender in its own process, at rest between commands."""
+    """A contender in its own process."""
 
     def __init__(self, name: str, folder: Path, cache: Path) -> None:
         command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder)]
@@ -74,7 +75,7 @@ class _Process:
 
 
 def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, Any]:
-    """Measure the contenders by turns, each in its own process, compilation and warm-up kept out.
+    """Measure the contenders by turns, each turn a process of its own, compilation and warm-up kept out.
 
     Args:
         rounds: Turns of each; what is reported are the medians.
@@ -87,7 +88,17 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
     Raises:
         FashionError: A contender stopped; its own last line is in the message.
     """
-    with tempfile.TemporaryDirectory() as temporary, _started(Path(temporary), contenders) as running:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if "onnx" in contenders:
+            _say("exporting the network as ONNX")
+            with _running("tensorflow", folder) as process:
+                process.ask("export")
+        turns: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+        for turn in range(rounds):
+            for name in contenders:
+                turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
+                _say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
         result: dict[str, Any] = {
             "machine": {
                 **machine.hardware(),
@@ -97,68 +108,68 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
+            "training": _training({name: told for name, told in turns.items() if name != "onnx"}),
+            "peak_memory_mb": {
+                name: statistics.median(turn["peak_memory_mb"] for turn in told) for name, told in turns.items()
+            },
+            "inference": _inference(turns),
         }
-        result["training"] = _training(running, rounds, steps)
-        result["peak_memory_mb"] = {name: process.ask("peak_memory_mb") for name, process in running.items()}
-        result["inference"] = _inference(running, rounds)
-        if "jax" in running:
-            result["start_seconds"] = _starts(Path(temporary))
+        if "jax" in contenders:
+            result["start_seconds"] = _starts(folder)
         return result
 
 
 @contextlib.contextmanager
-def _started(folder: Path, contenders: tuple[str, ...]) -> Iterator[dict[str, _Process]]:
-    running: dict[str, _Process] = {}
+def _running(name: str, folder: Path) -> Iterator[_Process]:
+    process = _Process(name, folder, folder / "cache")
     try:
-        for name in contenders:
-            _say(f"starting {NAMES[name]}")
-            running[name] = _Process(name, folder, folder / "cache")
-        yield running
+        yield process
     finally:
-        for process in running.values():
-            process.stop()
+        process.stop()
 
 
-def _training(running: dict[str, _Process], rounds: int, steps: int) -> dict[str, Any]:
-    trainers = {name: process for name, process in running.items() if name != "onnx"}
-    first: dict[str, float] = {}
-    rates: dict[str, list[float]] = {name: [] for name in trainers}
-    roofline: list[float] = []
-    for name, process in trainers.items():
-        _say(f"compiling {NAMES[name]}")
-        first[name] = process.ask("train", steps=3)["first_step"]
-    for turn in range(rounds):
-        for name, process in trainers.items():
-            count = max(3, steps // SLOW.get(name, 1))
-            seconds = process.ask("train", steps=count)["seconds"]
-            rates[name].append((count - 1) * BATCH_SIZE / seconds)
-            _say(f"training {turn + 1}/{rounds}  {NAMES[name]:<26} {rates[name][-1]:7.0f} images/s")
-        if "jax" in trainers:
-            roofline.append(trainers["jax"].ask("matrix_product"))
+def _turn(name: str, folder: Path, steps: int) -> dict[str, Any]:
+    """Let one contender train and infer, alone in memory, as it would at its user's."""
+    with _running(name, folder) as process:
+        told: dict[str, Any] = {}
+        if name != "onnx":
+            told["training"] = process.ask("train", steps=steps)
+            told["images_per_second"] = steps * BATCH_SIZE / told["training"]["seconds"]
+        if name == "jax":
+            told["gflops"] = process.ask("matrix_product")
+        told["inference"] = {batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()}
+        return {**told, "peak_memory_mb": process.ask("peak_memory_mb")}
+
+
+def _rate(turn: dict[str, Any]) -> str:
+    return f"{turn['images_per_second']:7.0f} images/s trained" if "images_per_second" in turn else ""
+
+
+def _training(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    rates = {name: [turn["images_per_second"] for turn in told] for name, told in turns.items()}
+    # Later turns read what the first compiled.
+    first = {name: told[0]["training"]["first_step"] for name, told in turns.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result: dict[str, Any] = {"images_per_second": medians, "all_images_per_second": rates, "first_step_seconds": first}
     for other in ("literal", "stock_jax"):
         if other in medians:
             result[f"times_{other}"] = {name: value / medians[other] for name, value in medians.items()}
-    if roofline:
-        gflops = statistics.median(roofline)
+    if "jax" in turns:
+        gflops = statistics.median(turn["gflops"] for turn in turns["jax"])
         limit = gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
         result["matrix_product_gflops"], result["roofline_images_per_second"] = gflops, limit
         result["share_of_roofline"] = {name: value / limit for name, value in medians.items()}
     return result
 
 
-def _inference(running: dict[str, _Process], rounds: int) -> dict[str, Any]:
-    if "onnx" in running:
-        running["tensorflow"].ask("export")
+def _inference(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for batch, calls in ((1, 100), (BATCH_SIZE, 10)):
-        seconds: dict[str, list[float]] = {}
-        for turn in range(rounds):
-            for name, process in running.items():
-                for way, value in process.ask("infer", batch=batch, calls=calls).items():
-                    seconds.setdefault(f"{name}.{way}", []).append(value)
-            _say(f"inference {turn + 1}/{rounds}  batch {batch}")
+    for batch in CALLS:
+        seconds = {
+            f"{name}.{way}": [turn["inference"][batch][way] for turn in told]
+            for name, told in turns.items()
+            for way in told[0]["inference"][batch]
+        }
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         result[str(batch)] = {
             "milliseconds": {name: 1000 * value for name, value in medians.items()},
