@@ -9,8 +9,10 @@ import mmap
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -63,16 +65,17 @@ def select(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _keep_memory()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-    try:
-        (_prepare_jax if backend == "jax" else _prepare_tensorflow)(deterministic)
-    except ModuleNotFoundError as error:
-        raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
-    if backend == "jax":
-        if tensorflow_beside_jax:
-            _let_in_tensorflow()
-        else:
-            _keep_out_tensorflow()
-    keras = _import_keras()
+    with _uninterrupted():
+        try:
+            (_prepare_jax if backend == "jax" else _prepare_tensorflow)(deterministic)
+        except ModuleNotFoundError as error:
+            raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
+        if backend == "jax":
+            if tensorflow_beside_jax:
+                _let_in_tensorflow()
+            else:
+                _keep_out_tensorflow()
+        keras = _import_keras()
     keras.config.set_dtype_policy(precision)
     seed_everything(seed)
 
@@ -101,6 +104,26 @@ def _refuse_second_backend(backend: Backend) -> None:
             f"backend {backend} was asked for, but Keras already runs on {keras.backend.backend()} in this process; "
             f"start a new process, or set KERAS_BACKEND={backend} before Keras is imported"
         )
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: an exception while jaxlib's C++ modules are imported is a segmentation fault."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(number, lambda came_in, frame: came.append(came_in)) or signal.SIG_DFL for number in numbers
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 class _KeptOut:
