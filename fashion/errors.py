@@ -1,5 +1,6 @@
 """The one exception that means "the user can mend this", and how a command ends."""
 
+import argparse
 import os
 import signal
 import sys
@@ -24,6 +25,14 @@ class FashionError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Say what is wrong with the arguments as everything else is said: in one line, with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the one line and exit with status 2."""
+        fail(FashionError(f"{message}; see --help"))
 
 
 def with_exit_status(program: Callable[[], Any]) -> None:

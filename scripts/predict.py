@@ -3,12 +3,11 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from fashion import backend
-from fashion.errors import WRONG_INPUT, FashionError, fail, with_exit_status
+from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
 from fashion.inference import photo
 from fashion.paths import OUTPUTS
 
@@ -44,16 +43,8 @@ def _predict(prepared: dict[Path, photo.Prepared], artifact: Path, backend_name:
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Say what is wrong in one line, as the project's other commands do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the one line and exit with status 2."""
-        fail(FashionError(f"{message}; see --help"))
-
-
 def _options() -> argparse.Namespace:
-    parser = _Parser(
+    parser = ArgumentParser(
         description="Name the class of picture files (PNG, JPEG, WebP).",
         epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set; any other is trimmed, "
         "resized, sharpened, centred and, on a light background, negated, as the data set was made.",
