@@ -1,6 +1,6 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train test services lint format constraints clean
+.PHONY: help install install-dev train serve test services lint format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
@@ -20,6 +20,9 @@ install-dev:
 
 train: install  ## train a model; ARGS="model=resnet trainer.epochs=3" are Hydra overrides
 	$(PY) scripts/train.py $(ARGS)
+
+serve: install  ## serve outputs/latest on http://127.0.0.1:5000/; ARGS="server.port=8080" are Hydra overrides
+	$(PY) scripts/serve.py $(ARGS)
 
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
 	KERAS_BACKEND=jax $(PY) -m pytest $(ARGS)

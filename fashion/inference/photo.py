@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps, PngImagePlugin, UnidentifiedImageError
@@ -67,7 +67,7 @@ def read(path: Path) -> Prepared:
         raise FashionError(f"{path}: {error}") from None
 
 
-def decode(stream: BinaryIO) -> Image.Image:
+def decode(stream: IO[bytes]) -> Image.Image:
     """Return the picture that a file holds; what it claims to be is found in its content, never in a name.
 
     Size and kind are looked at before a single pixel is decoded.
@@ -122,8 +122,9 @@ def prepare(picture: Image.Image) -> Prepared:
     if picture.size == (SIDE, SIDE) and picture.mode == "L":
         return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
     rgb = _upright_rgb(picture)
-    corner = _corner_colour(rgb)
-    trimmed = _trim(rgb, corner)
+    pixels = np.asarray(rgb)
+    corner = _corner_colour(pixels)
+    trimmed = _trim(rgb, pixels, corner)
     small = _subsample(trimmed)
     sharp = small.filter(ImageFilter.UnsharpMask(radius=1, percent=100, threshold=0))
     square = Image.new("RGB", (SIDE, SIDE), corner)
@@ -151,20 +152,19 @@ def _upright_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _corner_colour(rgb: Image.Image) -> tuple[int, int, int]:
+def _corner_colour(pixels: np.ndarray) -> tuple[int, int, int]:
     """Return the median of the four corner pixels: one odd corner does not decide."""
-    right, bottom = rgb.width - 1, rgb.height - 1
-    corners = [rgb.getpixel(place) for place in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
     red, green, blue = np.median(corners, axis=0).astype(int)
     return int(red), int(green), int(blue)
 
 
-def _trim(rgb: Image.Image, corner: tuple[int, int, int]) -> Image.Image:
+def _trim(rgb: Image.Image, pixels: np.ndarray, corner: tuple[int, int, int]) -> Image.Image:
     """Cut away edges whose pixels are all close to the corner colour; a picture of one colour stays whole."""
-    pixels = np.asarray(rgb)
     row_differs, column_differs = np.zeros(rgb.height, bool), np.zeros(rgb.width, bool)
     for top in range(0, rgb.height, TRIM_ROWS):  # by strips: 25 megapixels as float32 would be 300 MB
-        distance = np.linalg.norm(pixels[top : top + TRIM_ROWS].astype(np.float32) - np.float32(corner), axis=2)
+        strip = pixels[top : top + TRIM_ROWS].astype(np.float32)
+        distance = np.linalg.norm(strip - np.array(corner, np.float32), axis=2)
         differs = distance > TRIM_DISTANCE
         row_differs[top : top + TRIM_ROWS] = differs.any(axis=1)
         column_differs |= differs.any(axis=0)

@@ -1,0 +1,188 @@
+"""Who asks: HTTP Basic and Bearer, with failed log-ins limited before any password is hashed."""
+
+import functools
+import hashlib
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import limits
+from flask import Flask, Response, current_app, g, request
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized
+
+from fashion.errors import FashionError
+from fashion.server.accounts import Account, Accounts
+from fashion.server.monitoring import Metrics
+from fashion.server.problems import answer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# How many failures, and what they are counted under.
+Budget = tuple[limits.RateLimitItem, tuple[str, ...]]
+
+# Failures within five minutes: per address, whatever it tries; per account, wherever the attempts come from.
+PER_ADDRESS, PER_ACCOUNT = limits.parse("20 per 5 minutes"), limits.parse("20 per 5 minutes")
+# An account at an address where it logged in before has a budget of its own, which nobody elsewhere can use up.
+PER_KNOWN_PLACE = limits.parse("20 per 5 minutes")
+KNOWN_FOR_SECONDS = 30 * 24 * 3600
+REDIS_TIMEOUT_SECONDS = 2
+
+CHALLENGES = (
+    WWWAuthenticate("basic", {"realm": "Fashion", "charset": "UTF-8"}),
+    WWWAuthenticate("bearer", {"realm": "Fashion"}),
+)
+# One text for every reason, so that an unknown name looks like a wrong password.
+REFUSED = "Send a user name and password (Basic), or a token (Bearer), that this server knows."
+
+
+class LoginLimits:
+    """Counts failed log-ins.
+
+    Args:
+        redis_url: Where several processes count together; None counts in this process.
+
+    Raises:
+        FashionError: When Redis does not answer.
+    """
+
+    def __init__(self, redis_url: str | None) -> None:
+        options = {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS}
+        try:
+            self._storage: Any = storage_from_string(
+                redis_url or "memory://", wrap_exceptions=True, **(options if redis_url else {})
+            )
+            usable = self._storage.check()
+        except (limits.errors.ConfigurationError, ValueError):
+            usable = False
+        if not usable:
+            raise FashionError(
+                "server.redis_url: no Redis answers there; start it, or give the address of one (redis://HOST:PORT/0)"
+            )
+        self._window = MovingWindowRateLimiter(self._storage)
+        # Attempts for one name, and from one place, are taken one after the other: a hundred at once would all see
+        # that nothing has failed yet.
+        self._names, self._places = ([threading.Lock() for _ in range(64)] for _ in range(2))
+
+    def attempt(self, verify: Callable[[], Account | None], address: str, name: str | None = None) -> Account | None:
+        """Verify a log-in unless too many have failed lately.
+
+        Args:
+            verify: Looks the log-in up; None when it is wrong.
+            address: Where it comes from.
+            name: The account it names; None for a token, which names none.
+
+        Raises:
+            TooManyRequests: With the seconds until the next attempt is allowed; nothing was verified.
+        """
+        place = network(address)
+        who = "" if name is None else hashlib.sha256(name.encode()).hexdigest()
+        with self._places[hash(place) % 64], self._names[hash(who) % 64]:
+            known = f"known/{who}/{place}"
+            budgets: list[Budget] = [(PER_ADDRESS, ("address", place))]
+            at_home = name is not None and self._storage.get(known) > 0
+            if at_home:
+                budgets = [(PER_KNOWN_PLACE, ("place", who, place))]
+            elif name is not None:
+                budgets.append((PER_ACCOUNT, ("account", who)))
+            self._refuse_exhausted(budgets)
+            account = verify()
+            if account is None:
+                for item, key in budgets:
+                    self._window.hit(item, *key)
+            elif name is not None and not at_home:
+                self._storage.incr(known, KNOWN_FOR_SECONDS)
+            return account
+
+    def _refuse_exhausted(self, budgets: list[Budget]) -> None:
+        waits = [
+            self._window.get_window_stats(item, *key).reset_time - time.time()
+            for item, key in budgets
+            if not self._window.test(item, *key)
+        ]
+        if waits:
+            raise TooManyRequests("Too many failed log-ins; wait.", retry_after=max(1, round(max(waits) + 0.5)))
+
+
+class Authentication:
+    """Knows who sends a request.
+
+    Args:
+        accounts: Who may.
+        login_limits: How often it may be tried.
+        metrics: Where failures are counted.
+    """
+
+    def __init__(self, accounts: Accounts, login_limits: LoginLimits, metrics: Metrics) -> None:
+        self._accounts = accounts
+        self._limits = login_limits
+        self._metrics = metrics
+
+    def identify(self) -> Account:
+        """Return the account whose password or token the current request carries.
+
+        Raises:
+            Unauthorized: When there is none, or it is not right.
+            TooManyRequests: When too many were not right lately.
+        """
+        sent = request.authorization
+        address = request.remote_addr or ""
+        account = None
+        if "Authorization" not in request.headers:
+            raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
+        if sent is not None and sent.type == "basic":
+            name, password = sent.username or "", sent.password or ""
+            account = self._limits.attempt(lambda: self._accounts.verify(name, password), address, name)
+        elif sent is not None and sent.type == "bearer" and sent.token:
+            token = sent.token
+            account = self._limits.attempt(lambda: self._accounts.verify_token(token), address)
+        if account is None:
+            self._metrics.login_failures.inc()
+            raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
+        g.account = account.name
+        return account
+
+
+def init_app(app: Flask, authentication: Authentication) -> None:
+    """Let ``login_required`` find who knows the accounts."""
+    app.extensions["authentication"] = authentication
+    app.register_error_handler(StorageError, _no_counting)
+
+
+def identify() -> Account:
+    """Return the account that sends the current request; see ``Authentication.identify``."""
+    authentication: Authentication = current_app.extensions["authentication"]
+    return authentication.identify()
+
+
+def login_required(view: Callable[P, R]) -> Callable[P, R]:
+    """Let only known accounts use a view."""
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        identify()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def network(address: str) -> str:
+    """Return what counts as one address: an IPv6 user is given 2^64 of them, so there it is the /64 network."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 6:
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    return address
+
+
+def _no_counting(error: StorageError) -> Response:
+    """Without the shared counts nobody is let in: guessing would be free."""
+    return answer(ServiceUnavailable("Log-ins cannot be checked right now.", retry_after=5))

@@ -1,0 +1,108 @@
+"""A gunicorn worker that slow clients cannot keep busy, and that loses nothing when it stops."""
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from fashion.server.security import HEADERS
+
+STATUS = {
+    errors.LimitRequestLine: "414 URI Too Long",
+    errors.LimitRequestHeaders: "431 Request Header Fields Too Large",
+    errors.ExpectationFailed: "417 Expectation Failed",
+    errors.UnsupportedTransferCoding: "501 Not Implemented",
+}
+
+
+class Worker(ThreadWorker):
+    """Threads that read requests and answer them, after gunicorn's own.
+
+    A new connection waits for its first byte without a thread. A request has a time by which it must have come
+    completely, head and body, however steadily it trickles in; then the reading side of its connection is closed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reading: dict[TConn, float] = {}
+        self._reading_lock = threading.Lock()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection and wait for its first byte."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        connection = TConn(self.cfg, client, address, listener.getsockname())
+        connection.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(connection)
+        self.poller.register(
+            connection.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
+        )
+
+    def handle(self, conn: TConn) -> Any:
+        """Read a request and answer it, in a thread."""
+        with self._reading_lock:
+            self._reading[conn] = time.monotonic() + self.app.settings.request_seconds
+        try:
+            return super().handle(conn)
+        finally:
+            with self._reading_lock:
+                self._reading.pop(conn, None)
+
+    def murder_pending(self) -> None:
+        """Give up connections that sent nothing, and requests that are not complete in time; called every second."""
+        super().murder_pending()
+        now = time.monotonic()
+        with self._reading_lock:
+            late = [connection for connection, deadline in self._reading.items() if deadline < now]
+            for connection in late:
+                del self._reading[connection]
+        for connection in late:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RD)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Before the last stop, take the connections that the system has accepted already."""
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                before = -1
+                while before != self.nr_conns:
+                    before = self.nr_conns
+                    self.accept(listener)
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()  # from now on the system refuses, instead of taking what nobody will answer
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: tell the application that it is no longer ready."""
+        self.app.model.stopping.set()
+        super().handle_exit(sig, frame)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is not HTTP, and so never reaches the application, like the application would."""
+        if isinstance(exc, errors.ParseException):
+            self.log.warning("request that is not HTTP: %s", type(exc).__name__)
+            status = STATUS.get(type(exc), "400 Bad Request")
+        else:
+            self.log.error("error in a request", exc_info=exc)
+            status = "500 Internal Server Error"
+        code, _, title = status.partition(" ")
+        body = f'{{"type":"about:blank","title":"{title}","status":{code}}}'
+        headers = {
+            **HEADERS,
+            "Connection": "close",
+            "Content-Type": "application/problem+json",
+            "Content-Length": len(body),
+        }
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items()), "", body]
+        with contextlib.suppress(OSError):
+            client.sendall("\r\n".join(lines).encode())
