@@ -147,8 +147,8 @@ def _command(
         "--database-url",
         default=DEFAULT_DATABASE_URL,
         metavar="URL",
-        help="sqlite:///FILE or postgresql://USER@HOST/NAME; give its password in PGPASSWORD or ~/.pgpass, because others "
-        "can see a command's arguments (default: %(default)s)",
+        help="sqlite:///FILE or postgresql://USER@HOST/NAME; give its password in PGPASSWORD or ~/.pgpass, as other "
+        "users can see a command's arguments (default: %(default)s)",
     )
     return parser
 
