@@ -32,7 +32,8 @@ services:  ## install PostgreSQL and Redis on Debian; tests start their own, and
 	@if command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
-	    $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends postgresql redis-server; \
+	    $(AS_ROOT) apt-get update && \
+	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql redis-server; \
 	else \
 	    echo 'install PostgreSQL and Redis as this system does it (macOS: brew install postgresql redis)'; \
 	fi
