@@ -29,10 +29,10 @@ class Batcher:
         with self._list_lock:
             self._waiting.append(mine)
         with self._model_lock:
-            while mine.answer is None and mine.error is None:
+            while mine.answer is None:
                 self._run(self._next_batch())
-        if mine.error is not None:
-            raise mine.error
+        if isinstance(mine.answer, Exception):
+            raise mine.answer
         return mine.answer
 
     def _next_batch(self) -> list["_Request"]:
@@ -51,7 +51,7 @@ class Batcher:
             answers = self._compute(np.concatenate([request.images for request in batch]))
         except Exception as error:  # noqa: BLE001  # raised in every thread that asked
             for request in batch:
-                request.error = error
+                request.answer = error
             return
         start = 0
         for request in batch:
@@ -62,5 +62,4 @@ class Batcher:
 class _Request:
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
-        self.answer: np.ndarray | None = None
-        self.error: Exception | None = None
+        self.answer: np.ndarray | Exception | None = None

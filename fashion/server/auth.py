@@ -33,9 +33,10 @@ PER_KNOWN_PLACE = limits.parse("20 per 5 minutes")
 KNOWN_FOR_SECONDS = 30 * 24 * 3600
 REDIS_TIMEOUT_SECONDS = 2
 
+REALM = "Fashion server"  # with a space: it must be quoted, and Werkzeug quotes only where it has to
 CHALLENGES = (
-    WWWAuthenticate("basic", {"realm": "Fashion", "charset": "UTF-8"}),
-    WWWAuthenticate("bearer", {"realm": "Fashion"}),
+    WWWAuthenticate("basic", {"realm": REALM, "charset": "UTF-8"}),
+    WWWAuthenticate("bearer", {"realm": REALM}),
 )
 # One text for every reason, so that an unknown name looks like a wrong password.
 REFUSED = "Send a user name and password (Basic), or a token (Bearer), that this server knows."

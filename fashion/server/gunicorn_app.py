@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -18,7 +20,6 @@ from gunicorn.glogging import Logger
 from fashion.backend import Backend
 from fashion.errors import WRONG_INPUT, FashionError
 from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts
-from fashion.server.auth import LoginLimits
 from fashion.server.model import ServedModel
 from fashion.server.settings import Settings
 from fashion.server.worker import Worker
@@ -26,6 +27,7 @@ from fashion.server.worker import Worker
 # Threads that only read and write: many, since a slow client holds one. What computes is limited by the work queue.
 CONNECTION_THREADS = 256
 CONNECTIONS = 1000
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = structlog.get_logger("fashion.server")
 
@@ -50,15 +52,18 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
             "(redis://HOST:PORT/0) in which they count failed log-ins together"
         )
     configure_logging()
+    if settings.processes > 1:
+        # Read by prometheus_client while it is imported, so before anything that counts.
+        os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
+    from fashion.server.auth import LoginLimits
+
+    _check_address(settings)
     model = ServedModel(artifact, backend)
     LoginLimits(settings.redis_url)
     accounts = Accounts(settings.database_url)
     accounts.upgrade()
     _check_accounts(settings, accounts)
     accounts.database.close()
-    if settings.processes > 1:
-        # Read by prometheus_client when it is imported, so it is set before any worker does.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="fashion-metrics-")
     try:
         Server(settings, model).run()
     except SystemExit as stopped:
@@ -90,6 +95,8 @@ class Server(BaseApplication):
             "threads": CONNECTION_THREADS,
             "worker_connections": CONNECTIONS,
             "keepalive": 15,
+            "child_exit": _forget_gauges,
+            "on_exit": _remove_metrics,
             "logger_class": GunicornLogger,
             "control_socket_disable": True,
             # X-Forwarded-Proto is believed by ``trusted_proxies`` alone.
@@ -158,6 +165,34 @@ def configure_logging() -> None:
     )
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
+
+
+def _forget_gauges(arbiter: Arbiter, worker: Worker) -> None:
+    if METRICS_FOLDER in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)
+
+
+def _remove_metrics(arbiter: Arbiter) -> None:
+    if METRICS_FOLDER in os.environ:
+        shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
+
+
+def _check_address(settings: Settings) -> None:
+    """Listen for a moment; gunicorn would try for five seconds, in ten lines.
+
+    Raises:
+        FashionError: When the port is taken or forbidden, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise FashionError(
+            f"server.host={settings.host} server.port={settings.port}: cannot listen there ({error.strerror}); "
+            "choose another, or stop what does"
+        ) from None
 
 
 def _check_accounts(settings: Settings, accounts: Accounts) -> None:

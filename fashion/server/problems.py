@@ -8,6 +8,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import (
     BadRequest,
+    ClientDisconnected,
     HTTPException,
     InternalServerError,
     RequestEntityTooLarge,
@@ -19,6 +20,7 @@ from fashion.server.settings import MEBIBYTE, MOST_BATCH_FILES, MOST_BODY_BYTES
 
 log = logging.getLogger(__name__)
 
+INCOMPLETE = "The body did not come completely, or not in time."
 PROBLEM = "application/problem+json"
 
 
@@ -26,8 +28,8 @@ def init_app(app: Flask) -> None:
     """Answer every error of the application as a problem."""
     app.register_error_handler(HTTPException, answer)
     app.register_error_handler(ParseException, lambda error: answer(BadRequest("The body's chunks are malformed.")))
-    app.register_error_handler(NoMoreData, lambda error: answer(BadRequest("The body ended too early.")))
-    app.register_error_handler(TimeoutError, lambda error: answer(RequestTimeout("The request took too long.")))
+    app.register_error_handler(ClientDisconnected, lambda error: answer(RequestTimeout(INCOMPLETE)))
+    app.register_error_handler(NoMoreData, lambda error: answer(RequestTimeout(INCOMPLETE)))
     app.register_error_handler(Exception, _unexpected)
 
 

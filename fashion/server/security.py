@@ -21,9 +21,16 @@ HSTS = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app: Flask) -> None:
-    """Refuse requests that another site's page sent, and put the headers on every answer."""
+    """Refuse requests that another site's page sent, notice cut bodies, and put the headers on every answer."""
+    app.before_request(expect_whole_body)
     app.before_request(refuse_cross_site)
     app.after_request(add_headers)
+
+
+def expect_whole_body() -> None:
+    """Let Werkzeug notice that a body is shorter than its Content-Length: it trusts gunicorn, which does not check."""
+    if request.content_length is not None:
+        request.environ.pop("wsgi.input_terminated", None)
 
 
 def refuse_cross_site() -> None:

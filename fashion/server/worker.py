@@ -21,6 +21,15 @@ STATUS = {
 }
 
 
+class Connection(TConn):
+    """A connection that can be closed twice."""
+
+    def close(self, graceful: bool = False) -> None:
+        """Close it, unless it is closed; gracefully: after waiting for the client to read what was sent."""
+        if self.sock.fileno() != -1:
+            super().close(graceful)
+
+
 class Worker(ThreadWorker):
     """Threads that read requests and answer them, after gunicorn's own.
 
@@ -30,7 +39,7 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[TConn, float] = {}
+        self._reading: dict[Connection, float] = {}
         self._reading_lock = threading.Lock()
 
     def accept(self, listener: socket.socket) -> None:
@@ -40,22 +49,27 @@ class Worker(ThreadWorker):
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        connection = TConn(self.cfg, client, address, listener.getsockname())
+        connection = Connection(self.cfg, client, address, listener.getsockname())
         connection.timeout = time.monotonic() + self.cfg.keepalive
         self.pending_conns.append(connection)
         self.poller.register(
             connection.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
         )
 
-    def handle(self, conn: TConn) -> Any:
+    def handle(self, conn: Connection) -> Any:
         """Read a request and answer it, in a thread."""
         with self._reading_lock:
             self._reading[conn] = time.monotonic() + self.app.settings.request_seconds
         try:
-            return super().handle(conn)
+            keep = super().handle(conn)
         finally:
             with self._reading_lock:
                 self._reading.pop(conn, None)
+        if not keep:
+            # gunicorn does this where connections are accepted, and a client that stays would hold that up for seconds.
+            with contextlib.suppress(OSError):
+                conn.close(graceful=True)
+        return keep
 
     def murder_pending(self) -> None:
         """Give up connections that sent nothing, and requests that are not complete in time; called every second."""
