@@ -227,13 +227,13 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_server(small_artifact, tmp_path_factory):
-    """Start a server with settings of its own; all are stopped at the end of the session."""
+    """Start a server with settings of its own, for one test."""
     started = []
 
-    def start(*settings: str, folder: Path | None = None, artifact_folder: Path = small_artifact) -> Server:
-        started.append(Server(artifact_folder, folder or tmp_path_factory.mktemp("server"), *settings))
+    def start(*settings: str, folder: Path | None = None) -> Server:
+        started.append(Server(small_artifact, folder or tmp_path_factory.mktemp("server"), *settings))
         return started[-1]
 
     yield start
@@ -242,6 +242,8 @@ def start_server(small_artifact, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(start_server) -> Server:
+def server(small_artifact, tmp_path_factory):
     """One server for all tests that do not change it."""
-    return start_server("server.request_seconds=3").wait_until_ready()
+    server = Server(small_artifact, tmp_path_factory.mktemp("server"), "server.request_seconds=3")
+    yield server.wait_until_ready()
+    server.stop()

@@ -15,6 +15,7 @@ from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
 from fashion.server.monitoring import monitor
 from fashion.server.problems import describe, wants_html
+from fashion.server.settings import MOST_BATCH_FILES
 from fashion.server.work import WorkQueue
 
 blueprint = Blueprint("api", __name__)
@@ -27,8 +28,9 @@ def predict() -> str | Response:
     files = uploads.files()
     if len(files) > 1:
         raise BadRequest(f"{len(files)} pictures came, expected one; /predict/batch takes several.")
-    with work().place():
-        upload = uploads.read(files[0])
+    with work().room():
+        with work().workplace():
+            upload = uploads.read(files[0])
         g.told["picture_sha256"] = upload.sha256
         row = infer(upload.prepared.pixels[np.newaxis])[0]
     result = {**_prediction(row, upload.prepared), **_about()}
@@ -46,15 +48,18 @@ def predict() -> str | Response:
 def predict_batch() -> Response:
     """Classify several pictures; each has its own result, or its own problem."""
     files = uploads.files()
+    if len(files) > MOST_BATCH_FILES:
+        raise BadRequest(f"{len(files)} pictures came, expected at most {MOST_BATCH_FILES}.")
     results: list[dict[str, Any]] = []
     readable: dict[int, Prepared] = {}
-    with work().place():
-        for index, file in enumerate(files):
-            try:
-                readable[index] = uploads.read(file).prepared
-                results.append({})
-            except HTTPException as error:
-                results.append({"problem": describe(error)})
+    with work().room():
+        with work().workplace():
+            for index, file in enumerate(files):
+                try:
+                    readable[index] = uploads.read(file).prepared
+                    results.append({})
+                except HTTPException as error:
+                    results.append({"problem": describe(error)})
         if readable:
             rows = infer(np.stack([prepared.pixels for prepared in readable.values()]))
             for (index, prepared), row in zip(readable.items(), rows, strict=True):

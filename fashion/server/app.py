@@ -7,7 +7,7 @@ from fashion.server import api, auth, health, monitoring, openapi, problems, sec
 from fashion.server.accounts import Accounts
 from fashion.server.model import ServedModel
 from fashion.server.request_log import RequestLog
-from fashion.server.settings import MOST_BATCH_FILES, MOST_BODY_BYTES, Settings
+from fashion.server.settings import MOST_BODY_BYTES, MOST_FORM_PARTS, Settings
 from fashion.server.work import WorkQueue
 
 
@@ -26,7 +26,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app = Flask(__name__)
     app.config.update(
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
-        MAX_FORM_PARTS=MOST_BATCH_FILES,
+        MAX_FORM_PARTS=MOST_FORM_PARTS,
         MAX_FORM_MEMORY_SIZE=64 * 1024,  # of text fields, which nothing reads
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,

@@ -135,7 +135,7 @@ class Database:
         self.name = address.render_as_string().partition("?")[0]  # the password is shown as ***
         try:
             # Every thread may hold a connection; none waits for another's.
-            self._engine = create_engine(address, max_overflow=-1, pool_pre_ping=True)
+            self._engine = create_engine(address, pool_size=0, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise FashionError(
                 f"{self.name}: needs the package {error.name}; pip install 'fashion[postgresql]'"

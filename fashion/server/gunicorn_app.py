@@ -153,7 +153,7 @@ def configure_logging() -> None:
     ]
     structlog.configure(
         processors=[*before, *after],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=_Line,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
@@ -165,6 +165,22 @@ def configure_logging() -> None:
     )
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
+
+
+class _Line:
+    """Writes each message in one system call.
+
+    structlog's own loggers hold a lock while they write. A thread that writes gives Python's lock away, and waits up
+    to 5 ms to get it back: with the other lock in hand, it makes all others wait too.
+    """
+
+    def __init__(self, *name: str) -> None:
+        pass
+
+    def msg(self, message: str) -> None:
+        os.write(sys.stderr.fileno(), f"{message}\n".encode())
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _forget_gauges(arbiter: Arbiter, worker: Worker) -> None:

@@ -44,7 +44,7 @@ class Metrics:
         self.abstentions = Counter("fashion_abstentions", "Pictures the model was not sure of.", **own)
         self.login_failures = Counter("fashion_login_failures", "Requests with a wrong password or token.", **own)
         self.queue_length = Gauge(
-            "fashion_queue_length", "Requests that wait for a thread.", multiprocess_mode="livesum", **own
+            "fashion_queue_length", "Predictions that are computed or wait for it.", multiprocess_mode="livesum", **own
         )
 
     def exposition(self) -> bytes:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import (
     SecurityError,
 )
 
-from fashion.server.settings import MEBIBYTE, MOST_BATCH_FILES, MOST_BODY_BYTES
+from fashion.server.settings import MEBIBYTE, MOST_BODY_BYTES, MOST_FORM_PARTS
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def answer(error: HTTPException) -> Response:
 def _detail(error: HTTPException) -> str:
     if isinstance(error, RequestEntityTooLarge) and error.description == RequestEntityTooLarge.description:
         return (
-            f"The body is too large: at most {MOST_BODY_BYTES // MEBIBYTE} MiB in at most {MOST_BATCH_FILES} parts, "
+            f"The body is too large: at most {MOST_BODY_BYTES // MEBIBYTE} MiB in at most {MOST_FORM_PARTS} parts, "
             "and text where pictures belong is not read."
         )
     if isinstance(error, SecurityError):  # Werkzeug's own text quotes the header

@@ -11,6 +11,7 @@ MEBIBYTE = 1024 * 1024
 # Limits that no deployment needs to move; the proxy in front of a server can only tighten them.
 MOST_BODY_BYTES = 5 * MEBIBYTE
 MOST_BATCH_FILES = 64
+MOST_FORM_PARTS = 100
 
 
 class Settings(pydantic.BaseModel):
@@ -20,8 +21,8 @@ class Settings(pydantic.BaseModel):
         host: Address to listen on; anything but loopback needs accounts of its own.
         port: TCP port; 0 takes a free one.
         processes: Worker processes, each with its own copy of the model; more than one needs ``redis_url``.
-        threads: Requests that one process works on at the same time.
-        queue: Requests that may wait for a thread; one more is answered 503 at once.
+        threads: Requests whose pictures one process decodes at the same time.
+        queue: Requests that may wait beside them, for that or for the model; one more is answered 503 at once.
         request_seconds: A request that has not arrived completely by then is given up.
         database_url: Accounts, tokens and the request log, as an SQLAlchemy URL.
         redis_url: Where several processes count failed log-ins together; null counts in memory.

@@ -80,7 +80,7 @@ def model_infer() -> Response:
         place = ".".join(str(part) for part in first["loc"] if part != "__root__")
         raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
     images = _images(asked.inputs[0])
-    with work().place():
+    with work().room():
         probabilities = infer(images)
     answer = {
         "model_name": NAME,

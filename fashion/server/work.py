@@ -26,20 +26,25 @@ class WorkQueue:
         self._metrics = metrics
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a workplace, after waiting for one.
+    def room(self) -> Iterator[None]:
+        """Be one of those who are worked on or wait.
 
         Raises:
-            ServiceUnavailable: At once, when too many wait already.
+            ServiceUnavailable: At once, when there are too many already.
         """
         if not self._room.acquire(blocking=False):
             raise ServiceUnavailable("Too many requests wait already.", retry_after=RETRY_AFTER_SECONDS)
         try:
             with self._metrics.queue_length.track_inprogress():
-                self._workplaces.acquire()
-            try:
                 yield
-            finally:
-                self._workplaces.release()
         finally:
             self._room.release()
+
+    @contextlib.contextmanager
+    def workplace(self) -> Iterator[None]:
+        """Wait for a thread's worth of processor and memory, to decode pictures with.
+
+        The model is waited for without one: the more wait, the larger the batch in which they are computed.
+        """
+        with self._workplaces:
+            yield

@@ -132,7 +132,9 @@ def test_a_batch_of_nothing_but_bad_files_is_answered(post):
 def test_sixty_four_files_are_taken_and_one_more_is_not(post, test_images):
     contents = [png(image) for image in test_images[:65]]
     assert len(post(*contents[:64], path="/predict/batch").json["results"]) == 64
-    assert post(*contents, path="/predict/batch").status_code == 413
+    refused = post(*contents, path="/predict/batch")
+    assert refused.status_code == 400
+    assert refused.json["detail"] == "65 pictures came, expected at most 64."
 
 
 def test_several_pictures_are_too_many_for_predict(post):
@@ -156,7 +158,7 @@ def test_an_id_of_the_client_comes_back_when_it_is_harmless(client):
 def test_a_full_queue_sends_away_at_once(make_app):
     app = make_app(threads=1, queue=0)
     body, kind = form(("file", png(product())))
-    with app.extensions["work"].place():
+    with app.extensions["work"].room():
         answer = app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"

@@ -54,7 +54,8 @@ def test_a_wrong_or_malformed_header_is_refused_in_the_same_words(client, header
     }  # fmt: skip
 
 
-def test_passwords_and_tokens_open(client, accounts):
+def test_passwords_and_tokens_open(client, accounts, monkeypatch):
+    monkeypatch.setattr(auth, "BELIEVED_SECONDS", 0)
     accounts.add("ada", "naïve: and long")
     token = accounts.create_token("ada", "test")
     assert ask(client, basic("ada", "naïve: and long")).status_code == 400
@@ -63,6 +64,16 @@ def test_passwords_and_tokens_open(client, accounts):
     assert ask(client, basic("ada", "naïve: and long")).status_code == 401
     accounts.remove("ada")
     assert ask(client, {"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_what_is_revoked_is_void_a_second_later(client, accounts):
+    accounts.add("ada", "a long password")
+    token = {"Authorization": f"Bearer {accounts.create_token('ada', 'test')}"}
+    assert ask(client, token).status_code == 400
+    accounts.remove("ada")
+    time.sleep(auth.BELIEVED_SECONDS)
+    assert ask(client, token).status_code == 401
+    assert auth.BELIEVED_SECONDS <= 1
 
 
 def test_unknown_users_take_as_long_as_wrong_passwords(real_hashing, client, monkeypatch):

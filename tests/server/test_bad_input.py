@@ -115,13 +115,13 @@ NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-
         (b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400, NO_PICTURE),
         (PNG, "image/png", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
         (b"{}", "application/json", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
-        (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 64 parts"),
-        (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 64 parts"),
+        (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
+        (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (
             b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(70_000) + b"\r\n--XX--",
             form()[1],
             413,
-            "The body is too large: at most 5 MiB in at most 64 parts",
+            "The body is too large: at most 5 MiB in at most 100 parts",
         ),
     ],
     ids=[

@@ -1,0 +1,1 @@
+"""Speed beside what else there is, in one run."""
