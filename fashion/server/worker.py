@@ -84,17 +84,16 @@ class Worker(ThreadWorker):
                 connection.sock.shutdown(socket.SHUT_RD)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Before the last stop, take the connections that the system has accepted already."""
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                before = -1
-                while before != self.nr_conns:
-                    before = self.nr_conns
-                    self.accept(listener)
+        """Start or stop taking connections; before the last stop, take those that the system has accepted already."""
         super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                listener.close()  # from now on the system refuses, instead of taking what nobody will answer
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            before = -1
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()  # at once: from now on the system refuses, instead of taking what nobody will answer
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: tell the application that it is no longer ready."""
