@@ -8,9 +8,11 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from fashion import artifact, backend
 from fashion.inference.batcher import Batcher
-from fashion.server.settings import MOST_BATCH_FILES
 
 NAME = "fashion_mnist"
+# Measured with 32 clients on 2 cores: 219 to 313 requests/s one by one, 450 to 518 joined by 8, 397 to 425 by 16 and
+# 355 by 64, which are padded to the next size that is compiled.
+JOINED_IMAGES = 8
 LOADING_SECONDS = 5  # a guess for Retry-After
 
 
@@ -56,7 +58,7 @@ class ServedModel:
         predictor, _ = Predictor.load(self.path)
         for size in BATCH_SIZES:
             predictor.probabilities(np.zeros((size, 28, 28), np.uint8))
-        self._batcher = Batcher(predictor.probabilities, MOST_BATCH_FILES)
+        self._batcher = Batcher(predictor.probabilities, JOINED_IMAGES)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return ``(n, classes)`` float32 probabilities of images.
