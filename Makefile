@@ -1,6 +1,6 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train serve test services lint format constraints clean
+.PHONY: help install install-dev train serve test services lint benchmark format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
@@ -16,7 +16,7 @@ install:  ## make .venv with the run-time packages (train and test do this by th
 	@$(SETUP)
 
 install-dev:
-	@$(SETUP) --dev
+	@$(SETUP) --extra dev
 
 train: install  ## train a model; ARGS="model=resnet trainer.epochs=3" are Hydra overrides
 	$(PY) scripts/train.py $(ARGS)
@@ -43,12 +43,17 @@ lint: install-dev  ## ruff and mypy, changing nothing
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy fashion scripts
 
+benchmark:  ## measure speed beside the seed program and others: training, then serving (15 minutes); ARGS="--rounds 3"
+	@$(SETUP) --extra benchmark
+	$(PY) scripts/benchmark.py training $(ARGS)
+	$(PY) scripts/benchmark.py serving $(ARGS)
+
 format: install-dev  ## rewrite the code to the house style
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
 constraints:  ## pin in constraints.txt what pyproject.toml newly asks for; lines deleted there first are renewed
-	@$(SETUP) --dev --complete-constraints
+	@$(SETUP) --extra dev --complete-constraints
 
 clean:  ## remove .venv and caches; outputs/ and data/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis fashion.egg-info

@@ -1,8 +1,10 @@
 """Choose the Keras backend, its precision and its seeds: all of it before Keras is imported."""
 
 import contextlib
+import ctypes
 import importlib
 import os
+import platform
 import random
 import sys
 import tempfile
@@ -16,6 +18,9 @@ from fashion.errors import FashionError
 
 Backend = Literal["jax", "tensorflow"]
 Precision = Literal["float32", "mixed_bfloat16"]
+
+# A training step of EfficientNetB0 is a program of 6 MB; what was not used for longest goes first.
+COMPILATION_CACHE_BYTES = 2 * 2**30
 
 
 def cache_folder() -> Path:
@@ -73,6 +78,12 @@ def seed_everything(seed: int) -> None:
         importlib.import_module("tensorflow").random.set_seed(seed)
 
 
+def on_cpu() -> bool:
+    """Return whether Keras, already on its backend, has nothing but CPUs to compute on."""
+    keras = importlib.import_module("keras")
+    return all("cpu" in device.lower() for device in keras.distribution.list_devices())
+
+
 def _refuse_second_backend(backend: Backend) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:
@@ -108,12 +119,32 @@ def _let_in_tensorflow() -> None:
 
 
 def _prepare_jax(deterministic: bool) -> None:
+    _keep_freed_memory()
     if deterministic and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     jax = importlib.import_module("jax")
-    # A training step of EfficientNetB0 compiles for half a minute; from the second run on it is read from here.
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from here. The small
+    # programs are kept too: 132 that draw initial weights take 6 s to compile and 0.7 s to read.
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_compilation_cache_max_size", COMPILATION_CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory that XLA frees after each step, for the next one.
+
+    By default it goes back to the system: 64,000 page faults a step of EfficientNetB0, 180 ms instead of 90 (2 cores,
+    AMD Zen 4). One arena, because those of threads cannot grow past 64 MiB; no ``mmap``, because that always gives
+    back.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    # Numbers of malloc.h; mallopt(3).
+    trim_threshold, mmap_max, arena_max = -1, -4, -8
+    libc = ctypes.CDLL(None)
+    for parameter, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, 2**31 - 1)):
+        libc.mallopt(parameter, value)
 
 
 def _prepare_tensorflow(deterministic: bool) -> None:

@@ -22,8 +22,10 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 OLDEST_PYTHON = (3, 11)
+EVERYTHING = ".[dev,benchmark]"
 NEWEST_PYTHON = (3, 13)  # the newest that the pinned tensorflow has wheels for
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,15 +65,15 @@ def run(*command: str | Path, **environment: str) -> None:
         raise SetupError(f"`{line}` ended with exit status {finished.returncode}; its own words are above")
 
 
-def wanted_stamp(dev: bool) -> dict[str, object]:
+def wanted_stamp(extras: list[str]) -> dict[str, Any]:
     """Describe the .venv that is asked for: the inputs of its set-up, where it stands, and on which Python."""
     inputs = hashlib.sha256()
     for path in (PYPROJECT, CONSTRAINTS):
         inputs.update(path.read_bytes())
-    return {"folder": str(ROOT), "python": BASE_PYTHON, "inputs": inputs.hexdigest(), "dev": dev}
+    return {"folder": str(ROOT), "python": BASE_PYTHON, "inputs": inputs.hexdigest(), "extras": extras}
 
 
-def read_stamp() -> dict[str, object]:
+def read_stamp() -> dict[str, Any]:
     """Return what the last finished set-up wrote, or an empty dictionary."""
     try:
         return dict(json.loads(STAMP.read_text()))
@@ -137,10 +139,14 @@ def make_venv() -> None:
         run(VENV_PYTHON, *tools, **fetch_debian_pip(Path(folder)))
 
 
-def set_up(dev: bool) -> None:
-    """Bring .venv to what pyproject.toml and constraints.txt ask for; do nothing if it is there already."""
-    found, wanted = read_stamp(), wanted_stamp(dev)
-    wanted["dev"] = dev or found.get("dev", False)
+def set_up(extras: list[str]) -> None:
+    """Bring .venv to what pyproject.toml and constraints.txt ask for; do nothing if it is there already.
+
+    Args:
+        extras: Optional dependencies of pyproject.toml to have besides those that are there.
+    """
+    found = read_stamp()
+    wanted = wanted_stamp(sorted({*extras, *found.get("extras", [])}))
     if found == wanted:
         return
     STAMP.unlink(missing_ok=True)
@@ -150,7 +156,7 @@ def set_up(dev: bool) -> None:
     if found:
         command.append("--quiet")  # the first time takes a minute or two, and pip shows how far it is
     # Builds use the pinned setuptools of .venv; isolated ones would download whatever is newest.
-    run(*command, "--no-build-isolation", "--editable", ".[dev]" if wanted["dev"] else ".")
+    run(*command, "--no-build-isolation", "--editable", f".[{','.join(wanted['extras'])}]")
     STAMP.write_text(json.dumps(wanted))
 
 
@@ -160,7 +166,15 @@ def complete_constraints() -> None:
         report = Path(folder) / "report.json"
         run(
             *(VENV_PYTHON, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", report),
-            *("--no-build-isolation", "--constraint", CONSTRAINTS, "--editable", ".[dev]", "pip", "setuptools"),
+            *(
+                "--no-build-isolation",
+                "--constraint",
+                CONSTRAINTS,
+                "--editable",
+                EVERYTHING,
+                "pip",
+                "setuptools",
+            ),
         )
         installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
     pins = {re.sub(r"[-_.]+", "-", package["name"]).lower(): package["version"] for package in installed}
@@ -175,13 +189,15 @@ def complete_constraints() -> None:
 def main() -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description="Make .venv, unless it is ready.")
-    parser.add_argument("--dev", action="store_true", help="with the tools that tests and lint need")
+    parser.add_argument(
+        "--extra", action="append", default=[], help="with these optional dependencies of pyproject.toml"
+    )
     parser.add_argument("--complete-constraints", action="store_true", help="then pin what constraints.txt lacks")
     arguments = parser.parse_args()
     try:
         check_machine()
         with one_at_a_time():
-            set_up(arguments.dev)
+            set_up(arguments.extra)
             if arguments.complete_constraints:
                 complete_constraints()
     except SetupError as error:

@@ -1,1 +1,1 @@
-"""Speed beside what else there is, in one run."""
+"""Measurements that anyone can repeat: ``python scripts/benchmark.py --help``."""

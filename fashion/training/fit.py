@@ -44,7 +44,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     with guarded() as guard, record.running(folder, config) as run:
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
-        network = _network(config, settings)
+        network = build_network(config, settings)
         recorder = _fit(network, config, settings, data, devices, guard)
         run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
 
@@ -76,7 +76,7 @@ def _spread_over_devices(settings: Trainer) -> int:
     return len(devices)
 
 
-def _network(config: dict[str, Any], settings: Trainer) -> TrainingNetwork:
+def build_network(config: dict[str, Any], settings: Trainer) -> TrainingNetwork:
     """Build and compile what is trained."""
     backend.seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
@@ -99,7 +99,7 @@ def _jit_compile(settings: Trainer) -> bool:
     """
     if settings.jit != "auto":
         return settings.jit
-    return settings.backend == "jax" or any("gpu" in device.lower() for device in keras.distribution.list_devices())
+    return settings.backend == "jax" or not backend.on_cpu()
 
 
 def _fit(

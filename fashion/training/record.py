@@ -3,11 +3,8 @@
 import contextlib
 import dataclasses
 import datetime
-import importlib.metadata
 import logging
 import os
-import platform
-import resource
 import shlex
 import subprocess
 import sys
@@ -20,6 +17,7 @@ import keras
 from hydra.core.hydra_config import HydraConfig
 
 import fashion
+from fashion import machine
 from fashion.config.identity import config_hash
 from fashion.config.resumption import RESULT_FILE, STATE_FILE
 from fashion.errors import FashionError
@@ -68,7 +66,7 @@ class Run:
                 **environment(),
                 "seed": self.config["trainer"]["seed"],
                 "timings_seconds": self.timings,
-                "peak_memory_mb": peak_memory_mb(),
+                "peak_memory_mb": machine.peak_memory_mb(),
             },
         )
 
@@ -115,13 +113,8 @@ def environment() -> dict[str, Any]:
     return {
         "backend": keras.backend.backend(),
         "device": ", ".join(keras.distribution.list_devices()),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "hardware": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-            "system": platform.platform(),
-        },
+        "versions": machine.versions(PACKAGES),
+        "hardware": machine.hardware(),
         "git": git_commit(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
@@ -139,12 +132,6 @@ def git_commit() -> dict[str, Any] | None:
         return {"commit": commit, "modified": bool(_git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def peak_memory_mb() -> float:
-    """Return the most resident memory this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB, on macOS bytes
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def seconds_at(moment: float) -> float:
@@ -175,22 +162,6 @@ def _write_result(run: Run, status: str, error: str | None = None) -> None:
     if error is not None:
         content["error"] = " ".join(error.split())
     write_json(run.folder / RESULT_FILE, content)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str:

@@ -216,7 +216,7 @@ def test_a_refused_argument_is_one_sentence(quick, tmp_path):
 def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, keras_backend):
     """JAX without JIT is a hundred times slower; TensorFlow with XLA ten times, on a CPU."""
     settings = check_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
-    network = fit._network(resolved(compose_train(tmp_path, *QUICK)), settings)
+    network = fit.build_network(resolved(compose_train(tmp_path, *QUICK)), settings)
     assert network.jit_compile is (keras_backend == "jax")
     assert network.supports_jit
 

@@ -1,7 +1,7 @@
-"""Fast layers against stock Keras: forward, gradients, statistics, training, round trip."""
+"""Fast layers against stock Keras on both backends: forward, gradients, statistics, training, round trip."""
 
-import jax
-import jax.numpy as jnp
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from fashion.models import cpu_kernels
-from fashion.models.conversion import fast_layers, should_use, stock_layers
+from fashion.models.conversion import FastModel, fast_layers, should_use, stock_layers
+from fashion.models.geometry import axis_geometry, band_pattern
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the kernels are for the JAX backend")
+pytestmark = pytest.mark.backend
 
-BATCH = cpu_kernels.MINIMUM_BATCH
+BATCH = 16  # the smallest for which images travel channel-major on JAX
 
 # (height, width, channels, kernel, stride, padding): every depthwise convolution of EfficientNetB0, ours at 32x32 and
 # at 28x28, and Keras's, which pads by itself before strides of 2.
@@ -67,21 +67,51 @@ def model_of(shape, *stack, randomise=True):
 
 def run(model, x, training=True):
     """Outputs, gradients to weights and input, and the non-trainable variables after the call."""
+    return (run_on_jax if keras.backend.backend() == "jax" else run_on_tensorflow)(model, x, training)
+
+
+def run_on_jax(model, x, training):
+    import jax
+
     trainable = [v.value for v in model.trainable_variables]
     state = [v.value for v in model.non_trainable_variables]
 
     def loss(trainable, x):
         outputs, new_state = model.stateless_call(trainable, state, x, training=training)
-        weight = jnp.cos(jnp.arange(outputs.size, dtype="float32")).reshape(outputs.shape)
-        return jnp.sum(outputs.astype("float32") * weight), (outputs, new_state)
+        return weighted_sum(outputs), (outputs, new_state)
 
     (_, (outputs, new_state)), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(trainable, x)
     return outputs, gradients, new_state
 
 
+def run_on_tensorflow(model, x, training):
+    import tensorflow as tf
+
+    before = [np.asarray(v) for v in model.non_trainable_variables]
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = model(x, training=training)
+            loss = weighted_sum(outputs)
+        return outputs, tape.gradient(loss, ([v.value for v in model.trainable_variables], x))
+
+    outputs, gradients = step(tf.constant(x))
+    after = [np.asarray(v) for v in model.non_trainable_variables]
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        variable.assign(value)
+    return outputs, gradients, after
+
+
+def weighted_sum(outputs):
+    weight = np.cos(np.arange(np.prod(outputs.shape), dtype="float32")).reshape(outputs.shape)
+    return keras.ops.sum(keras.ops.cast(outputs, "float32") * weight)
+
+
 def assert_same(model, x, tolerance=1e-5, training=True):
-    expected = jax.tree.leaves(run(model, x, training))
-    actual = jax.tree.leaves(run(fast_layers(model), x, training))
+    expected = keras.tree.flatten(run(model, x, training))
+    actual = keras.tree.flatten(run(FastModel(model.input, model.output), x, training))
     for a, e in zip(actual, expected, strict=True):
         assert a.dtype == e.dtype
         close(a, e, tolerance)
@@ -91,8 +121,8 @@ def expected_depthwise(x, kernel, stride, padding):
     """Depthwise convolution and its gradients in numpy, float64."""
     n, h, w, c = x.shape
     k = kernel.shape[0]
-    oh, top, bottom = cpu_kernels._geometry(h, k, stride, padding)
-    ow, left, right = cpu_kernels._geometry(w, k, stride, padding)
+    oh, top, bottom = axis_geometry(h, k, stride, padding)
+    ow, left, right = axis_geometry(w, k, stride, padding)
     padded = np.pad(x.astype("float64"), ((0, 0), (top, bottom), (left, right), (0, 0)))
     y = np.zeros((n, oh, ow, c))
     dy = np.cos(np.arange(y.size)).reshape(y.shape)
@@ -117,6 +147,23 @@ def test_depthwise_of_efficientnetb0(shape):
     close(dkernel[..., 0], expected_dkernel)
     close(dx, expected_dx)
     close(outputs, model(x))
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 9)] * 2), kernel=st.tuples(*[st.integers(1, 5)] * 2),
+    strides=st.tuples(*[st.integers(1, 3)] * 2), padding=st.sampled_from(["same", "valid"]),
+)  # fmt: skip
+def test_each_output_joins_each_tap_that_is_inside_with_its_own_pixel(size, kernel, strides, padding):
+    size = tuple(np.maximum(size, kernel)) if padding == "valid" else size
+    pattern = band_pattern(size, kernel, strides, padding).reshape(*kernel, -1, *size)
+    assert pattern.sum((3, 4)).max() <= 1
+    columns = axis_geometry(size[1], kernel[1], strides[1], padding)
+    for a, b, output, row, column in np.argwhere(pattern):
+        for axis, tap, pixel, at in ((0, a, row, output // columns[0]), (1, b, column, output % columns[0])):
+            before = axis_geometry(size[axis], kernel[axis], strides[axis], padding)[1]
+            assert pixel == at * strides[axis] + tap - before
+    if padding == "valid":
+        assert pattern.sum() == np.prod(pattern.shape[:3])
 
 
 @settings(max_examples=8, deadline=None)
@@ -195,12 +242,11 @@ def test_three_training_steps_give_equal_losses():
     x, y = images(BATCH, 9, 8, 1), np.arange(BATCH) % 10
 
     def losses(model):
-        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", jit_compile=on_jax())
         return [float(model.train_on_batch(x, y)) for _ in range(3)], [np.asarray(v) for v in model.variables]
 
     stock = small_model()
-    fast = fast_layers(stock)
-    (expected, variables), (actual, fast_variables) = losses(stock), losses(fast)
+    (expected, variables), (actual, fast_variables) = losses(stock), losses(fast_layers(small_model()))
     assert expected[2] != expected[0]
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
     for name, a, e in zip([v.path for v in stock.variables], fast_variables, variables, strict=True):
@@ -208,10 +254,15 @@ def test_three_training_steps_give_equal_losses():
             close(a, e)
 
 
+def on_jax():
+    return keras.backend.backend() == "jax"
+
+
 @pytest.mark.parametrize("batch", [2, BATCH])
 def test_round_trip_through_a_file_needs_stock_keras_only(tmp_path, batch):
     model = small_model()
     fast = fast_layers(model)
+    assert type(fast) is FastModel
     stock = stock_layers(fast)
     assert describe(stock) == describe(model)
     assert all(type(m).__module__.startswith("keras.") for m in stock._flatten_layers())
@@ -225,30 +276,45 @@ def test_round_trip_through_a_file_needs_stock_keras_only(tmp_path, batch):
 def test_mixed_bfloat16_keeps_its_policy_and_stock_float32_has_its_own():
     model = small_model("mixed_bfloat16")
     fast = fast_layers(model)
-    assert [v.path for v in fast.weights] == [v.path for v in model.weights]
     assert [v.dtype for v in fast.variables] == [v.dtype for v in model.variables]
     outputs, (gradients, _), _ = run(fast, images(BATCH, 9, 8, 1))
     expected, (expected_gradients, _), _ = run(model, images(BATCH, 9, 8, 1))
     close(outputs, expected, 2e-2)
     assert [g.dtype for g in gradients] == [g.dtype for g in expected_gradients]
-    assert all(layer.dtype_policy.name == "float32" for layer in stock_layers(fast, "float32").layers)
+    stock = stock_layers(fast, "float32")
+    assert all(layer.dtype_policy.name == "float32" for layer in stock.layers)
+    before = np.asarray(model.weights[0])
+    stock.weights[0].assign(np.zeros(before.shape))
+    np.testing.assert_array_equal(np.asarray(model.weights[0]), before)
 
 
-def test_clone_keeps_regularisers_and_leaves_the_model_alone():
+def test_weights_and_regularisers_are_those_of_the_model():
     model = small_model()
     fast = fast_layers(model)
+    assert [id(v) for v in fast.variables] == [id(v) for v in model.variables]
     close(fast.losses[0], model.losses[0])
-    before = np.asarray(model.weights[0])
-    fast.weights[0].assign(np.zeros(before.shape))
-    np.testing.assert_array_equal(np.asarray(model.weights[0]), before)
+
+
+def test_a_nested_model_runs_on_the_kernels_too(monkeypatch):
+    model, seen = fast_layers(small_model()), []
+    kernels = importlib.import_module(f"fashion.models.{keras.backend.backend()}_kernels")
+    table = kernels.table(BATCH)
+    for kind in table:
+        original = table[kind]
+        monkeypatch.setitem(table, kind, lambda layer, *rest, call=original: seen.append(layer) or call(layer, *rest))
+    model(images(BATCH, 9, 8, 1))
+    assert [type(layer) for layer in seen].count(layers.DepthwiseConv2D) == 1, seen
 
 
 def test_fast_layers_are_for_the_cpu(monkeypatch):
     model = small_model()
     assert should_use(model)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
     assert not should_use(model)
     assert fast_layers(model) is model
-    monkeypatch.undo()
-    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+
+
+def test_a_model_that_gains_nothing_stays_as_it_is():
+    inputs = keras.Input((9, 8, 1))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
     assert fast_layers(model) is model

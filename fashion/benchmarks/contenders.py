@@ -1,0 +1,252 @@
+"""What is measured against each other, each in a process of its own that waits between its turns.
+
+``python -m fashion.benchmarks.contenders NAME FOLDER`` reads one command in JSON from each line of standard input,
+``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
+"""
+
+import abc
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from fashion import backend, machine
+from fashion.config.build import build
+from fashion.config.checks import check_training
+from fashion.config.command import register_resolvers
+from fashion.config.schema import resolved
+from fashion.paths import PROJECT
+
+BATCH_SIZE = 128
+ONNX_FILE = "model.onnx"
+
+
+class Contender(abc.ABC):
+    """One way to ask the network, and for most also to train it.
+
+    Args:
+        folder: Where contenders leave files for each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abc.abstractmethod
+    def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
+        """Return the ways to get ``(n, 10)`` probabilities of ``(n, 28, 28, 1)`` float32 images in [0, 1], by name."""
+
+    def infer(self, batch: int, calls: int) -> dict[str, float]:
+        """Return the median seconds of a call for each way of asking."""
+        images = np.random.default_rng(0).random((batch, 28, 28, 1), np.float32)
+        return {name: _median_seconds(ask, images, calls) for name, ask in self.forward().items()}
+
+    def peak_memory_mb(self) -> float:
+        """Return the most memory that this process has held."""
+        return machine.peak_memory_mb()
+
+
+class _Fit(Contender):
+    """A compiled Keras model, trained by ``fit``."""
+
+    model: Any
+
+    @abc.abstractmethod
+    def batches(self, steps: int) -> Any:
+        """Return what ``fit`` reads, at least ``steps`` batches of it."""
+
+    def train(self, steps: int) -> dict[str, float]:
+        """Train for some steps of 128 images; return the seconds of all but the first, and of the first."""
+        clock = _clock(steps)
+        started = time.perf_counter()
+        self.model.fit(self.batches(steps), steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[clock])
+        return {"seconds": clock.last - clock.first, "first_step": clock.first - started}
+
+
+def _clock(steps: int) -> Any:
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        first = last = 0.0
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            if batch in (0, steps - 1):
+                float((logs or {})["loss"])  # JAX computes in the background: this waits for the step
+                self.first, self.last = self.first or time.perf_counter(), time.perf_counter()
+
+    return Clock()
+
+
+class Literal(_Fit):
+    """The seed program as literally as it can run: ready-made EfficientNetB0 on [0, 1] images, three random layers."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        backend.select("tensorflow")
+        import keras
+        import tensorflow as tf
+        from keras import layers
+
+        data = build(_configuration(folder)["data"], seed=0)
+        images = data.train_images[..., np.newaxis].astype(np.float32) / 255
+        random = keras.Sequential(
+            [layers.RandomRotation(10 / 360), layers.RandomTranslation(0.1, 0.1), layers.RandomZoom(0.1)]
+        )
+        inputs = keras.Input((28, 28, 1))
+        base = keras.applications.EfficientNetB0(include_top=False, weights=None, input_tensor=inputs)
+        x = layers.Dense(128, activation="relu")(layers.GlobalAveragePooling2D()(base.output))
+        self.model = keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+        self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        shuffled = tf.data.Dataset.from_tensor_slices((images, data.train_labels)).shuffle(10000).repeat()
+        self.dataset = shuffled.batch(BATCH_SIZE).map(
+            lambda images, labels: (random(images, training=True), labels), tf.data.AUTOTUNE
+        )
+
+    def batches(self, steps: int) -> Any:
+        """Return the endless ``tf.data`` pipeline."""
+        return self.dataset.prefetch(2)
+
+    def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
+        """Ask as the seed program does, and by TensorFlow's compiled call."""
+        import tensorflow as tf
+
+        compiled = tf.function(lambda images: self.model(images, training=False), jit_compile=False)
+        return {"predict": lambda images: self.model.predict(images, verbose=0), "compiled": compiled}
+
+
+class Project(_Fit):
+    """This project as ``scripts/train.py`` runs it, with overrides."""
+
+    overrides: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        config = _configuration(folder, *self.overrides)
+        self.model = self.network(config)
+        self.data = build(config["data"], seed=0)
+
+    def network(self, config: dict[str, Any]) -> Any:
+        """Choose the backend and compile the training network, as a run does."""
+        settings = check_training(config)
+        from fashion.training.fit import build_network
+
+        return build_network(config, settings)
+
+    def batches(self, steps: int) -> Any:
+        """Return the pipeline that a run reads."""
+        from fashion.data.batches import TrainingBatches, as_pipeline
+
+        images, labels = self.data.train_images, self.data.train_labels
+        count = steps * BATCH_SIZE
+        return as_pipeline(TrainingBatches(images[:count], labels[:count], BATCH_SIZE, seed=0))
+
+    def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
+        """Ask as ``predict`` and the server do."""
+        if not hasattr(self, "_forward"):
+            from fashion.inference.predictor import compiled
+
+            self._forward = compiled(self.model.core)
+        return {"compiled": self._forward}
+
+
+class ProjectOnJax(Project):
+    """This project's default."""
+
+    def matrix_product(self, size: int = 2048) -> float:
+        """Return the GFLOP/s of the best of five products of square float32 matrices: the machine's roofline."""
+        import jax
+
+        matrix = jax.numpy.ones((size, size))
+        product = jax.jit(lambda a: a @ a)
+        best = min(_seconds(product, matrix) for _ in range(5))
+        return 2 * size**3 / best / 1e9
+
+
+class StockOnJax(Project):
+    """The same network of Keras's own layers on JAX, with nothing that this project sets there."""
+
+    def network(self, config: dict[str, Any]) -> Any:
+        """Compile the training network with stock layers."""
+        os.environ["KERAS_BACKEND"] = "jax"
+        from fashion.training.network import TrainingNetwork
+
+        network = TrainingNetwork(build(config["model"]), build(config["augment"], seed=0), fast=False)
+        network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
+        return network
+
+
+class ProjectOnTensorFlow(Project):
+    """This project with ``trainer.backend=tensorflow``."""
+
+    overrides = ("trainer.backend=tensorflow",)
+
+    def export(self) -> str:
+        """Write the network as ONNX for the contender that runs it."""
+        from fashion.models.conversion import stock_layers
+
+        model = stock_layers(self.model.core)
+        model(np.zeros((1, 28, 28, 1), np.float32))
+        model.export(str(self.folder / ONNX_FILE), format="onnx", verbose=False)
+        return ONNX_FILE
+
+
+class OnnxRuntime(Contender):
+    """The same network, exported, in ONNX Runtime (inference alone)."""
+
+    def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
+        """Ask the session."""
+        if not hasattr(self, "_session"):
+            onnxruntime = importlib.import_module("onnxruntime")  # an extra
+            path = str(self.folder / ONNX_FILE)
+            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        name = self._session.get_inputs()[0].name
+        return {"compiled": lambda images: self._session.run(None, {name: images})[0]}
+
+
+CONTENDERS: dict[str, type[Contender]] = {
+    "literal": Literal,
+    "stock_jax": StockOnJax,
+    "jax": ProjectOnJax,
+    "tensorflow": ProjectOnTensorFlow,
+    "onnx": OnnxRuntime,
+}
+
+
+def _configuration(folder: Path, *overrides: str) -> dict[str, Any]:
+    """Return what ``scripts/train.py`` with these overrides would run."""
+    register_resolvers()
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        return resolved(compose("train", [f"run_folder={folder}", *overrides]))
+
+
+def _seconds(ask: Callable[[Any], Any], argument: Any) -> float:
+    started = time.perf_counter()
+    np.asarray(ask(argument))
+    return time.perf_counter() - started
+
+
+def _median_seconds(ask: Callable[[np.ndarray], Any], images: np.ndarray, calls: int) -> float:
+    np.asarray(ask(images))  # compiles
+    return statistics.median(_seconds(ask, images) for _ in range(calls))
+
+
+def main() -> None:
+    """Build the contender, say that it is ready, and serve commands until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is not an answer
+    contender = CONTENDERS[sys.argv[1]](Path(sys.argv[2]))
+    print(json.dumps("ready"), file=answers)
+    for line in sys.stdin:
+        command = json.loads(line)
+        print(json.dumps(getattr(contender, command.pop("do"))(**command)), file=answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""How fast this project trains and infers, beside the seed program, stock Keras and ONNX Runtime, in one run."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fashion import machine
+from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
+from fashion.errors import FashionError
+from fashion.figures import ACCENT, MUTED, PRIMARY, picture
+from fashion.paths import PROJECT
+
+NAMES = {
+    "literal": "seed program, TensorFlow",
+    "stock_jax": "stock Keras, JAX",
+    "jax": "this project, JAX",
+    "tensorflow": "this project, TensorFlow",
+    "onnx": "ONNX Runtime",
+}
+PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy", "onnxruntime")
+# A forward pass, and twice as many for the gradients to inputs and to weights; two operations per multiply-add.
+OPERATIONS_PER_MULTIPLY_ADD_TRAINED = 6
+SLOW = {"stock_jax": 6}  # times fewer steps a round, so that a round takes as long for everyone
+# The multiply-adds of EfficientNetB0 on 28 x 28 pixels, whoever pads: the work that was asked for.
+MULTIPLY_ADDS = 7_930_000
+
+
+class _Process:
+    """A contender in its own process, at rest between commands."""
+
+    def __init__(self, name: str, folder: Path, cache: Path) -> None:
+        command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder)]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.name, self._log = name, folder / f"{name}.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._answer()
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Send one command and return its answer."""
+        if self._process.stdin is None:
+            raise FashionError(f"{self.name}: the process takes no commands")
+        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            last = self._log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+            raise FashionError(f"benchmark: the contender {self.name} stopped: {last[0]}")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, Any]:
+    """Measure the contenders by turns, each in its own process, compilation and warm-up kept out.
+
+    Args:
+        rounds: Turns of each; what is reported are the medians.
+        steps: Steps of 128 images a turn.
+        contenders: Names out of ``CONTENDERS``.
+
+    Returns:
+        Machine, versions, and for each contender images/s, ratios, percent of the roofline, seconds and memory.
+
+    Raises:
+        FashionError: A contender stopped; its own last line is in the message.
+    """
+    with tempfile.TemporaryDirectory() as temporary, _started(Path(temporary), contenders) as running:
+        result: dict[str, Any] = {
+            "machine": {
+                **machine.hardware(),
+                "versions": machine.versions(PACKAGES),
+                "measured": time.strftime("%Y-%m-%d"),
+            },
+            "batch_size": BATCH_SIZE,
+            "rounds": rounds,
+            "steps": steps,
+        }
+        result["training"] = _training(running, rounds, steps)
+        result["peak_memory_mb"] = {name: process.ask("peak_memory_mb") for name, process in running.items()}
+        result["inference"] = _inference(running, rounds)
+        if "jax" in running:
+            result["start_seconds"] = _starts(Path(temporary))
+        return result
+
+
+@contextlib.contextmanager
+def _started(folder: Path, contenders: tuple[str, ...]) -> Iterator[dict[str, _Process]]:
+    running: dict[str, _Process] = {}
+    try:
+        for name in contenders:
+            _say(f"starting {NAMES[name]}")
+            running[name] = _Process(name, folder, folder / "cache")
+        yield running
+    finally:
+        for process in running.values():
+            process.stop()
+
+
+def _training(running: dict[str, _Process], rounds: int, steps: int) -> dict[str, Any]:
+    trainers = {name: process for name, process in running.items() if name != "onnx"}
+    first: dict[str, float] = {}
+    rates: dict[str, list[float]] = {name: [] for name in trainers}
+    roofline: list[float] = []
+    for name, process in trainers.items():
+        _say(f"compiling {NAMES[name]}")
+        first[name] = process.ask("train", steps=3)["first_step"]
+    for turn in range(rounds):
+        for name, process in trainers.items():
+            count = max(3, steps // SLOW.get(name, 1))
+            seconds = process.ask("train", steps=count)["seconds"]
+            rates[name].append((count - 1) * BATCH_SIZE / seconds)
+            _say(f"training {turn + 1}/{rounds}  {NAMES[name]:<26} {rates[name][-1]:7.0f} images/s")
+        if "jax" in trainers:
+            roofline.append(trainers["jax"].ask("matrix_product"))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    result: dict[str, Any] = {"images_per_second": medians, "all_images_per_second": rates, "first_step_seconds": first}
+    for other in ("literal", "stock_jax"):
+        if other in medians:
+            result[f"times_{other}"] = {name: value / medians[other] for name, value in medians.items()}
+    if roofline:
+        gflops = statistics.median(roofline)
+        limit = gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
+        result["matrix_product_gflops"], result["roofline_images_per_second"] = gflops, limit
+        result["share_of_roofline"] = {name: value / limit for name, value in medians.items()}
+    return result
+
+
+def _inference(running: dict[str, _Process], rounds: int) -> dict[str, Any]:
+    if "onnx" in running:
+        running["tensorflow"].ask("export")
+    result: dict[str, Any] = {}
+    for batch, calls in ((1, 100), (BATCH_SIZE, 10)):
+        seconds: dict[str, list[float]] = {}
+        for turn in range(rounds):
+            for name, process in running.items():
+                for way, value in process.ask("infer", batch=batch, calls=calls).items():
+                    seconds.setdefault(f"{name}.{way}", []).append(value)
+            _say(f"inference {turn + 1}/{rounds}  batch {batch}")
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        result[str(batch)] = {
+            "milliseconds": {name: 1000 * value for name, value in medians.items()},
+            "images_per_second": {name: batch / value for name, value in medians.items()},
+        }
+    return result
+
+
+def _starts(folder: Path) -> dict[str, float]:
+    """Run ``scripts/train.py`` twice with an empty cache: seconds from the start of the process to its first step."""
+    seconds = {}
+    for name in ("first", "second"):
+        _say(f"{name} start of scripts/train.py")
+        run = folder / f"start_{name}"
+        overrides = ["trainer.epochs=1", "data.limit=1000", f"hydra.run.dir={run}"]
+        subprocess.run(
+            [sys.executable, "scripts/train.py", *overrides],
+            cwd=PROJECT,
+            env={**os.environ, "XDG_CACHE_HOME": str(folder / "start_cache")},
+            check=True,
+            capture_output=True,
+        )
+        seconds[name] = json.loads((run / "run.json").read_text())["timings_seconds"]["start_up"]
+    return seconds
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as the lines that a terminal shows."""
+    training, measured_on = result["training"], result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
+    lines = [f"{measured_on['processor']}, {measured_on['cores']} cores; {versions}", ""]
+    head = f"training, batch {BATCH_SIZE}"
+    lines.append(f"{head:<28}images/s  x seed  x stock JAX  roofline  first step     memory")
+    for name, rate in training["images_per_second"].items():
+        cells = [
+            f"{rate:8.0f}",
+            f"{training.get('times_literal', {}).get(name, float('nan')):6.2f}",
+            f"{training.get('times_stock_jax', {}).get(name, float('nan')):11.1f}",
+            f"{100 * training.get('share_of_roofline', {}).get(name, float('nan')):7.0f} %",
+            f"{training['first_step_seconds'][name]:8.1f} s",
+            f"{result['peak_memory_mb'][name]:6.0f} MB",
+        ]
+        lines.append(f"{NAMES[name]:<28}" + "  ".join(cells))
+    if "matrix_product_gflops" in training:
+        gflops, limit = training["matrix_product_gflops"], training["roofline_images_per_second"]
+        lines.append(f"roofline: a matrix product's {gflops:.0f} GFLOP/s would train {limit:.0f} images/s")
+    lines += ["", f"{'inference':<40}one image  batch {BATCH_SIZE}"]
+    for name in result["inference"]["1"]["milliseconds"]:
+        contender, way = name.split(".")
+        label = f"{NAMES[contender]}, {'model.predict' if way == 'predict' else 'compiled call'}"
+        one = result["inference"]["1"]["milliseconds"][name]
+        many = result["inference"][str(BATCH_SIZE)]["images_per_second"][name]
+        lines.append(f"{label:<40}{one:6.2f} ms  {many:5.0f} images/s")
+    if starts := result.get("start_seconds"):
+        lines += [
+            "",
+            "scripts/train.py on JAX, start to first step: {first:.1f} s; again {second:.1f} s".format(**starts),
+        ]
+    return "\n".join(lines)
+
+
+def chart(result: dict[str, Any], path: Path) -> None:
+    """Write bars of training and of inference rates as a PNG."""
+    training = result["training"]["images_per_second"]
+    inference = {
+        name: rate
+        for name, rate in result["inference"][str(BATCH_SIZE)]["images_per_second"].items()
+        if name.endswith(".compiled")
+    }
+    with picture(path, 10, 3.6, "EfficientNetB0 on " + result["machine"]["processor"]) as figure:
+        left, right = figure.subplots(1, 2)
+        _bars(left, training, f"training, images/s (batch {BATCH_SIZE})")
+        _bars(right, {name.split(".")[0]: rate for name, rate in inference.items()}, "inference, images/s (batch 128)")
+
+
+def _bars(axes: Any, rates: dict[str, float], title: str) -> None:
+    names = list(rates)[::-1]
+    colors = [{"jax": PRIMARY, "tensorflow": ACCENT}.get(name, MUTED) for name in names]
+    bars = axes.barh([NAMES[name] for name in names], [rates[name] for name in names], color=colors)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=4)
+    axes.set_title(title)
+    axes.margins(x=0.15)
+    axes.grid(visible=False, axis="y")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def available() -> tuple[str, ...]:
+    """Return the contenders that can run here: ONNX Runtime only where the ``benchmark`` extra is installed."""
+    found = [name for name in CONTENDERS if name != "onnx"]
+    if {"onnxruntime", "tf2onnx"} <= set(machine.versions(("onnxruntime", "tf2onnx"))):
+        found.append("onnx")
+    return tuple(found)

@@ -1,0 +1,39 @@
+"""Where the taps of a convolution fall: what the kernels of both backends share."""
+
+import numpy as np
+
+Pair = tuple[int, int]
+
+
+def axis_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
+    """Return output length, padding before and padding after along one axis, as TensorFlow counts them.
+
+    Args:
+        size: Pixels along the axis.
+        kernel: Taps along the axis.
+        stride: Pixels from one output to the next.
+        padding: ``"same"`` or ``"valid"``.
+    """
+    if padding == "valid":
+        return (size - kernel) // stride + 1, 0, 0
+    output = -(-size // stride)
+    total = max((output - 1) * stride + kernel - size, 0)
+    return output, total // 2, total - total // 2
+
+
+def band_pattern(size: Pair, kernel: Pair, strides: Pair, padding: str) -> np.ndarray:
+    """Return which tap joins which input pixel to which output pixel: ``(kh, kw, oh * ow, h * w)`` float32, 0 or 1.
+
+    A depthwise convolution is, for each channel, a product with the sum of these matrices, each times its tap.
+    """
+    rows, columns = (_taps(*axis, padding) for axis in zip(size, kernel, strides, strict=True))
+    pattern = np.einsum("pha,qwb->abpqhw", rows, columns)
+    (oh, h, _), (ow, w, _) = rows.shape, columns.shape
+    return pattern.reshape(*kernel, oh * ow, h * w).astype(np.float32)
+
+
+def _taps(size: int, kernel: int, stride: int, padding: str) -> np.ndarray:
+    """``(output, size, kernel)``: whether that tap of that output reads that pixel."""
+    output, before, _ = axis_geometry(size, kernel, stride, padding)
+    tap = np.arange(size)[None, :] - np.arange(output)[:, None] * stride + before
+    return tap[..., None] == np.arange(kernel)
