@@ -22,6 +22,9 @@ MOST_PIXELS, MOST_SIDE, MOST_ASPECT = 25_000_000, 8_192, 50
 _LIMITS = f"at most {MOST_SIDE:,} a side and {MOST_PIXELS / 1e6:.0f} million in all"
 # Pillow's own limit is laxer, and above half of it only warns.
 Image.MAX_IMAGE_PIXELS = None
+# A progressive JPEG has about ten scans, its thumbnail as many. Each goes over all pixels, however few bytes it has.
+MOST_SCANS = 100
+START_OF_SCAN = b"\xff\xda"  # within a scan a zero follows every 255, so these bytes are nothing else there
 # Text beside the picture is never shown: a few bytes that unpack to Pillow's own 64 MiB are an attack.
 PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK
 # "Trimming any edges that are close to the color of the corner pixels": within 5 % of the largest distance in RGB.
@@ -77,12 +80,17 @@ def decode(stream: IO[bytes]) -> Image.Image:
 
     Raises:
         UnknownFormatError: When it is not a PNG, JPEG or WebP file.
-        BadPictureError: When it is damaged, an animation, or has too many pixels, too long a side or too odd a shape.
+        BadPictureError: When it is damaged, an animation, or has too many pixels, too long a side, too odd a shape or
+            too many scans.
     """
     head = stream.read(12)
     stream.seek(0)
     if not any(re.match(signature, head, re.DOTALL) for signature in SIGNATURES):
         raise UnknownFormatError("is not a picture, expected PNG, JPEG or WebP")
+    scans = stream.read().count(START_OF_SCAN) if head.startswith(b"\xff\xd8") else 0
+    if scans > MOST_SCANS:
+        raise BadPictureError(f"has {scans} scans, expected at most {MOST_SCANS}; save it as an ordinary JPEG")
+    stream.seek(0)
     try:
         picture = Image.open(stream, formats=FORMATS)
         _refuse_extremes(picture)

@@ -39,6 +39,13 @@ def animation(frames: int, kind: str) -> bytes:
     return png(pictures[0], kind, save_all=True, append_images=pictures[1:])
 
 
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, which refines all pixels, is repeated."""
+    content = png(PICTURE, "JPEG", progressive=True)
+    end, last = len(content) - 2, content.rindex(b"\xff\xda")
+    return content[:end] + content[last:end] * (count - content.count(b"\xff\xda")) + content[end:]
+
+
 TEXT_CHUNK = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 * 2**20)))
 
 FILES = {
@@ -62,6 +69,11 @@ FILES = {
     "1 x 65,535": (png_of(1, 65_535), 422, f"The picture is 1 x 65535 pixels, {LARGEST}"),
     "1 x 51": (png_of(1, 51), 422, "The picture is 1 x 51 pixels, expected at most 50 times as long as wide; crop it."),
     "64 MiB text chunk": (png_of(28, 28, TEXT_CHUNK), 422, "The picture is damaged: "),
+    "1,000 scans": (
+        with_scans(1000),
+        422,
+        "The picture has 1000 scans, expected at most 100; save it as an ordinary JPEG.",
+    ),
     "10,000 frames": (
         animation(10_000, "PNG"),
         422,
@@ -94,6 +106,10 @@ def test_a_phones_second_picture_in_a_jpeg_is_not_an_animation(post):
     both = png(PICTURE, "MPO", save_all=True, append_images=[PICTURE])
     assert Image.open(io.BytesIO(both)).n_frames == 2
     assert post(both).status_code == 200
+
+
+def test_a_progressive_jpeg_is_read(post):
+    assert post(png(PICTURE, "JPEG", progressive=True)).status_code == 200
 
 
 def test_a_picture_without_a_readable_camera_note_is_taken_as_it_lies(post):
