@@ -1,5 +1,6 @@
 """A gunicorn worker that slow clients cannot keep busy, and that loses nothing when it stops."""
 
+import collections
 import contextlib
 import selectors
 import socket
@@ -21,6 +22,11 @@ STATUS = {
 }
 
 
+# From one address, where no proxy speaks for many: half of the threads, so that one client cannot hold all of them.
+MOST_BUSY_PER_ADDRESS = 128
+NO_DESCRIPTOR_SECONDS = 0.1
+
+
 class Connection(TConn):
     """A connection that can be closed twice."""
 
@@ -34,19 +40,25 @@ class Worker(ThreadWorker):
     """Threads that read requests and answer them, after gunicorn's own.
 
     A new connection waits for its first byte without a thread. A request has a time by which it must have come
-    completely, head and body, however steadily it trickles in; then the reading side of its connection is closed.
+    completely, head and body, however steadily it trickles in; then the reading side of its connection is closed. An
+    answer that is not taken in as much time again costs the whole connection.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reading: dict[Connection, float] = {}
-        self._reading_lock = threading.Lock()
+        self._deadlines: dict[Connection, tuple[float, int]] = {}  # when, and which sides are then closed
+        self._busy: collections.Counter[str] = collections.Counter()  # threads by address
+        self._lock = threading.Lock()  # of both
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection and wait for its first byte."""
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor or memory is free: the client waits, instead of the worker ending
+            self.log.warning("cannot take a connection (%s)", error.strerror)
+            time.sleep(NO_DESCRIPTOR_SECONDS)
             return
         self.nr_conns += 1
         connection = Connection(self.cfg, client, address, listener.getsockname())
@@ -58,13 +70,21 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: Connection) -> Any:
         """Read a request and answer it, in a thread."""
-        with self._reading_lock:
-            self._reading[conn] = time.monotonic() + self.app.settings.request_seconds
+        address = conn.client[0]
+        with self._lock:
+            if self._busy[address] >= MOST_BUSY_PER_ADDRESS and not self.app.settings.trusted_proxies:
+                conn.close()
+                return False
+            self._busy[address] += 1
+            self._deadlines[conn] = time.monotonic() + self.app.settings.request_seconds, socket.SHUT_RD
         try:
             keep = super().handle(conn)
         finally:
-            with self._reading_lock:
-                self._reading.pop(conn, None)
+            with self._lock:
+                del self._deadlines[conn]
+                self._busy[address] -= 1
+                if not self._busy[address]:
+                    del self._busy[address]
         if not keep:
             # gunicorn does this where connections are accepted, and a client that stays would hold that up for seconds.
             with contextlib.suppress(OSError):
@@ -72,16 +92,16 @@ class Worker(ThreadWorker):
         return keep
 
     def murder_pending(self) -> None:
-        """Give up connections that sent nothing, and requests that are not complete in time; called every second."""
+        """Give up connections that sent nothing, and requests that are late; called every second."""
         super().murder_pending()
         now = time.monotonic()
-        with self._reading_lock:
-            late = [connection for connection, deadline in self._reading.items() if deadline < now]
+        with self._lock:
+            late = {connection: sides for connection, (when, sides) in self._deadlines.items() if when < now}
             for connection in late:
-                del self._reading[connection]
-        for connection in late:
+                self._deadlines[connection] = now + self.app.settings.request_seconds, socket.SHUT_RDWR
+        for connection, sides in late.items():
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RD)
+                connection.sock.shutdown(sides)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop taking connections; before the last stop, take those that the system has accepted already."""
