@@ -7,6 +7,7 @@ import numpy as np
 from werkzeug.exceptions import ServiceUnavailable
 
 from fashion import artifact, backend
+from fashion.errors import FashionError
 from fashion.inference.batcher import Batcher
 
 NAME = "fashion_mnist"
@@ -35,7 +36,8 @@ class ServedModel:
 
     def __init__(self, path: Path, backend_name: backend.Backend) -> None:
         self._backend_name = backend_name
-        self.path, self.card = artifact.verify(path)
+        # Without links: `outputs/latest` may lead elsewhere by the time a worker has to be replaced.
+        self.path, self.card = artifact.verify(path.resolve())
         self.classes: list[str] = self.card["classes"]
         self.version: str = self.card["sha256"][:12]
         self.stopping = threading.Event()
@@ -50,12 +52,14 @@ class ServedModel:
         """Load the model and compute once with every batch size that requests use, so that no request compiles.
 
         Raises:
-            FashionError: When the model cannot be loaded.
+            FashionError: When the model cannot be loaded, or is no longer the one that was verified.
         """
         backend.select(self._backend_name)
         from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
 
-        predictor, _ = Predictor.load(self.path)
+        predictor, loaded = Predictor.load(self.path)
+        if loaded.card["sha256"] != self.card["sha256"]:
+            raise FashionError(f"{self.path}: was replaced after the server started; start the server again")
         for size in BATCH_SIZES:
             predictor.probabilities(np.zeros((size, 28, 28), np.uint8))
         self._batcher = Batcher(predictor.probabilities, JOINED_IMAGES)
