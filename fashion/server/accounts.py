@@ -3,17 +3,20 @@
 import datetime
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
 from typing import Any, Literal, NamedTuple, get_args
 
 import argon2
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import Update, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fashion.errors import FashionError
 from fashion.server.database import AccountRow, Database, TokenRow
+
+logger = logging.getLogger(__name__)
 
 Role = Literal["user", "admin"]
 
@@ -177,10 +180,8 @@ class Accounts:
         if not self._matches(stored, password) or row is None:
             return None
         if HASHER.check_needs_rehash(stored):  # made with the parameters of an older release of the library
-            hashed = self._hash(password)
-            with self.database.writing() as connection:
-                same = (AccountRow.name == name) & (AccountRow.password_hash == stored)
-                connection.execute(update(AccountRow).where(same).values(password_hash=hashed))
+            same = (AccountRow.name == name) & (AccountRow.password_hash == stored)
+            self._note(update(AccountRow).where(same).values(password_hash=self._hash(password)))
         return Account(row.name, row.role, row.created)
 
     def recall(self, name: str, password: str) -> Account | None:
@@ -235,8 +236,7 @@ class Accounts:
         if row is None or (row.expires is not None and row.expires <= now):
             return None
         if row.last_used is None or row.last_used <= now - LAST_USED_STEP:
-            with self.database.writing() as connection:
-                connection.execute(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
+            self._note(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
         return Account(row.name, row.role, row.created)
 
     def revoke_token(self, token_id: int) -> None:
@@ -272,6 +272,14 @@ class Accounts:
         except IntegrityError:
             return False
         return True
+
+    def _note(self, change: Update) -> None:
+        """Write what no log-in depends on: a full disk keeps nobody out."""
+        try:
+            with self.database.writing() as connection:
+                connection.execute(change)
+        except FashionError as error:
+            logger.warning("not noted: %s", error)
 
     def _row(self, name: str) -> Any:
         if not NAME.fullmatch(name):  # nothing else can be there, and PostgreSQL refuses some of it

@@ -16,10 +16,10 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized
+from werkzeug.exceptions import Forbidden, ServiceUnavailable, TooManyRequests, Unauthorized
 
 from fashion.errors import FashionError
-from fashion.server.accounts import Account, Accounts
+from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Account, Accounts
 from fashion.server.monitoring import Metrics
 from fashion.server.problems import answer
 
@@ -45,6 +45,8 @@ CHALLENGES = (
     WWWAuthenticate("bearer", {"realm": REALM}),
 )
 # One text for every reason, so that an unknown name looks like a wrong password.
+DEFAULT_IS_LOCAL = f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} is for the server's own machine alone."
+PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For")
 REFUSED = "Send a user name and password (Basic), or a token (Bearer), that this server knows."
 
 
@@ -153,6 +155,9 @@ class Authentication:
         header = request.headers.get("Authorization")
         if header is None:
             raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
+        sent = request.authorization
+        if sent and (sent.username, sent.password) == (DEFAULT_NAME, DEFAULT_PASSWORD) and passed_on():
+            raise Forbidden(DEFAULT_IS_LOCAL)  # whether it is valid or not
         digest = hmac.digest(self._key, header.encode(), "sha256")
         until, believed = self._believed.get(digest, (0.0, None))
         if believed is not None and time.monotonic() < until:
@@ -211,6 +216,11 @@ def login_required(view: Callable[P, R]) -> Callable[P, R]:
         return view(*args, **kwargs)
 
     return guarded
+
+
+def passed_on() -> bool:
+    """Return whether a proxy sent the current request, one that the settings know of or another on this machine."""
+    return any(name in request.headers for name in PROXY_HEADERS)
 
 
 def network(address: str) -> str:

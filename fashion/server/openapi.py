@@ -18,13 +18,13 @@ SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 PROBLEMS = {
     400: "The request makes no sense.",
     401: "No known user or token.",
-    403: "The request comes from another site.",
+    403: "The request comes from another site, or with the default password through a proxy.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",
     415: "The body, or a file in it, is of a kind that is not read.",
     422: "The picture is damaged, an animation, or too large.",
     429: "Too many failed log-ins.",
-    503: "The model is not ready, or too many requests wait.",
+    503: "The model or the database is not ready, or too many requests wait.",
 }
 
 
@@ -107,7 +107,7 @@ def document(classes: tuple[str, ...]) -> dict[str, Any]:
                 "get": _operation(
                     "Prometheus metrics; without a log-in from this machine only",
                     {200: ("The metrics.", "text/plain", _TEXT)},
-                    problems=(401, 429, 503),
+                    problems=(401, 403, 429, 503),
                     security=[{}, *SECURITY],
                 )
             },
@@ -180,8 +180,7 @@ def _operation(
     error: tuple[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     error_type, error_schema = error or (PROBLEM, _PROBLEM_SCHEMA)
-    contents = {status: (text, kind, schema) for status, (text, kind, schema) in answers.items()}
-    contents |= {status: (PROBLEMS[status], error_type, error_schema) for status in problems}
+    contents = answers | {status: (PROBLEMS[status], error_type, error_schema) for status in problems}
     operation: dict[str, Any] = {
         "summary": summary,
         "responses": {

@@ -14,12 +14,15 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     RequestTimeout,
     SecurityError,
+    ServiceUnavailable,
 )
 
+from fashion.errors import FashionError
 from fashion.server.settings import MEBIBYTE, MOST_BODY_BYTES, MOST_FORM_PARTS
 
 log = logging.getLogger(__name__)
 
+UNUSABLE_RETRY_SECONDS = 5  # a guess
 INCOMPLETE = "The body did not come completely, or not in time."
 PROBLEM = "application/problem+json"
 
@@ -30,6 +33,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ParseException, lambda error: answer(BadRequest("The body's chunks are malformed.")))
     app.register_error_handler(ClientDisconnected, lambda error: answer(RequestTimeout(INCOMPLETE)))
     app.register_error_handler(NoMoreData, lambda error: answer(RequestTimeout(INCOMPLETE)))
+    app.register_error_handler(FashionError, _unusable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -73,6 +77,14 @@ def _detail(error: HTTPException) -> str:
     if isinstance(error, SecurityError):  # Werkzeug's own text quotes the header
         return "This server does not answer to that host name."
     return error.description or ""
+
+
+def _unusable(error: FashionError) -> Response:
+    """Tell the operator what does not work, most likely the database; the client can only come back."""
+    log.error("request %s: %s", g.get("request_id"), error)
+    return answer(
+        ServiceUnavailable("Something this server needs does not work now.", retry_after=UNUSABLE_RETRY_SECONDS)
+    )
 
 
 def _unexpected(error: Exception) -> Response:

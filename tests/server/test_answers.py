@@ -1,12 +1,16 @@
 """What every answer carries, health, metrics, logs, and how errors look."""
 
 import json
+import shutil
 
+import keras
 import numpy as np
 import pytest
-from serving import ADMIN, Server, form, png
+from serving import ADMIN, CARD, Server, basic, form, png
 from sqlalchemy import select
 
+from fashion import artifact
+from fashion.errors import FashionError
 from fashion.server.database import RequestRow
 from fashion.server.model import ServedModel
 from fashion.server.security import HEADERS
@@ -132,10 +136,44 @@ def test_metrics_count_what_happened(client, post):
         assert f'fashion_stage_seconds_count{{stage="{stage}"}}' in text
 
 
-def test_metrics_are_for_this_machine_and_for_accounts(client):
-    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+def test_metrics_are_for_this_machine_and_for_accounts(client, accounts):
+    accounts.add("ada", "a long password")
+    elsewhere, passed_on = {"REMOTE_ADDR": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.1"}
+    assert client.get("/metrics").status_code == 200
     assert client.get("/metrics", environ_base=elsewhere).status_code == 401
     assert client.get("/metrics", environ_base=elsewhere, headers=ADMIN).status_code == 200
+    assert client.get("/metrics", headers=passed_on).status_code == 401
+    assert client.get("/metrics", headers={**passed_on, **basic("ada", "a long password")}).status_code == 200
+
+
+def test_a_database_that_fails_is_the_servers_fault_for_now(client, post, accounts, caplog):
+    with accounts.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE accounts RENAME TO elsewhere")
+    answer = post(IMAGE)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.json["detail"] == "Something this server needs does not work now."
+    assert "the database cannot be used (no such table: accounts)" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_served_model_stays_the_one_that_was_verified(small_artifact, keras_backend, tmp_path):
+    one, other, latest = tmp_path / "one", tmp_path / "other", tmp_path / "latest"
+    shutil.copytree(small_artifact, one)
+    images = keras.Input((28, 28, 1))
+    artifact.save(keras.Model(images, keras.layers.Dense(10)(keras.layers.Flatten()(images))), CARD, other)
+    latest.symlink_to(one)
+    model = ServedModel(latest, keras_backend)
+    latest.unlink()
+    latest.symlink_to(other)  # as a training that ends meanwhile does
+    model.load()
+    image = np.zeros((1, 28, 28), np.uint8)
+    first = model.probabilities(image)
+    shutil.copytree(other, one, dirs_exist_ok=True)
+    with pytest.raises(FashionError, match="was replaced after the server started; start the server again"):
+        model.load()
+    assert np.array_equal(model.probabilities(image), first)
 
 
 def test_requests_are_kept_in_the_database(make_app, accounts):

@@ -66,6 +66,27 @@ def test_passwords_and_tokens_open(client, accounts, monkeypatch):
     assert ask(client, {"Authorization": f"Bearer {token}"}).status_code == 401
 
 
+def test_the_default_password_does_not_pass_a_proxy_that_nobody_told_of(client, accounts):
+    accounts.add("ada", "a long password")
+    for header in ("Forwarded", "Via", "X-Forwarded-For"):
+        refused = ask(client, {**ADMIN, header: "for=192.0.2.1"}, address="127.0.0.1")
+        assert refused.status_code == 403
+        assert refused.json["detail"] == "admin / password is for the server's own machine alone."
+        assert ask(client, {**basic("ada", "a long password"), header: "x"}, address="127.0.0.1").status_code == 400
+    assert ask(client, ADMIN, address="127.0.0.1").status_code == 400
+
+
+def test_a_token_opens_where_its_use_cannot_be_noted(client, accounts, monkeypatch, caplog):
+    token = {"Authorization": f"Bearer {accounts.create_token('admin', 'test')}"}
+
+    def full():
+        raise FashionError("the database cannot be used (database or disk is full)")
+
+    monkeypatch.setattr(accounts.database, "writing", full)
+    assert ask(client, token).status_code == 400
+    assert "not noted: the database cannot be used" in caplog.text
+
+
 def test_what_is_revoked_is_void_a_second_later(client, accounts):
     accounts.add("ada", "a long password")
     token = {"Authorization": f"Bearer {accounts.create_token('ada', 'test')}"}
