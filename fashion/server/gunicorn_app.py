@@ -1,5 +1,6 @@
 """The server as a process: one master that forks workers, each with its own model."""
 
+import gc
 import logging
 import os
 import shutil
@@ -27,6 +28,9 @@ from fashion.server.worker import Worker
 # Threads that only read and write: many, since a slow client holds one. What computes is limited by the work queue.
 CONNECTION_THREADS = 256
 CONNECTIONS = 1000
+# How long a thread may go on while another waits for Python's lock. An answer is handed between four threads; with
+# Python's 5 ms, each could lose that to the thread that writes the request log.
+SWITCH_SECONDS = 0.0005
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = structlog.get_logger("fashion.server")
@@ -111,6 +115,7 @@ class Server(BaseApplication):
         from fashion.server.app import create_app
         from fashion.server.request_log import RequestLog
 
+        sys.setswitchinterval(SWITCH_SECONDS)
         accounts = Accounts(self.settings.database_url)
         app = create_app(self.settings, self.model, accounts, RequestLog(accounts.database))
         threading.Thread(target=self._load_model, name="load-model", daemon=True).start()
@@ -124,6 +129,8 @@ class Server(BaseApplication):
         except Exception:  # noqa: BLE001  # told, and ends the server
             traceback.print_exc()
         else:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: later looks for garbage pass over it
             log.info("ready", pid=os.getpid())
             return
         # gunicorn stops all, instead of starting workers for ever, when one ends with this status.
