@@ -14,14 +14,18 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from serving import ADMIN, Server, basic, form, png
 
 from fashion import artifact
 from fashion.paths import PROJECT
 from fashion.server.accounts import Accounts
+from fashion.server.database import DEFAULT_DATABASE_URL
 
 IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 
@@ -140,6 +144,36 @@ def test_clients_that_stall_are_given_up_and_keep_nobody_waiting(server: Server)
     for connection in silent:
         connection.close()
     assert server.predict(IMAGE).status == 200
+
+
+def test_one_address_cannot_hold_every_thread(server: Server):
+    started = time.monotonic()
+    many = [server.connect(b"POST /predict HTTP/1.1\r\nHost: x\r\n") for _ in range(300)]
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Authorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
+    other = socket.create_connection(("127.0.0.1", server.port), timeout=2, source_address=("127.0.0.2", 0))
+    other.sendall(head.encode() + body)
+    assert answer_on(other).startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() - started < 3  # before any of the many was given up
+    for connection in many:
+        connection.close()
+
+
+def test_who_never_reads_the_answers_is_given_up(server: Server):
+    connection = server.connect()
+    connection.setblocking(False)
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    given_up = False
+    end = time.monotonic() + 15  # the server was told three seconds, and gives as many again
+    while time.monotonic() < end and not given_up:
+        try:
+            connection.send(request)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:
+            given_up = True
+    assert given_up
 
 
 def test_sigterm_finishes_what_is_in_flight(start_server):
@@ -264,6 +298,26 @@ def test_with_an_account_of_its_own_it_serves_the_world(start_server, tmp_path):
     assert server.predict(IMAGE, **basic("ada", "a long password")).status == 200
 
 
+@pytest.fixture
+def changed_artifact(small_artifact, tmp_path):
+    """Copy the artifact, change a member of the model file, and let the card agree with it."""
+
+    def change(member: str, edit: Callable[[bytes], bytes]) -> Path:
+        folder = tmp_path / "changed"
+        shutil.copytree(small_artifact, folder)
+        model, card = folder / artifact.MODEL_FILE, folder / artifact.CARD_FILE
+        with zipfile.ZipFile(model) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members[member] = edit(members[member])
+        with zipfile.ZipFile(model, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": artifact._sha256(model)}))
+        return folder
+
+    return change
+
+
 def test_a_model_that_is_not_the_cards_is_refused(refused, small_artifact, tmp_path):
     shutil.copytree(small_artifact, tmp_path / "changed")
     with (tmp_path / "changed" / artifact.MODEL_FILE).open("ab") as file:
@@ -271,17 +325,19 @@ def test_a_model_that_is_not_the_cards_is_refused(refused, small_artifact, tmp_p
     assert "the card beside it was written for" in refused(artifact_folder=tmp_path / "changed")
 
 
-def test_a_model_that_keras_cannot_load_stops_the_server(refused, small_artifact, tmp_path):
-    folder = tmp_path / "changed"
-    shutil.copytree(small_artifact, folder)
-    model, card = folder / artifact.MODEL_FILE, folder / artifact.CARD_FILE
-    with zipfile.ZipFile(model) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["model.weights.h5"] = members["model.weights.h5"][:500]
-    with zipfile.ZipFile(model, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": artifact._sha256(model)}))
+@pytest.mark.parametrize(("module", "name"), [("keras.layers", "Lambda"), ("somewhere.else", "Dense")])
+def test_a_model_with_code_of_its_own_is_refused(refused, changed_artifact, module, name):
+    def edit(content: bytes) -> bytes:
+        config = json.loads(content)
+        config["config"]["layers"][1] |= {"module": module, "class_name": name}
+        return json.dumps(config).encode()
+
+    line = refused(artifact_folder=changed_artifact("config.json", edit))
+    assert f"holds {module}.{name}, expected Keras's own layers only; not loaded" in line
+
+
+def test_a_model_that_keras_cannot_load_stops_the_server(refused, changed_artifact):
+    folder = changed_artifact("model.weights.h5", lambda content: content[:500])
     assert "Keras cannot load it" in refused("server.port=0", artifact_folder=folder)
 
 
@@ -305,3 +361,8 @@ def test_help_explains_the_command(run_command):
     run = run_command("serve.py", "--help")
     assert run.returncode == 0
     assert "server.port=8080" in run.stdout
+
+
+def test_the_accounts_are_those_of_the_users_command():
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        assert compose("serve").server.database_url == DEFAULT_DATABASE_URL
