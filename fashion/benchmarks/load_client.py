@@ -56,12 +56,12 @@ class Client:
 
 
 def main() -> None:
-    """Ask for the given time, after a tenth of it as a warm-up, and print the outcome."""
+    """Ask for the given time, after a fifth of it as a warm-up, and print the outcome."""
     port, clients, seconds, request_file = sys.argv[1:]
     request = Path(request_file).read_bytes()
     selector = selectors.DefaultSelector()
     all_clients = [Client(int(port), request, selector) for _ in range(int(clients))]
-    _run(selector, float(seconds) / 10)
+    _run(selector, float(seconds) / 5)
     for client in all_clients:
         client.milliseconds.clear()
         client.errors = 0
