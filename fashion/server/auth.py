@@ -150,10 +150,11 @@ class Authentication:
 
         Raises:
             Unauthorized: When there is none, or it is not right.
+            Forbidden: When it is the default password, and a proxy sent it.
             TooManyRequests: When too many were not right lately.
         """
         header = request.headers.get("Authorization")
-        if header is None:
+        if header is None or not header.isascii():  # Werkzeug's reading fails on other letters
             raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
         sent = request.authorization
         if sent and (sent.username, sent.password) == (DEFAULT_NAME, DEFAULT_PASSWORD) and passed_on():

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import selectors
 import socket
+import struct
 import threading
 import time
 from functools import partial
@@ -40,13 +41,13 @@ class Worker(ThreadWorker):
     """Threads that read requests and answer them, after gunicorn's own.
 
     A new connection waits for its first byte without a thread. A request has a time by which it must have come
-    completely, head and body, however steadily it trickles in; then the reading side of its connection is closed. An
-    answer that is not taken in as much time again costs the whole connection.
+    completely, head and body, however steadily it trickles in; then the reading side of its connection is closed. As
+    long may an answer wait for a client that does not read.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._deadlines: dict[Connection, tuple[float, int]] = {}  # when, and which sides are then closed
+        self._deadlines: dict[Connection, float] = {}
         self._busy: collections.Counter[str] = collections.Counter()  # threads by address
         self._lock = threading.Lock()  # of both
 
@@ -61,6 +62,9 @@ class Worker(ThreadWorker):
             time.sleep(NO_DESCRIPTOR_SECONDS)
             return
         self.nr_conns += 1
+        client.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", self.app.settings.request_seconds, 0)
+        )
         connection = Connection(self.cfg, client, address, listener.getsockname())
         connection.timeout = time.monotonic() + self.cfg.keepalive
         self.pending_conns.append(connection)
@@ -76,12 +80,12 @@ class Worker(ThreadWorker):
                 conn.close()
                 return False
             self._busy[address] += 1
-            self._deadlines[conn] = time.monotonic() + self.app.settings.request_seconds, socket.SHUT_RD
+            self._deadlines[conn] = time.monotonic() + self.app.settings.request_seconds
         try:
             keep = super().handle(conn)
         finally:
             with self._lock:
-                del self._deadlines[conn]
+                self._deadlines.pop(conn, None)
                 self._busy[address] -= 1
                 if not self._busy[address]:
                     del self._busy[address]
@@ -96,12 +100,12 @@ class Worker(ThreadWorker):
         super().murder_pending()
         now = time.monotonic()
         with self._lock:
-            late = {connection: sides for connection, (when, sides) in self._deadlines.items() if when < now}
+            late = [connection for connection, deadline in self._deadlines.items() if deadline < now]
             for connection in late:
-                self._deadlines[connection] = now + self.app.settings.request_seconds, socket.SHUT_RDWR
-        for connection, sides in late.items():
+                del self._deadlines[connection]
+        for connection in late:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(sides)
+                connection.sock.shutdown(socket.SHUT_RD)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop taking connections; before the last stop, take those that the system has accepted already."""

@@ -1,6 +1,5 @@
 """Who gets in, who does not, and what guessing costs."""
 
-import statistics
 import threading
 import time
 
@@ -42,7 +41,7 @@ def test_what_tells_nothing_needs_none(client, path):
     "header",
     [
         "Basic", "Basic ", "Basic !!!", "Basic YWRtaW4=", "Basic /zr/", "Bearer", "Bearer ", "Bearer fsh_unknown",
-        "bearer a b", "Digest username=admin", "admin:password", "\x01", "Basic " * 500, basic("admin", "wrong"),
+        "Basic \xff\xfe", "Bearer \xe9", "bearer a b", "Digest username=admin", "admin:password", "\x01", "Basic " * 500, basic("admin", "wrong"),
         basic("nobody", "password"), basic("a\0b", "c"), basic("n" * 5000, "p"), basic("admin", ""), basic("", ""),
     ],
 )  # fmt: skip
@@ -95,20 +94,6 @@ def test_what_is_revoked_is_void_a_second_later(client, accounts):
     time.sleep(auth.BELIEVED_SECONDS)
     assert ask(client, token).status_code == 401
     assert auth.BELIEVED_SECONDS <= 1
-
-
-def test_unknown_users_take_as_long_as_wrong_passwords(real_hashing, client, monkeypatch):
-    monkeypatch.setattr(LoginLimits, "_refuse_exhausted", lambda *arguments: None)
-
-    def median(name):
-        times = []
-        for number in range(12):
-            started = time.perf_counter()
-            ask(client, basic(name, f"wrong {number}"))
-            times.append(time.perf_counter() - started)
-        return statistics.median(times)
-
-    assert median("admin") == pytest.approx(median("nobody"), rel=0.35)
 
 
 def test_guessing_from_one_address_ends_before_any_hashing(client, accounts, monkeypatch):

@@ -148,9 +148,11 @@ def test_a_connection_that_was_cut_is_made_anew(empty_postgresql_url, postgresql
     accounts = Accounts(empty_postgresql_url)
     accounts.upgrade()
     administrator = Database(postgresql_url)
-    name = empty_postgresql_url.rpartition("/")[2]
     with administrator.writing() as connection:
-        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
     assert accounts.all() == []
     administrator.close()
     accounts.database.close()
