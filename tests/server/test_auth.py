@@ -41,7 +41,8 @@ def test_what_tells_nothing_needs_none(client, path):
     "header",
     [
         "Basic", "Basic ", "Basic !!!", "Basic YWRtaW4=", "Basic /zr/", "Bearer", "Bearer ", "Bearer fsh_unknown",
-        "Basic \xff\xfe", "Bearer \xe9", "bearer a b", "Digest username=admin", "admin:password", "\x01", "Basic " * 500, basic("admin", "wrong"),
+        "Basic \xff\xfe", "Bearer \xe9",
+        "bearer a b", "Digest username=admin", "admin:password", "\x01", "Basic " * 500, basic("admin", "wrong"),
         basic("nobody", "password"), basic("a\0b", "c"), basic("n" * 5000, "p"), basic("admin", ""), basic("", ""),
     ],
 )  # fmt: skip
