@@ -1,11 +1,12 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train test lint benchmark format constraints clean
+.PHONY: help install install-dev train serve test services lint benchmark format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
 SETUP = $(PYTHON) scripts/setup_venv.py
 PY = .venv/bin/python
+AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 help:  ## this list
 	@echo 'make TARGET [ARGS="..."]    PYTHON=python3.12 in front chooses the Python of .venv'
@@ -20,18 +21,32 @@ install-dev:
 train: install  ## train a model; ARGS="model=resnet trainer.epochs=3" are Hydra overrides
 	$(PY) scripts/train.py $(ARGS)
 
+serve: install  ## serve outputs/latest on http://127.0.0.1:5000/; ARGS="server.port=8080" are Hydra overrides
+	$(PY) scripts/serve.py $(ARGS)
+
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
 	KERAS_BACKEND=jax $(PY) -m pytest $(ARGS)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest -m backend
+
+services:  ## install PostgreSQL and Redis on Debian; tests start their own, and are skipped where there is none
+	@if command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; then \
+	    true; \
+	elif command -v apt-get; then \
+	    $(AS_ROOT) apt-get update && \
+	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql redis-server; \
+	else \
+	    echo 'install PostgreSQL and Redis as this system does it (macOS: brew install postgresql redis)'; \
+	fi
 
 lint: install-dev  ## ruff and mypy, changing nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy fashion scripts
 
-benchmark:  ## measure speed beside the seed program, stock Keras and ONNX Runtime (10 minutes); ARGS="--rounds 3"
+benchmark:  ## measure speed beside the seed program and others: training, then serving (15 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark
 	$(PY) scripts/benchmark.py training $(ARGS)
+	$(PY) scripts/benchmark.py serving $(ARGS)
 
 format: install-dev  ## rewrite the code to the house style
 	$(PY) -m ruff check --fix .

@@ -8,12 +8,13 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import keras
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fashion.errors import FashionError
 from fashion.files import replacing, write_json
+
+if TYPE_CHECKING:  # a process that only verifies a model does without Keras, and can fork
+    import keras
 
 MODEL_FILE = "fashion_mnist_model.keras"
 CARD_FILE = "fashion_mnist_model.json"
@@ -24,12 +25,12 @@ CARD_KEYS = {"sha256", "classes", "seed", "backend", "test", "config"}
 class Artifact(NamedTuple):
     """A verified model, its card, and where it was loaded from."""
 
-    model: keras.Model
+    model: "keras.Model"
     card: dict[str, Any]
     path: Path
 
 
-def save_model(model: keras.Model, path: Path) -> str:
+def save_model(model: "keras.Model", path: Path) -> str:
     """Write a model of stock layers as a ``.keras`` file, whole or not at all.
 
     Returns:
@@ -43,7 +44,7 @@ def save_model(model: keras.Model, path: Path) -> str:
         return _sha256(partial)
 
 
-def save(model: keras.Model, card: dict[str, Any], folder: Path) -> Path:
+def save(model: "keras.Model", card: dict[str, Any], folder: Path) -> Path:
     """Write the model and its card into a folder.
 
     Args:
@@ -64,10 +65,33 @@ def save(model: keras.Model, card: dict[str, Any], folder: Path) -> Path:
 
 
 def load(path: Path) -> Artifact:
-    """Load a model after checking that it is the one its card speaks of, and made of stock layers alone.
+    """Load a model after verifying it.
 
     Args:
         path: A ``.keras`` file with its card beside it, or the folder of a run.
+
+    Raises:
+        FashionError: As ``verify``, and when Keras cannot load the file.
+    """
+    file, card = verify(path)
+    import keras
+
+    try:
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FashionError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
+    return Artifact(model, card, file)
+
+
+def verify(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Check that a model is the one its card speaks of, and made of stock layers alone; nothing of it is executed.
+
+    Args:
+        path: A ``.keras`` file with its card beside it, or the folder of a run.
+
+    Returns:
+        The model file, and its card.
 
     Raises:
         FashionError: When a file is missing, damaged, of another kind, not the one the card was written for, or holds
@@ -95,12 +119,7 @@ def load(path: Path) -> Artifact:
             "copy both files again, from one run"
         )
     _refuse_foreign_layers(file)
-    try:
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FashionError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
-    return Artifact(model, card, file)
+    return file, card
 
 
 def _refuse_foreign_layers(file: Path) -> None:

@@ -1,10 +1,11 @@
-"""Measure this project beside what one would use instead: ``python scripts/benchmark.py training``."""
+"""Measure this project beside what one would use instead: ``python scripts/benchmark.py training``, ``... serving``."""
 
+import argparse
 import sys
-from argparse import ArgumentTypeError
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from fashion.benchmarks import training
 from fashion.errors import ArgumentParser, with_exit_status
 from fashion.files import write_json
 from fashion.paths import OUTPUTS
@@ -13,36 +14,68 @@ from fashion.paths import OUTPUTS
 def main() -> None:
     """Print the table; write JSON and a bar chart."""
     options = _parser().parse_args()
+    options.measure(options)
+
+
+def _training(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import training
+
     contenders = training.available()
     if "onnx" not in contenders:
         print('ONNX Runtime is left out; "make benchmark" installs it', file=sys.stderr)
-    result = training.measure(options.rounds, options.steps, contenders)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "training.json", result)
-    training.chart(result, options.folder / "training.png")
-    print(training.table(result))
-    print(f"\nwritten: {options.folder / 'training.json'} and training.png")
+    _show(training, training.measure(options.rounds, options.steps, contenders), options.folder)
+
+
+def _serving(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import serving
+
+    _show(serving, serving.measure(options.artifact, options.seconds, options.rounds), options.folder)
+
+
+def _show(benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
+    name = benchmark.__name__.rpartition(".")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{name}.json", result)
+    benchmark.chart(result, folder / f"{name}.png")
+    print(benchmark.table(result))
+    print(f"\nwritten: {folder / f'{name}.json'} and {name}.png")
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(description="Measure this project beside what one would use instead.")
-    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    train = what.add_parser(
+    what = parser.add_subparsers(required=True, metavar="WHAT")
+    training = what.add_parser(
         "training",
         help="images/s of training and inference beside the seed program, stock Keras and ONNX Runtime (10 minutes)",
         description="Contenders run by turns, each in its own process; medians are printed. Keep the machine idle.",
     )
-    train.add_argument("--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)")
-    train.add_argument("--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)")
-    train.add_argument(
-        "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
+    training.add_argument(
+        "--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)"
     )
+    serving = what.add_parser(
+        "serving",
+        help="requests/s of the server beside the seed program's and beside servers that compute nothing (5 minutes)",
+        description="Contenders are asked by turns over HTTP; medians are printed. Keep the machine idle.",
+    )
+    serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
+    serving.add_argument(
+        "--artifact",
+        type=Path,
+        default=OUTPUTS / "latest",
+        help="a .keras file with its card, or the folder of a run (default: %(default)s)",
+    )
+    for each, measure in ((training, _training), (serving, _serving)):
+        each.set_defaults(measure=measure)
+        each.add_argument("--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)")
+        each.add_argument(
+            "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
+        )
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
     return int(text)
 
 

@@ -23,6 +23,8 @@ from fashion.paths import PROJECT
 backend.select(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()
 
+pytest_plugins = ["services", "serving"]
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
 

@@ -1,22 +1,33 @@
 """Every command of the README is run here, shortened where it would take long."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 from PIL import Image
 
 from fashion.paths import PROJECT
+from fashion.server.accounts import Accounts
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.partition(" #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line
 ]
-SCRIPTS = [command for command in COMMANDS if command.startswith("python ") and "trainer.resume=" not in command]
+SCRIPTS = [
+    command
+    for command in COMMANDS
+    if command.startswith("python ") and not re.search(r"trainer\.resume=|scripts/(serve|users)\.py", command)
+]
+SERVERS = [command for command in COMMANDS if "scripts/serve.py" in command]
+USERS = [command for command in COMMANDS if "scripts/users.py" in command]
+REQUESTS = [command for command in COMMANDS if command.startswith("curl ")]
 MAKE = sorted(set(re.findall(r"make [a-z]+(?: ARGS=\"[^\"]*\")?", README)))
 
 SHORTENED = ["data.limit=1000", "trainer.epochs=1", "trainer.batch_size=100"]
@@ -46,6 +57,64 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
         arguments += [f"{place}={tmp_path}/run"] + ([f"artifact={artifact}"] if "evaluate" in script else [])
     finished = run([sys.executable, str(PROJECT / script), *arguments], tmp_path)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_a_server_of_the_readme_serves(command, small_artifact, start_server, redis_url):
+    _, _, *arguments = shlex.split(command)
+    shown = [argument for argument in arguments if not argument.startswith(("artifact=", "server.port="))]
+    server = start_server(*(re.sub("redis://HOST.*", redis_url, argument) for argument in shown)).wait_until_ready()
+    assert server.request("/livez").status == 200
+    assert server.stop() == 0
+
+
+def test_the_account_commands_of_the_readme_do_what_they_say(run_command, tmp_path):
+    assert len(USERS) >= 6
+    for command in USERS:
+        _, script, *arguments = shlex.split(command)
+        finished = subprocess.run(
+            [sys.executable, str(PROJECT / script), *arguments, f"--database-url=sqlite:///{tmp_path}/fashion.db"],
+            input="correct horse battery\n",
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr
+
+
+def test_the_requests_of_the_readme_are_answered_as_shown(server, tmp_path):
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl here")
+    assert len(REQUESTS) >= 3
+    for name in ("shoe.png", "my coat.jpg"):
+        Image.new("RGB", (60, 90), "white").save(tmp_path / name)
+    accounts = Accounts(f"sqlite:///{server.folder}/fashion.db")
+    environment = {**os.environ, "TOKEN": accounts.create_token("admin", "readme")}
+    accounts.database.close()
+    answers = []
+    for command in REQUESTS:
+        here = command.replace("127.0.0.1:5000", f"127.0.0.1:{server.port}")
+        finished = subprocess.run(
+            ["sh", "-c", f"{here} --silent --show-error --fail"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert finished.returncode == 0, finished.stderr
+        answers.append(json.loads(finished.stdout))
+    shown = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
+    assert list(answers[0]) == list(shown[0])
+    assert list(answers[0]["probabilities"]) == list(shown[0]["probabilities"])
+
+
+def test_every_setting_of_the_server_is_in_the_table():
+    settings = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
+    rows = dict(re.findall(r"^\| `server\.(\w+)` \| `([^`]*)` \|", README, flags=re.MULTILINE))
+    shown = {
+        key: re.sub(r"\$\{project_folder:(.*)\}", r"\1", value) if isinstance(value, str) else json.dumps(value)
+        for key, value in settings.items()
+    }
+    assert rows == shown
 
 
 @pytest.mark.parametrize("command", MAKE)

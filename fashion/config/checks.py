@@ -15,6 +15,7 @@ from fashion.config import resumption
 from fashion.config.schema import check_target, check_values, resolved, unknown_key
 from fashion.errors import FashionError, fail
 from fashion.files import LOCK_FILE, alone_in
+from fashion.server.settings import Settings
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
 ADDED_BY_CODE = {"data": {"seed"}, "augment": {"seed"}, "model": set(), "optimizer": set()}
@@ -57,6 +58,14 @@ class Evaluation(Checked):
     artifact: str
     backend: Backend
     run_folder: str
+
+
+class Serving(Checked):
+    """The keys of ``configs/serve.yaml``, the ``server`` group among them."""
+
+    artifact: str
+    backend: Backend
+    server: Settings
 
 
 C = TypeVar("C", bound=Checked)
@@ -120,6 +129,16 @@ def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
     backend.select(settings.backend)
     _check_groups(config, ("data",))
     return settings
+
+
+def check_serving(config: Mapping[str, Any]) -> Serving:
+    """Check the configuration of ``serve``; no backend is started, since the workers are forked first.
+
+    Raises:
+        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    server = check_values("server", config.get("server"), Settings)
+    return check_values("", {**config, "server": server}, Serving)
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any]], Checked]] = {

@@ -36,7 +36,11 @@ class Predictor:
         return cls(loaded.model), loaded
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return ``(n, classes)`` float32 probabilities of ``(n, 28, 28)`` uint8 images, 0-255."""
+        """Return ``(n, classes)`` float32 probabilities of images.
+
+        Args:
+            images: ``(n, 28, 28)`` uint8, 0-255, or float32 in [0, 1].
+        """
         largest = BATCH_SIZES[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
         return np.concatenate(parts)
@@ -45,7 +49,7 @@ class Predictor:
         count = len(images)
         size = next(size for size in BATCH_SIZES if size >= count)
         batch = np.zeros((size, 28, 28, 1), np.float32)
-        batch[:count, ..., 0] = images.astype(np.float32) / 255
+        batch[:count, ..., 0] = images if images.dtype == np.float32 else images.astype(np.float32) / 255
         return np.asarray(self._forward(batch))[:count]
 
 

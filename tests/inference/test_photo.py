@@ -101,7 +101,7 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
         (b"just text", "is not a picture"),
         (encoded(product(), "GIF"), "is not a picture"),
         (encoded(product(), "TIFF"), "is not a picture"),
-        (encoded(product(), "PNG")[:300], "cannot be read as a picture"),
+        (encoded(product(), "PNG")[:300], "is damaged: "),
         (encoded(Image.new("L", (9000, 10)), "PNG"), "is 9000 x 10 pixels, expected at most 8,192 a side"),
         (encoded(Image.new("1", (6000, 6000)), "PNG"), "is 6000 x 6000 pixels, expected at most"),
     ],

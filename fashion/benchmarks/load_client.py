@@ -1,0 +1,90 @@
+"""Clients that ask again as soon as they are answered, over kept-alive connections, in a process of their own.
+
+``python -m fashion.benchmarks.load_client PORT CLIENTS SECONDS REQUEST_FILE`` prints the outcome as JSON.
+"""
+
+import json
+import selectors
+import socket
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+class Client:
+    """One connection, one request after the other."""
+
+    def __init__(self, port: int, request: bytes, selector: selectors.BaseSelector) -> None:
+        self._address = ("127.0.0.1", port)
+        self._request = request
+        self._selector = selector
+        self._socket: socket.socket | None = None
+        self.milliseconds: list[float] = []
+        self.errors = 0
+        self.ask()
+
+    def ask(self) -> None:
+        """Send the request; connect first where the last answer ended the connection."""
+        self._started = time.perf_counter()
+        self._received = b""
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, timeout=60)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._selector.register(self._socket, selectors.EVENT_READ, self)
+        self._socket.sendall(self._request)
+
+    def receive(self) -> None:
+        """Read what came; when the answer is whole, note its time and ask again."""
+        if self._socket is None:
+            return
+        part = self._socket.recv(65536)
+        self._received += part
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:]) if separator else {}
+        whole = bool(separator) and len(body) >= int(fields.get(b"content-length", 0))
+        if part and not whole:
+            return
+        self.milliseconds.append((time.perf_counter() - self._started) * 1000)
+        self.errors += not (whole and b" 200 " in head[:13])
+        if not part or fields.get(b"connection") == b"close" or head.startswith(b"HTTP/1.0"):
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+        self.ask()
+
+
+def main() -> None:
+    """Ask for the given time, after a fifth of it as a warm-up, and print the outcome."""
+    port, clients, seconds, request_file = sys.argv[1:]
+    request = Path(request_file).read_bytes()
+    selector = selectors.DefaultSelector()
+    all_clients = [Client(int(port), request, selector) for _ in range(int(clients))]
+    _run(selector, float(seconds) / 5)
+    for client in all_clients:
+        client.milliseconds.clear()
+        client.errors = 0
+    started = time.perf_counter()
+    _run(selector, float(seconds))
+    elapsed = time.perf_counter() - started
+    milliseconds = np.concatenate([client.milliseconds for client in all_clients])
+    p50, p99 = np.percentile(milliseconds, [50, 99]) if len(milliseconds) else (None, None)
+    outcome = {
+        "requests_per_second": len(milliseconds) / elapsed,
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "errors": sum(client.errors for client in all_clients),
+    }
+    print(json.dumps(outcome))
+
+
+def _run(selector: selectors.BaseSelector, seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        for key, _ in selector.select(left):
+            key.data.receive()
+
+
+if __name__ == "__main__":
+    main()

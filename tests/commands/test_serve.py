@@ -1,0 +1,368 @@
+"""``python scripts/serve.py`` as an operator runs it, over real HTTP."""
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from serving import ADMIN, Server, basic, form, png
+
+from fashion import artifact
+from fashion.paths import PROJECT
+from fashion.server.accounts import Accounts
+from fashion.server.database import DEFAULT_DATABASE_URL
+
+IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
+
+
+def huge_png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    pixels = zlib.compress(bytes(((width + 7) // 8 + 1) * height)) if width * height < 2e8 else zlib.compress(bytes(9))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def answer_on(connection: socket.socket) -> bytes:
+    """Everything that comes until the server closes."""
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    return received
+
+
+def test_it_serves_and_leaves_no_run_folder(server: Server):
+    answer = server.predict(IMAGE)
+    assert answer.status == 200
+    assert answer.headers["Server"] == "gunicorn"
+    assert set(os.listdir(server.folder)) <= {"server.log", "fashion.db", "fashion.db-wal", "fashion.db-shm"}
+    assert any("log in as admin with the password password" in line for line in server.log().splitlines())
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (13_000, 13_000), (8_000, 8_000)])
+def test_pictures_that_would_fill_the_memory_are_refused_in_no_time(server: Server, size):
+    server.predict(huge_png(100, 100))
+    before = server.resident_mebibytes()
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(server.predict, [huge_png(*size)] * 4))
+    assert {answer.status for answer in answers} == {422}
+    assert time.monotonic() - started < 1
+    assert server.resident_mebibytes() - before < 64
+
+
+def test_a_chunked_body_over_the_limit_is_refused_while_it_is_read(server: Server):
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: {}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in ADMIN.items())
+    connection = server.connect((head.format(form()[1]) + "\r\n").encode())
+    start = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    connection.sendall(b"%x\r\n%s\r\n" % (len(start), start))
+    piece = b"%x\r\n%s\r\n" % (65536, bytes(65536))
+    sent = 0
+    try:
+        while sent < 64 * 2**20:
+            connection.sendall(piece)
+            sent += 65536
+    except OSError:
+        pass  # the server has hung up
+    assert sent < 16 * 2**20
+    assert server.lines("request")[-1]["status"] == 413
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n", 501),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+    ],
+)
+def test_what_is_not_http_gets_an_answer_with_the_same_headers(server: Server, sent, status):
+    head, _, body = answer_on(server.connect(sent)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Security-Policy: default-src 'none'" in head
+    assert json.loads(body)["status"] == status
+    assert b"gunicorn" not in body
+
+
+def test_malformed_chunks_are_the_clients_fault(server: Server):
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: {form()[1]}\r\n"
+    head += f"Authorization: {ADMIN['Authorization']}\r\n\r\n"
+    received = answer_on(server.connect(head.encode() + b"zz\r\n\r\n"))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"The body's chunks are malformed." in received
+
+
+def test_expect_100_continue_is_answered(server: Server):
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: {kind}\r\nAuthorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
+    connection = server.connect(head.encode())
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    connection.sendall(body)
+    assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_clients_that_stall_are_given_up_and_keep_nobody_waiting(server: Server):
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Authorization: {ADMIN['Authorization']}\r\n"
+    silent = [server.connect() for _ in range(40)]
+    in_head = [server.connect(head.encode()) for _ in range(40)]
+    in_body = [server.connect(f"{head}\r\n".encode() + body[:50]) for _ in range(40)]
+    started = time.monotonic()
+    while time.monotonic() - started < 2:
+        assert server.predict(IMAGE, timeout=2).status == 200
+        for connection in in_head:
+            connection.sendall(b"X-Trickle: 1\r\n")  # steady, but never done
+        time.sleep(0.3)
+    for connection in in_head:
+        assert answer_on(connection) == b""
+    for connection in in_body:
+        assert answer_on(connection).startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - started < 10  # the server was told three seconds
+    for connection in silent:
+        connection.close()
+    assert server.predict(IMAGE).status == 200
+
+
+def test_one_address_cannot_hold_every_thread(server: Server):
+    started = time.monotonic()
+    many = [server.connect(b"POST /predict HTTP/1.1\r\nHost: x\r\n") for _ in range(300)]
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Authorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
+    other = socket.create_connection(("127.0.0.1", server.port), timeout=2, source_address=("127.0.0.2", 0))
+    other.sendall(head.encode() + body)
+    assert answer_on(other).startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() - started < 3  # before any of the many was given up
+    for connection in many:
+        connection.close()
+
+
+def test_who_never_reads_the_answers_is_given_up(server: Server):
+    connection = server.connect()
+    connection.setblocking(False)
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    given_up = False
+    end = time.monotonic() + 15  # the server was told three seconds
+    while time.monotonic() < end and not given_up:
+        try:
+            connection.send(request)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:
+            given_up = True
+    assert given_up
+
+
+def test_sigterm_finishes_what_is_in_flight(start_server):
+    server = start_server().wait_until_ready()
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Authorization: {ADMIN['Authorization']}\r\n\r\n"
+    halves = [server.connect(head.encode() + body[:100]) for _ in range(5)]
+    kept = server.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+    time.sleep(0.3)
+    server.process.terminate()
+    time.sleep(0.5)
+    kept.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"HTTP/1.1 503 " in answer_on(kept)
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+    for connection in halves:
+        connection.sendall(body[100:])
+    for connection in halves:
+        assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
+    assert server.process.wait(timeout=30) == 0
+    with sqlite3.connect(server.folder / "fashion.db") as database:
+        assert database.execute("select count(*) from requests where status = 200").fetchone()[0] == 5
+
+
+def test_requests_that_meet_sigterm_are_answered_or_refused_never_dropped(start_server):
+    server = start_server().wait_until_ready()
+    outcomes = []
+
+    def ask(_):
+        while True:
+            try:
+                outcomes.append(server.predict(IMAGE).status)
+            except OSError as error:
+                outcomes.append(type(getattr(error, "reason", error)).__name__)
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        waiting = clients.map(ask, range(8))
+        time.sleep(1)
+        server.process.terminate()
+        list(waiting)
+    assert server.process.wait(timeout=30) == 0
+    assert set(outcomes) == {200, "ConnectionRefusedError"}
+
+
+def test_a_killed_worker_comes_back(start_server):
+    server = start_server().wait_until_ready()
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while server.workers() in ([], [worker]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    server.wait_until_ready()
+    assert server.workers() != [worker]
+    assert server.predict(IMAGE).status == 200
+
+
+def test_several_processes_share_metrics_and_failed_logins(start_server, redis_url):
+    server = start_server("server.processes=2", f"server.redis_url={redis_url}").wait_until_ready()
+    while len(server.lines("ready")) < 2:
+        time.sleep(0.1)
+    statuses = []
+    for number in range(24):
+        headers = {**basic("somebody", f"guess {number}"), "Content-Type": form()[1]}
+        statuses.append(server.request("/predict", b"", headers).status)
+    assert statuses == [401] * 20 + [429] * 4
+    assert len(server.workers()) == 2
+    assert "fashion_login_failures_total 20.0" in server.request("/metrics").body.decode()
+
+
+@pytest.fixture
+def refused(run_command, small_artifact, tmp_path):
+    """Run the command with settings that it must refuse; return its one line."""
+
+    def run(*settings: str, artifact_folder=small_artifact) -> str:
+        arguments = [f"artifact={artifact_folder}", f"server.database_url=sqlite:///{tmp_path}/fashion.db", *settings]
+        finished = run_command("serve.py", *arguments, timeout=60)
+        assert finished.returncode == 2, finished.stderr
+        (line,) = (text for text in finished.stderr.splitlines() if not text.startswith("{"))
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["server.port=70000"], "server.port: got 70000, expected less than 65536"),
+        (["server.prot=80"], "server.prot: there is no such key; server has .* did you mean server.port?"),
+        (["server.threads=many"], "server.threads: got 'many', expected a valid integer"),
+        (["server=null"], "server: got null"),
+        (["backend=torch"], "backend: got 'torch', expected 'jax' or 'tensorflow'"),
+        (["server.processes=2"], "server.redis_url: got null with server.processes=2, expected a Redis"),
+        (["server.redis_url=redis://127.0.0.1:1/0"], "server.redis_url: no Redis answers there"),
+        (["artifact=/nowhere"], "/nowhere: there is no such model file"),
+        (["server.database_url=mysql://x/y"], ".*expected sqlite:///FILE or postgresql:"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_status_2(refused, settings, message):
+    assert re.match(message, refused(*settings))
+
+
+@pytest.mark.parametrize("settings", [["server.host=0.0.0.0"], ["server.host=::"], ["server.trusted_proxies=1"]])
+def test_the_default_password_never_meets_the_world(refused, tmp_path, settings):
+    assert "there are no accounts; make one with python scripts/users.py add NAME" in refused(*settings)
+    accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
+    accounts.create_default()
+    accounts.database.close()
+    assert "the account admin still has the password password" in refused(*settings)
+
+
+def test_with_an_account_of_its_own_it_serves_the_world(start_server, tmp_path):
+    accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
+    accounts.upgrade()
+    accounts.add("ada", "a long password", role="admin")
+    accounts.database.close()
+    server = start_server("server.host=0.0.0.0", folder=tmp_path).wait_until_ready()
+    assert server.predict(IMAGE).status == 401
+    assert server.predict(IMAGE, **basic("ada", "a long password")).status == 200
+
+
+@pytest.fixture
+def changed_artifact(small_artifact, tmp_path):
+    """Copy the artifact, change a member of the model file, and let the card agree with it."""
+
+    def change(member: str, edit: Callable[[bytes], bytes]) -> Path:
+        folder = tmp_path / "changed"
+        shutil.copytree(small_artifact, folder)
+        model, card = folder / artifact.MODEL_FILE, folder / artifact.CARD_FILE
+        with zipfile.ZipFile(model) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members[member] = edit(members[member])
+        with zipfile.ZipFile(model, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": artifact._sha256(model)}))
+        return folder
+
+    return change
+
+
+def test_a_model_that_is_not_the_cards_is_refused(refused, small_artifact, tmp_path):
+    shutil.copytree(small_artifact, tmp_path / "changed")
+    with (tmp_path / "changed" / artifact.MODEL_FILE).open("ab") as file:
+        file.write(b"x")
+    assert "the card beside it was written for" in refused(artifact_folder=tmp_path / "changed")
+
+
+@pytest.mark.parametrize(("module", "name"), [("keras.layers", "Lambda"), ("somewhere.else", "Dense")])
+def test_a_model_with_code_of_its_own_is_refused(refused, changed_artifact, module, name):
+    def edit(content: bytes) -> bytes:
+        config = json.loads(content)
+        config["config"]["layers"][1] |= {"module": module, "class_name": name}
+        return json.dumps(config).encode()
+
+    line = refused(artifact_folder=changed_artifact("config.json", edit))
+    assert f"holds {module}.{name}, expected Keras's own layers only; not loaded" in line
+
+
+def test_a_model_that_keras_cannot_load_stops_the_server(refused, changed_artifact):
+    folder = changed_artifact("model.weights.h5", lambda content: content[:500])
+    assert "Keras cannot load it" in refused("server.port=0", artifact_folder=folder)
+
+
+def test_an_old_h5_file_is_refused(refused, tmp_path):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert "got a .h5 file, expected a .keras file" in refused(artifact_folder=tmp_path / "model.h5")
+
+
+def test_a_taken_port_is_one_line(refused, server: Server):
+    assert f"server.port={server.port}" in refused(f"server.port={server.port}")
+
+
+def test_the_master_never_imports_keras():
+    program = "import fashion.server.gunicorn_app, fashion.server.auth, fashion.config.checks, sys; "
+    program += "print({'keras', 'jax', 'tensorflow'} & set(sys.modules))"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT)
+    assert finished.stdout.strip() == "set()", finished.stderr
+
+
+def test_help_explains_the_command(run_command):
+    run = run_command("serve.py", "--help")
+    assert run.returncode == 0
+    assert "server.port=8080" in run.stdout
+
+
+def test_the_accounts_are_those_of_the_users_command():
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        assert compose("serve").server.database_url == DEFAULT_DATABASE_URL

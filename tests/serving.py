@@ -1,0 +1,249 @@
+"""A small model, the application over it in this process, and the whole server in processes of its own."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import argon2
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import fashion.server.accounts
+import fashion.server.request_log
+from fashion import artifact
+from fashion.paths import PROJECT
+from fashion.server.accounts import Accounts
+from fashion.server.app import create_app
+from fashion.server.model import ServedModel
+from fashion.server.request_log import RequestLog
+from fashion.server.settings import Settings
+
+CLASSES = [
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+]  # fmt: skip
+CARD = {"classes": CLASSES, "seed": 0, "backend": "jax", "test": {"accuracy": 0.1, "images": 10}, "config": {}}
+SETTINGS = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "processes": 1,
+    "threads": 8,
+    "queue": 64,
+    "request_seconds": 30,
+    "database_url": "sqlite:///unused",
+    "redis_url": None,
+    "trusted_proxies": 0,
+    "allowed_hosts": [],
+}
+ADMIN = {"Authorization": "Basic " + base64.b64encode(b"admin:password").decode()}
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def png(picture: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
+    stream = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def form(*parts: tuple[str, bytes], name: str = "p.png") -> tuple[bytes, str]:
+    """A multipart body and its type, made by hand so that it can hold anything."""
+    body = b"".join(
+        b'--XX\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
+        % (field.encode(), name.encode(), content)
+        for field, content in parts
+    )
+    return body + b"--XX--\r\n", "multipart/form-data; boundary=XX"
+
+
+@pytest.fixture(scope="session")
+def small_artifact(tmp_path_factory) -> Path:
+    images = keras.Input((28, 28, 1))
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(images)
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
+    # Far from uniform, so that a wrong pixel changes the answer.
+    model.set_weights([weight * 5 for weight in model.get_weights()])
+    folder = tmp_path_factory.mktemp("artifact")
+    artifact.save(model, CARD, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served_model(small_artifact, keras_backend) -> ServedModel:
+    model = ServedModel(small_artifact, keras_backend)
+    model.load()
+    return model
+
+
+@pytest.fixture
+def real_hashing():
+    """Hash as the server does, where a test is about that; elsewhere it would take most of the time."""
+
+
+@pytest.fixture(scope="session")
+def database_with_the_default_account(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("database") / "fashion.db"
+    accounts = Accounts(f"sqlite:///{file}")
+    accounts.upgrade()
+    accounts.create_default()
+    accounts.database.close()
+    return file
+
+
+@pytest.fixture
+def accounts(request, database_with_the_default_account, tmp_path, monkeypatch):
+    if "real_hashing" not in request.fixturenames:
+        quick = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        monkeypatch.setattr(fashion.server.accounts, "HASHER", quick)
+    shutil.copy(database_with_the_default_account, tmp_path / "fashion.db")
+    opened = Accounts(f"sqlite:///{tmp_path}/fashion.db")
+    opened.has_default_account()  # hashed anew, as quickly as the rest
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture
+def make_app(served_model, accounts, monkeypatch):
+    monkeypatch.setattr(fashion.server.request_log, "GATHERED_SECONDS", 0)
+    logs = []
+
+    def make(model=served_model, **changed):
+        logs.append(RequestLog(accounts.database))
+        return create_app(Settings(**{**SETTINGS, **changed}), model, accounts, logs[-1])
+
+    yield make
+    for log in logs:
+        log.close()
+
+
+@pytest.fixture
+def client(make_app):
+    return make_app().test_client()
+
+
+@pytest.fixture
+def post(client):
+    """Send files to /predict as admin."""
+
+    def send(*contents: bytes, path="/predict", field="file", headers=ADMIN, **options):
+        body, kind = form(*((field, content) for content in contents), **options)
+        return client.post(path, data=body, content_type=kind, headers=headers)
+
+    return send
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Server:
+    """``python scripts/serve.py`` as a process, spoken to over HTTP."""
+
+    def __init__(self, artifact_folder: Path, folder: Path, *settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder = folder
+        self.log_file = folder / "server.log"
+        arguments = [
+            f"artifact={artifact_folder}",
+            f"backend={os.environ.get('KERAS_BACKEND', 'jax')}",
+            f"server.port={self.port}",
+            f"server.database_url=sqlite:///{folder}/fashion.db",
+            *settings,
+        ]
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROJECT / "scripts" / "serve.py"), *arguments], stderr=log, stdout=log, cwd=folder
+            )
+
+    def request(self, path: str, body: bytes | None = None, headers=None, timeout: float = 30) -> Answer:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+    def predict(self, content: bytes, timeout: float = 30, **headers: str) -> Answer:
+        body, kind = form(("file", content))
+        return self.request("/predict", body, {**ADMIN, "Content-Type": kind, **headers}, timeout)
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection.sendall(sent)
+        return connection
+
+    def wait_until_ready(self, seconds: float = 90) -> "Server":
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(self.log())
+            try:
+                if self.request("/readyz").status == 200:
+                    return self
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"not ready after {seconds} s: {self.log()}")
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def lines(self, message: str) -> list[dict]:
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line for line in lines if line["message"] == message]
+
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def resident_mebibytes(self) -> float:
+        pages = int(Path(f"/proc/{self.workers()[0]}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def start_server(small_artifact, tmp_path_factory):
+    """Start a server with settings of its own, for one test."""
+    started = []
+
+    def start(*settings: str, folder: Path | None = None) -> Server:
+        started.append(Server(small_artifact, folder or tmp_path_factory.mktemp("server"), *settings))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(small_artifact, tmp_path_factory):
+    """One server for all tests that do not change it."""
+    server = Server(small_artifact, tmp_path_factory.mktemp("server"), "server.request_seconds=3")
+    yield server.wait_until_ready()
+    server.stop()
