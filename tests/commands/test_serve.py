@@ -218,7 +218,9 @@ def test_requests_that_meet_sigterm_are_answered_or_refused_never_dropped(start_
         server.process.terminate()
         list(waiting)
     assert server.process.wait(timeout=30) == 0
-    assert set(outcomes) == {200, "ConnectionRefusedError"}
+    # A connection that the system took while the socket was being closed is reset; the server never saw it.
+    assert {200} < set(outcomes) <= {200, "ConnectionRefusedError", "ConnectionResetError"}
+    assert outcomes.count(200) == sum(line["route"] == "/predict" for line in server.lines("request"))
 
 
 def test_a_killed_worker_comes_back(start_server):
