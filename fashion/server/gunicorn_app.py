@@ -29,8 +29,8 @@ from fashion.server.worker import Worker
 CONNECTION_THREADS = 256
 CONNECTIONS = 1000
 # How long a thread may go on while another waits for Python's lock. An answer is handed between four threads; with
-# Python's 5 ms, each could lose that to the thread that writes the request log: a conjecture, since an A/B of the slowest
-# percent on a busy machine showed nothing either way.
+# Python's 5 ms, each could lose that to the thread that writes the request log: a conjecture, since comparing
+# the slowest percent on a busy machine showed nothing either way.
 SWITCH_SECONDS = 0.0005
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
