@@ -45,6 +45,9 @@ SETTINGS = {
     "redis_url": None,
     "trusted_proxies": 0,
     "allowed_hosts": [],
+    "keep_pictures": False,
+    "keep_pictures_days": 30,
+    "keep_pictures_mebibytes": 1024,
 }
 ADMIN = {"Authorization": "Basic " + base64.b64encode(b"admin:password").decode()}
 

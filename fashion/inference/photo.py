@@ -130,7 +130,7 @@ def prepare(picture: Image.Image) -> Prepared:
     """
     if picture.size == (SIDE, SIDE) and picture.mode == "L":
         return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
-    rgb = _upright_rgb(picture)
+    rgb = upright_rgb(picture)
     pixels = np.asarray(rgb)
     corner = _corner_colour(pixels)
     trimmed = _trim(rgb, pixels, corner)
@@ -149,7 +149,7 @@ def prepare(picture: Image.Image) -> Prepared:
     return Prepared(np.asarray(grey), tuple(steps))
 
 
-def _upright_rgb(picture: Image.Image) -> Image.Image:
+def upright_rgb(picture: Image.Image) -> Image.Image:
     """Turn by the camera's note, bring to 8 bits a channel, and lay transparent parts on white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits a pixel

@@ -14,7 +14,7 @@ from sqlalchemy import Update, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fashion.errors import FashionError
-from fashion.server.database import AccountRow, Database, TokenRow
+from fashion.server.database import AccountRow, Database, SessionRow, TokenRow
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Accounts:
         return self.verify(DEFAULT_NAME, DEFAULT_PASSWORD) is not None
 
     def set_password(self, name: str, password: str) -> int:
-        """Give an account another password.
+        """Give an account another password; who is signed in on the page has to sign in again.
 
         Returns:
             How many tokens of the account live on.
@@ -141,10 +141,11 @@ class Accounts:
             statement = update(AccountRow).where(AccountRow.name == name).values(password_hash=hashed)
             if not connection.execute(statement).rowcount:
                 raise _no_account(name)
+            connection.execute(delete(SessionRow).where(SessionRow.account == name))
         return sum(not token.expired for token in self.tokens(name))
 
     def remove(self, name: str) -> int:
-        """Remove an account and its tokens.
+        """Remove an account and all that is its own: tokens, sessions, answers and pictures.
 
         Returns:
             How many tokens went with it.

@@ -1,16 +1,14 @@
 """Predictions: one picture, or up to 64 at once."""
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
-from PIL import Image
+from flask import Blueprint, Response, current_app, g, jsonify, request
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from fashion.inference.photo import Prepared
-from fashion.server import uploads
+from fashion.server import result_page, uploads
 from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
 from fashion.server.monitoring import monitor
@@ -28,18 +26,11 @@ def predict() -> str | Response:
     files = uploads.files()
     if len(files) > 1:
         raise BadRequest(f"{len(files)} pictures came, expected one; /predict/batch takes several.")
-    with work().room():
-        with work().workplace():
-            upload = uploads.read(files[0])
-        g.told["picture_sha256"] = upload.sha256
-        row = infer(upload.prepared.pixels[np.newaxis])[0]
-    result = {**_prediction(row, upload.prepared), **_about()}
-    g.told["predicted_class"], g.told["confidence"] = result["predicted_class"], result["confidence"]
+    result, upload = classify(files[0])
     if wants_html():
-        ranking = sorted(result["probabilities"].items(), key=lambda item: -item[1])
-        return render_template("result.html", result=result, ranking=ranking, preview=_preview(upload.prepared))
+        return show(result, upload, files[0])
     if request.args.get("preview") == "1":
-        result["preview"] = _preview(upload.prepared)
+        result["preview"] = result_page.data_url(upload.prepared.pixels)
     return jsonify(result)
 
 
@@ -65,6 +56,30 @@ def predict_batch() -> Response:
             for (index, prepared), row in zip(readable.items(), rows, strict=True):
                 results[index] = _prediction(row, prepared)
     return jsonify({"results": results, **_about()})
+
+
+def classify(file: FileStorage) -> tuple[dict[str, Any], uploads.Upload]:
+    """Return the answer to one picture, as it goes to programs, and the picture as the model saw it.
+
+    Raises:
+        HTTPException: When it cannot be read, or too many requests wait.
+    """
+    with work().room():
+        with work().workplace():
+            upload = uploads.read(file)
+        g.told["picture_sha256"] = upload.sha256
+        row = infer(upload.prepared.pixels[np.newaxis])[0]
+    result = {**_prediction(row, upload.prepared), **_about()}
+    for name in ("predicted_class", "confidence", "decision"):
+        g.told[name] = result[name]
+    return result, upload
+
+
+def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> str:
+    """Return an answer as a page."""
+    with work().workplace():
+        sent = result_page.thumbnail(file.stream)
+    return result_page.page(result, upload, sent)
 
 
 def infer(images: np.ndarray) -> np.ndarray:
@@ -104,10 +119,3 @@ def _prediction(row: np.ndarray, prepared: Prepared) -> dict[str, Any]:
 
 def _about() -> dict[str, Any]:
     return {"model": {"name": NAME, "version": served_model().version}, "request_id": g.request_id}
-
-
-def _preview(prepared: Prepared) -> str:
-    """Return the 28 x 28 pixels that the model saw, as a PNG in a data URL."""
-    stream = io.BytesIO()
-    Image.fromarray(prepared.pixels).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

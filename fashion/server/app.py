@@ -3,9 +3,25 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from fashion.server import api, auth, health, monitoring, openapi, problems, security, v2, web
+from fashion.server import (
+    admin,
+    api,
+    auth,
+    health,
+    history,
+    login,
+    monitoring,
+    openapi,
+    problems,
+    result_page,
+    security,
+    session,
+    v2,
+    web,
+)
 from fashion.server.accounts import Accounts
 from fashion.server.model import ServedModel
+from fashion.server.predictions import NONE_OF_THESE, Predictions
 from fashion.server.request_log import RequestLog
 from fashion.server.settings import MOST_BODY_BYTES, MOST_FORM_PARTS, Settings
 from fashion.server.work import WorkQueue
@@ -27,7 +43,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app.config.update(
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         MAX_FORM_PARTS=MOST_FORM_PARTS,
-        MAX_FORM_MEMORY_SIZE=64 * 1024,  # of text fields, which nothing reads
+        MAX_FORM_MEMORY_SIZE=64 * 1024,  # of text fields
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,
     )
@@ -42,6 +58,11 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     security.init_app(app)
     problems.init_app(app)
     auth.init_app(app, auth.Authentication(accounts, auth.LoginLimits(settings.redis_url), metrics))
-    for part in (web, api, v2, health, openapi):
+    session.init_app(app, session.Sessions(accounts.database))
+    app.extensions["database"] = accounts.database
+    app.extensions["predictions"] = Predictions(accounts.database, settings)
+    app.jinja_env.filters["percent"] = result_page.percent
+    app.jinja_env.globals.update(classes=model.classes, none_of_these=NONE_OF_THESE)
+    for part in (web, login, history, admin, api, v2, health, openapi):
         app.register_blueprint(part.blueprint)
     return app

@@ -1,4 +1,4 @@
-"""Who asks: HTTP Basic and Bearer, with failed log-ins limited before any password is hashed."""
+"""Who asks: HTTP Basic, Bearer or a session, with failed log-ins limited before any password is hashed."""
 
 import functools
 import hashlib
@@ -19,9 +19,10 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, ServiceUnavailable, TooManyRequests, Unauthorized
 
 from fashion.errors import FashionError
+from fashion.server import session
 from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Account, Accounts
 from fashion.server.monitoring import Metrics
-from fashion.server.problems import answer
+from fashion.server.problems import answer, wants_html
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +45,13 @@ CHALLENGES = (
     WWWAuthenticate("basic", {"realm": REALM, "charset": "UTF-8"}),
     WWWAuthenticate("bearer", {"realm": REALM}),
 )
+# For a page with a form to sign in: at Basic, browsers open a window of their own before they show it.
+PAGE_CHALLENGES = CHALLENGES[1:]
 # One text for every reason, so that an unknown name looks like a wrong password.
 DEFAULT_IS_LOCAL = f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} is for the server's own machine alone."
 PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For")
 REFUSED = "Send a user name and password (Basic), or a token (Bearer), that this server knows."
+SIGN_IN_FIRST = "Sign in first, then send the picture again."
 
 
 class LoginLimits:
@@ -146,19 +150,27 @@ class Authentication:
         self._key = secrets.token_bytes(32)
 
     def identify(self) -> Account:
-        """Return the account whose password or token the current request carries.
+        """Return the account whose password or token the current request carries, or that is signed in on the page.
 
         Raises:
             Unauthorized: When there is none, or it is not right.
-            Forbidden: When it is the default password, and a proxy sent it.
+            Forbidden: When it is the default password, and a proxy sent it; or when a session comes without the token
+                of a form.
             TooManyRequests: When too many were not right lately.
         """
         header = request.headers.get("Authorization")
-        if header is None or not header.isascii():  # Werkzeug's reading fails on other letters
+        if header is None:
+            signed_in = session.identify()
+            if signed_in is None and wants_html():
+                raise Unauthorized(SIGN_IN_FIRST, www_authenticate=PAGE_CHALLENGES)
+            if signed_in is None:
+                raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
+            return signed_in
+        if not header.isascii():  # Werkzeug's reading fails on other letters
             raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
         sent = request.authorization
-        if sent and (sent.username, sent.password) == (DEFAULT_NAME, DEFAULT_PASSWORD) and passed_on():
-            raise Forbidden(DEFAULT_IS_LOCAL)  # whether it is valid or not
+        if sent:
+            _refuse_default_from_afar(sent.username, sent.password)
         digest = hmac.digest(self._key, header.encode(), "sha256")
         until, believed = self._believed.get(digest, (0.0, None))
         if believed is not None and time.monotonic() < until:
@@ -166,7 +178,7 @@ class Authentication:
         else:
             account = self._verified()
         if account is None:
-            self._metrics.login_failures.inc()
+            self._note_failure()
             raise Unauthorized(REFUSED, www_authenticate=CHALLENGES)
         if account is not believed:
             if len(self._believed) >= MOST_BELIEVED:
@@ -174,6 +186,25 @@ class Authentication:
             self._believed[digest] = time.monotonic() + BELIEVED_SECONDS, account
         g.account = account.name
         return account
+
+    def sign_in(self, name: str, password: str) -> Account | None:
+        """Return the account of what somebody typed into the page's form; None when it is wrong.
+
+        Raises:
+            Forbidden: When it is the default password, and a proxy sent it.
+            TooManyRequests: When too many were not right lately.
+        """
+        _refuse_default_from_afar(name, password)
+        account = self._by_password(request.remote_addr or "", name, password)
+        if account is None:
+            self._note_failure()
+        else:
+            g.account = account.name
+        return account
+
+    def _note_failure(self) -> None:
+        self._metrics.login_failures.inc()
+        g.login_failed = True
 
     def _origin(self) -> tuple[str, str | None]:
         sent = request.authorization
@@ -183,17 +214,19 @@ class Authentication:
         sent = request.authorization
         address, name = self._origin()
         if sent is not None and name is not None:
-            password = sent.password or ""
-            return self._limits.attempt(
-                lambda: self._accounts.recall(name, password),
-                lambda: self._accounts.verify(name, password),
-                address,
-                name,
-            )
+            return self._by_password(address, name, sent.password or "")
         if sent is not None and sent.type == "bearer" and sent.token:
             token = sent.token
             return self._limits.attempt(lambda: self._accounts.verify_token(token), lambda: None, address)
         return None
+
+    def _by_password(self, address: str, name: str, password: str) -> Account | None:
+        return self._limits.attempt(
+            lambda: self._accounts.recall(name, password),
+            lambda: self._accounts.verify(name, password),
+            address,
+            name,
+        )
 
 
 def init_app(app: Flask, authentication: Authentication) -> None:
@@ -204,8 +237,12 @@ def init_app(app: Flask, authentication: Authentication) -> None:
 
 def identify() -> Account:
     """Return the account that sends the current request; see ``Authentication.identify``."""
-    authentication: Authentication = current_app.extensions["authentication"]
-    return authentication.identify()
+    return authentication().identify()
+
+
+def authentication() -> Authentication:
+    """Return what knows the accounts of the current application."""
+    return current_app.extensions["authentication"]
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R]:
@@ -222,6 +259,12 @@ def login_required(view: Callable[P, R]) -> Callable[P, R]:
 def passed_on() -> bool:
     """Return whether a proxy sent the current request, one that the settings know of or another on this machine."""
     return any(name in request.headers for name in PROXY_HEADERS)
+
+
+def _refuse_default_from_afar(name: str | None, password: str | None) -> None:
+    """Refuse the default password through a proxy, whether it is valid or not."""
+    if (name, password) == (DEFAULT_NAME, DEFAULT_PASSWORD) and passed_on():
+        raise Forbidden(DEFAULT_IS_LOCAL)
 
 
 def network(address: str) -> str:

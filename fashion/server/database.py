@@ -24,7 +24,9 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
+    Index,
     Integer,
+    LargeBinary,
     String,
     create_engine,
     event,
@@ -114,6 +116,53 @@ class RequestRow(Table):
     preprocess_ms: Mapped[float | None]
     infer_ms: Mapped[float | None]
     picture_sha256: Mapped[str | None] = mapped_column(String(64))
+    decision: Mapped[str | None] = mapped_column(String(16))
+
+
+class SessionRow(Table):
+    """Somebody signed in on the page; only the digest of the cookie is kept."""
+
+    __tablename__ = "sessions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name", ondelete="CASCADE"), index=True)
+    created: Mapped[datetime.datetime]
+    last_used: Mapped[datetime.datetime]
+
+
+class PredictionRow(Table):
+    """An answer that somebody got on the page, and what they said to it; neither the picture nor its name."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_account_id", "account", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name", ondelete="CASCADE"))
+    time: Mapped[datetime.datetime] = mapped_column(index=True)
+    request_id: Mapped[str] = mapped_column(String(128))
+    picture_sha256: Mapped[str] = mapped_column(String(64))
+    model_version: Mapped[str] = mapped_column(String(16))
+    predicted_class: Mapped[str] = mapped_column(String(64))
+    confidence: Mapped[float]
+    decision: Mapped[str] = mapped_column(String(16))
+    said_class: Mapped[str | None] = mapped_column(String(64))
+    comment: Mapped[str | None] = mapped_column(String(200))
+
+
+class PictureRow(Table):
+    """A picture, kept where the operator wants that; made anew, so that nothing but its pixels is in it."""
+
+    __tablename__ = "pictures"
+
+    prediction: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"),
+        ForeignKey("predictions.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    time: Mapped[datetime.datetime] = mapped_column(index=True)
+    size: Mapped[int]
+    jpeg: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Database:

@@ -94,7 +94,7 @@ class Monitor:
             ms=_milliseconds(seconds),
             **g.told,
         )
-        if "picture_sha256" in g.told or account is not None:
+        if "picture_sha256" in g.told or account is not None or "login_failed" in g:
             self._request_log.record(
                 Request(
                     datetime.datetime.now(datetime.UTC), g.request_id, account, route, response.status_code, **g.told

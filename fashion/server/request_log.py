@@ -38,6 +38,7 @@ class Request(NamedTuple):
         preprocess_ms: Milliseconds to make 28 x 28 of it.
         infer_ms: Milliseconds in the model, and waiting for it.
         picture_sha256: Digest of the bytes that were sent.
+        decision: ``accept`` or ``abstain``, where there is a class.
     """
 
     time: datetime.datetime
@@ -51,6 +52,7 @@ class Request(NamedTuple):
     preprocess_ms: float | None = None
     infer_ms: float | None = None
     picture_sha256: str | None = None
+    decision: str | None = None
 
 
 class RequestLog:

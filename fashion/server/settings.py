@@ -28,6 +28,9 @@ class Settings(pydantic.BaseModel):
         redis_url: Where several processes count failed log-ins together; null counts in memory.
         trusted_proxies: Reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are believed.
         allowed_hosts: Host names to answer to (``.example.org`` with its subdomains); empty answers to any.
+        keep_pictures: Whether pictures sent on the page are kept in the database, for their owner and for admins.
+        keep_pictures_days: How long, in days.
+        keep_pictures_mebibytes: How much of them in all; beyond that the oldest go.
     """
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -42,6 +45,9 @@ class Settings(pydantic.BaseModel):
     redis_url: str | None
     trusted_proxies: NonNegativeInt
     allowed_hosts: list[str]
+    keep_pictures: bool
+    keep_pictures_days: Annotated[int, Field(ge=1, le=3650)]
+    keep_pictures_mebibytes: PositiveInt
 
     @property
     def on_loopback(self) -> bool:

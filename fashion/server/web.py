@@ -1,11 +1,57 @@
-"""The page for people."""
+"""The first page for people: the form, pictures to try, and what there is to know about the model."""
 
-from flask import Blueprint, render_template
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, current_app, render_template
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import NotFound
+
+from fashion.server.api import classify, served_model, show
+from fashion.server.auth import login_required
+from fashion.server.predictions import predictions
+from fashion.server.settings import MEBIBYTE, MOST_BODY_BYTES
 
 blueprint = Blueprint("web", __name__)
+
+# Of the test set; static/examples/SOURCE.txt says which, and how the files are made.
+EXAMPLES = ("ankle-boot", "pullover", "trouser", "dress", "sandal", "bag")
 
 
 @blueprint.get("/")
 def index() -> str:
     """Show the form."""
-    return render_template("index.html")
+    predictions().prune()
+    return render_template(
+        "index.html",
+        examples=EXAMPLES,
+        card=_card(),
+        keeps_pictures=predictions().keeps_pictures,
+        most_mebibytes=MOST_BODY_BYTES // MEBIBYTE,
+    )
+
+
+@blueprint.post("/examples/<name>")
+@login_required
+def try_example(name: str) -> str:
+    """Classify one of the pictures to try."""
+    if name not in EXAMPLES:
+        raise NotFound("There is no such example.")
+    with (Path(current_app.static_folder or "") / "examples" / f"{name}.png").open("rb") as stream:
+        file = FileStorage(stream)
+        result, upload = classify(file)
+        return show(result, upload, file)
+
+
+def _card() -> dict[str, Any]:
+    """Return what the model's card says for people."""
+    model = served_model()
+    card = model.card
+    target = card["config"].get("model", {}).get("_target_", "")
+    return {
+        "name": target.rpartition(".")[2] or card.get("name", "fashion_mnist"),
+        "version": model.version,
+        "created": card.get("created", "")[:10],
+        "parameters": card.get("parameters"),
+        "test": card["test"],
+    }

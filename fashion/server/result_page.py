@@ -1,0 +1,92 @@
+"""An answer as people see it: the picture, what the model saw of it, and how sure it is."""
+
+import base64
+import io
+from typing import IO, Any
+
+import numpy as np
+from flask import g, render_template
+from PIL import Image
+
+from fashion.inference import photo
+from fashion.server import session
+from fashion.server.predictions import Prediction, predictions
+from fashion.server.uploads import Upload
+
+SHOWN_SIDE, KEPT_SIDE = 512, 1024  # pixels
+TINY_SIDE = 64  # shown with its pixels, rather than blurred
+SHOWN_QUALITY, KEPT_QUALITY = 80, 85
+
+
+def thumbnail(stream: IO[bytes]) -> Image.Image:
+    """Read a picture that was classified once more, upright and small, to be shown beside the answer."""
+    stream.seek(0)
+    picture = photo.upright_rgb(photo.decode(stream))
+    picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
+    # Made anew: nothing of the file that was sent goes on with it but the pixels.
+    return Image.fromarray(np.asarray(picture))
+
+
+def page(result: dict[str, Any], upload: Upload, sent: Image.Image) -> str:
+    """Return the page that shows an answer, and keep the answer for who is signed in.
+
+    Args:
+        result: The answer, as it goes to programs.
+        upload: The picture as the model saw it.
+        sent: The picture as it was sent, made small.
+    """
+    owner = session.current()
+    kept = _keep(owner.name, result, upload, sent) if owner is not None else None
+    tiny = max(sent.size) <= TINY_SIDE
+    sent.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return render_template(
+        "result.html",
+        result=result,
+        ranking=sorted(result["probabilities"].items(), key=lambda item: -item[1]),
+        tiny=tiny,
+        sent=_url("jpeg", _jpeg(sent, SHOWN_QUALITY)),
+        seen=data_url(upload.prepared.pixels),
+        prediction=kept,
+    )
+
+
+def data_url(pixels: np.ndarray) -> str:
+    """Return pixels, such as the 28 x 28 that the model saw, as a PNG in a data URL."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return _url("png", stream.getvalue())
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as people read it; never as a certainty that it is not."""
+    smallest = 10**-digits
+    if 100 - smallest / 2 <= share * 100 < 100:
+        return f"> {100 - smallest:.{digits}f} %"
+    if 0 < share * 100 < smallest / 2:
+        return f"< {smallest:.{digits}f} %"
+    return f"{share * 100:.{digits}f} %"
+
+
+def _keep(name: str, result: dict[str, Any], upload: Upload, sent: Image.Image) -> Prediction | None:
+    known = predictions()
+    number = known.add(
+        name,
+        g.request_id,
+        upload.sha256,
+        result["model"]["version"],
+        result["predicted_class"],
+        result["confidence"],
+        result["decision"],
+        _jpeg(sent, KEPT_QUALITY) if known.keeps_pictures else None,
+    )
+    return known.find(number, name)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
+def _url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
