@@ -28,14 +28,15 @@ test: lint  ## lint, then the tests on JAX, then those marked `backend` on Tenso
 	KERAS_BACKEND=jax $(PY) -m pytest $(ARGS)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest -m backend
 
-services:  ## install PostgreSQL and Redis on Debian; tests start their own, and are skipped where there is none
-	@if command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; then \
+services:  ## install PostgreSQL, Redis and Chromium on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
-	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql redis-server; \
+	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	        chromium postgresql redis-server; \
 	else \
-	    echo 'install PostgreSQL and Redis as this system does it (macOS: brew install postgresql redis)'; \
+	    echo 'install PostgreSQL, Redis and Chromium as this system does it (macOS: brew install postgresql redis chromium)'; \
 	fi
 
 lint: install-dev  ## ruff and mypy, changing nothing

@@ -55,6 +55,9 @@ def main() -> None:
         redis_url=None,
         trusted_proxies=0,
         allowed_hosts=[],
+        keep_pictures=False,
+        keep_pictures_days=1,
+        keep_pictures_mebibytes=1,
     )
     configure_logging()
     server = BareServer if kind == "bare" else Server

@@ -53,7 +53,7 @@ def sign_out() -> AnyResponse:
 def own_path(target: str | None) -> str:
     """Return a path of this server to go on to: the one that was asked for, or the first page where it leads away.
 
-    Browsers read a backslash as a slash and skip control characters, so that ``/\\evil.example`` would leave.
+    Browsers read a backslash as a slash and skip control characters: neither may stand in a path.
     """
     if (
         not target

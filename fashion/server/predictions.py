@@ -140,7 +140,11 @@ class Predictions:
         with self._database.reading() as connection:
             count = connection.scalar(select(func.count()).select_from(PredictionRow).where(own)) or 0
             rows = connection.execute(
-                self._select().where(own).order_by(PredictionRow.id.desc()).offset((page - 1) * per_page).limit(per_page)
+                self._select()
+                .where(own)
+                .order_by(PredictionRow.id.desc())
+                .offset((page - 1) * per_page)
+                .limit(per_page)
             )
             return [Prediction(*row) for row in rows], count
 
@@ -148,7 +152,7 @@ class Predictions:
         """Return an answer, if it is the account's own; with None for the account, anybody's."""
         with self._database.reading() as connection:
             row = connection.execute(self._select().where(_own(number, account))).one_or_none()
-        return row and Prediction(*row)
+        return None if row is None else Prediction(*row)
 
     def picture(self, number: int, account: str | None) -> bytes | None:
         """Return the JPEG of an answer's picture, if it is kept and the account's own; with None, anybody's."""
@@ -197,7 +201,7 @@ class Predictions:
         finally:
             self._pruning.release()
 
-    def _select(self) -> Select[Any]:
+    def _select(self) -> Select[*tuple[Any, ...]]:
         kept = select(PictureRow.prediction).where(PictureRow.prediction == PredictionRow.id, self._young()).exists()
         return select(*COLUMNS, kept)
 

@@ -172,9 +172,9 @@ def _confusion(connection: Connection, classes: list[str], since: datetime.datet
         .where(PredictionRow.time >= since, PredictionRow.said_class.is_not(None))
         .group_by(PredictionRow.said_class, PredictionRow.predicted_class)
     ).all()
-    predicted = dict.fromkeys([*classes, *(row[1] for row in rows)])
-    said = dict.fromkeys([*classes, NONE_OF_THESE, *(row[0] for row in rows)])
-    matrix = {truth: dict.fromkeys(predicted, 0) for truth in said}
-    for truth, answer, count in rows:
-        matrix[truth][answer] = count
-    return matrix
+    counts = {(str(said), predicted): count for said, predicted, count in rows}
+    columns = dict.fromkeys([*classes, *(predicted for _, predicted in counts)])
+    return {
+        said: {predicted: counts.get((said, predicted), 0) for predicted in columns}
+        for said in dict.fromkeys([*classes, NONE_OF_THESE, *(said for said, _ in counts)])
+    }
