@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -144,6 +145,24 @@ def post(client):
     def send(*contents: bytes, path="/predict", field="file", headers=ADMIN, **options):
         body, kind = form(*((field, content) for content in contents), **options)
         return client.post(path, data=body, content_type=kind, headers=headers)
+
+    return send
+
+
+def csrf(page) -> str:
+    """The token that forms of a page have to bring along."""
+    return re.search('name="csrf-token" content="([0-9a-f]{64})"', page.text)[1]
+
+
+@pytest.fixture
+def sign_in():
+    """Sign in as a browser does; the token for further forms comes back."""
+
+    def send(client, name="admin", password="password", **form) -> str:
+        form = {"csrf": csrf(client.get("/")), "name": name, "password": password, **form}
+        answer = client.post("/login", data=form)
+        assert answer.status_code == 303, answer.text
+        return csrf(client.get("/"))
 
     return send
 

@@ -43,7 +43,9 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app.config.update(
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         MAX_FORM_PARTS=MOST_FORM_PARTS,
-        MAX_FORM_MEMORY_SIZE=64 * 1024,  # of text fields
+        # Of text fields. Werkzeug holds what it reads of a file against it too, 64 KiB and what the last reading left
+        # over: with no more than 64 KiB, most photos would be refused.
+        MAX_FORM_MEMORY_SIZE=128 * 1024,
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,
     )

@@ -18,7 +18,7 @@ SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 PROBLEMS = {
     400: "The request makes no sense.",
     401: "No known user or token.",
-    403: "The request comes from another site, or with the default password through a proxy.",
+    403: "The request comes from another site, from an old page, or with the default password through a proxy.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",
     415: "The body, or a file in it, is of a kind that is not read.",

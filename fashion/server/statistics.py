@@ -1,7 +1,6 @@
 """What the server did lately, out of its database, for those who look after it."""
 
 import datetime
-from collections import Counter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, extract, func, select
@@ -149,8 +148,8 @@ def _classes(connection: Connection, classes: list[str], since: datetime.datetim
         .where(RequestRow.time >= since, RequestRow.predicted_class.is_not(None))
         .group_by(RequestRow.predicted_class)
     )
-    counts: Counter[str] = Counter(dict(rows.tuples().all()))  # type: ignore[arg-type]
-    return {name: counts[name] for name in dict.fromkeys([*classes, *counts])}
+    counts = {str(name): count for name, count in rows}
+    return {name: counts.get(name, 0) for name in dict.fromkeys([*classes, *counts])}
 
 
 def _bins(connection: Connection, since: datetime.datetime) -> list[Bin]:

@@ -134,7 +134,7 @@ NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-
         (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (
-            b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(70_000) + b"\r\n--XX--",
+            b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(140_000) + b"\r\n--XX--",
             form()[1],
             413,
             "The body is too large: at most 5 MiB in at most 100 parts",

@@ -49,7 +49,7 @@ def test_processes_that_start_at_once_upgrade_once(database_url):
     assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4
     database = Database(database_url)
     with database.reading() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0001",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0002",)]
     database.close()
 
 
@@ -58,7 +58,7 @@ def test_a_newer_database_is_refused(database_url):
     database.upgrade()
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(FashionError, match="its schema is 9999, this program knows 0001; use the newer program"):
+    with pytest.raises(FashionError, match="its schema is 9999, this program knows 0001, 0002; use the newer program"):
         database.upgrade()
     database.close()
 
@@ -197,5 +197,7 @@ def test_the_wheel_holds_the_steps(tmp_path):
     program = f"import fashion; assert fashion.__file__.startswith({str(unpacked)!r}); {UPGRADE}"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     subprocess.run([sys.executable, "-c", program, url], check=True, cwd=tmp_path, env=environment)
+    for kind in ("templates/base.html", "static/style.css", "static/page.js", "static/examples/bag.png"):
+        assert (unpacked / "fashion" / "server" / kind).is_file()
     with sqlite3.connect(tmp_path / "b.db") as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
