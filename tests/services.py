@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for the tests: real servers, on free ports, in folders that go with them.
+"""PostgreSQL, Redis and Chromium for the tests: real ones, on free ports, in folders that go with them.
 
 `make services` installs them on Debian. Without them the tests that need one are skipped, with the reason; on CI they
 fail.
@@ -20,6 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 
 PASSWORD = "s3cret-of-the-database"
 STARTS_WITHIN = 60.0
@@ -74,7 +75,7 @@ def empty_postgresql_url(postgresql_url) -> str:
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """The address of a Redis of this test session."""
-    program = shutil.which("redis-server") or _missing("redis-server")
+    program = shutil.which("redis-server") or missing("redis-server")
     port = _free_port()
     with _folder() as folder:
         command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
@@ -83,18 +84,31 @@ def redis_url() -> Iterator[str]:
             yield url
 
 
-def _postgresql_programs() -> Path:
-    """Return the folder of PostgreSQL's programs; Debian keeps them off the PATH."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
-    found = installed[-1] if installed else shutil.which("postgres")
-    return Path(found or _missing("postgresql")).parent
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window. For a module: while it runs, its thread cannot run another event loop."""
+    program = shutil.which("chromium") or missing("chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"]
+        )  # which root has to do without
+        yield opened
+        opened.close()
 
 
-def _missing(service: str) -> str:
+def missing(service: str) -> str:
+    """Skip a test for want of a program; on CI, fail it."""
     reason = f"{service} is not installed; `make services` installs it on Debian"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _postgresql_programs() -> Path:
+    """Return the folder of PostgreSQL's programs; Debian keeps them off the PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = installed[-1] if installed else shutil.which("postgres")
+    return Path(found or missing("postgresql")).parent
 
 
 @contextlib.contextmanager

@@ -109,8 +109,14 @@ def sign_out() -> None:
 
 
 def csrf_token() -> str:
-    """Return what a form of this page has to bring along; a visitor without a cookie is given one to tie it to."""
+    """Return what a form of this page has to bring along; a visitor without a cookie is given one to tie it to.
+
+    What another site makes a browser send comes without the cookie: the answer to that must not bring a new one, which
+    would sign out who is signed in.
+    """
     secret = _secret()
+    if secret is None and request.method not in SAFE_METHODS:
+        return ""
     if secret is None:
         secret = g.session_cookie = secrets.token_urlsafe(COOKIE_BYTES)
     return _csrf_token(secret)

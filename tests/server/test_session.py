@@ -269,3 +269,9 @@ def test_a_database_that_fails_is_told_on_a_page_too(client, accounts, sign_in):
     answer = client.get("/history", headers=PAGE)
     assert answer.status_code == 503
     assert "Something this server needs does not work now." in answer.text
+
+
+def test_a_request_of_another_site_does_not_replace_the_cookie(make_app):
+    answer = make_app().test_client().post("/logout", headers={**PAGE, "Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403
+    assert "Set-Cookie" not in answer.headers

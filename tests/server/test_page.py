@@ -1,0 +1,373 @@
+"""The page as people use it, in a real Chromium: with a mouse, with the keyboard alone, and without JavaScript."""
+
+import base64
+import re
+import subprocess
+import sys
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Page, expect
+from serving import CLASSES, Server, png
+
+PICTURE = png(Image.effect_noise((90, 120), 80).convert("RGB"))
+HOSTILE = "<img src=x onerror=alert(1)>.png"
+expect.set_options(timeout=15_000)
+MOST_BYTES = 60 * 1024
+# The parts of WCAG 2.2 that are AA, and what axe calls good practice.
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+# How a file gets into a page other than by a dialog: as the browser's own events tell of it.
+GIVE = """([kind, name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], name, { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true };
+  const event = kind === "paste" ? new ClipboardEvent(kind, { ...options, clipboardData: data })
+    : new DragEvent(kind, { ...options, dataTransfer: data });
+  document.querySelector("#upload").dispatchEvent(event);
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(browser, small_artifact, tmp_path_factory):
+    """A server of this module's own, since its log-ins are tried too often here."""
+    server = Server(small_artifact, tmp_path_factory.mktemp("page"))
+    yield f"http://127.0.0.1:{server.wait_until_ready().port}"
+    server.stop()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a window of a browser that nobody used before; what goes wrong in its scripts fails the test."""
+    contexts, wrong = [], []
+
+    def opened(**options) -> Page:
+        contexts.append(browser.new_context(base_url=site, **options))
+        contexts[-1].set_default_timeout(15_000)
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.on("console", lambda line: wrong.append(line.text) if re.search("Policy|Trusted", line.text) else None)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def signed_in(visit):
+    def opened(**options) -> Page:
+        page = visit(**options)
+        sign_in(page)
+        page.wait_for_url("/")
+        return page
+
+    return opened
+
+
+def sign_in(page: Page, name="admin", password="password") -> None:
+    page.goto("/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.locator("#login").get_by_role("button", name="Sign in").click()
+
+
+def picture(name="coat.png", content=PICTURE) -> dict:
+    return {"name": name, "mimeType": "image/png", "buffer": content}
+
+
+def choose(page: Page, *files: dict) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("Choose pictures").click()
+    chooser.value.set_files(list(files))
+
+
+def expect_answer(page: Page, number=0) -> None:
+    result = page.locator(".result").nth(number)
+    expect(result.get_by_role("heading", level=2)).to_have_text(re.compile(rf"^({'|'.join(CLASSES)}), [\d> ]+ %$"))
+    expect(result.locator(".bars li")).to_have_count(10)
+    shares = [float(text.strip("<> %")) for text in result.locator(".bars .share").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    for image, side in zip(result.locator("img").all(), (120, 28), strict=True):
+        assert image.evaluate("image => image.decode().then(() => image.naturalHeight)") == side
+    assert result.locator(".pixels").evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_the_whole_way(visit):
+    page = visit()
+    page.goto("/")
+    page.get_by_role("banner").get_by_role("link", name="Sign in").click()
+    sign_in(page, password="guess")
+    expect(page.get_by_role("alert")).to_have_text(
+        "This name and password do not belong together. Check both; capital letters count."
+    )
+    expect(page.get_by_label("Password")).to_be_focused()
+    page.get_by_label("Password").fill("password")
+    page.keyboard.press("Enter")
+    page.wait_for_url("/")
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+
+    choose(page, picture())
+    expect_answer(page)
+    expect(page.locator(".result .file")).to_have_text("coat.png")
+    expect(page.get_by_role("status")).to_contain_text("coat.png: ")
+    answer = page.locator(".result h2").inner_text().partition(",")[0]
+    page.get_by_role("button", name="Yes, it is").click()
+    expect(page.locator(".feedback")).to_contain_text("You said that this is right.")
+    page.get_by_role("button", name="Take it back").click()
+    page.get_by_text("No, it is another").click()
+    page.get_by_label("It is a").select_option("Something else")
+    page.get_by_label("Remark").fill("<b>a hat</b>")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".feedback q")).to_have_text("<b>a hat</b>")
+
+    page.get_by_role("link", name="History").click()
+    row = page.get_by_role("listitem").filter(has_text="You said: Something else")
+    expect(row).to_contain_text(answer)
+    page.get_by_role("link", name="Admin").click()
+    said = page.get_by_role("row", name="Something else")
+    expect(said.get_by_role("cell", name="1", exact=True)).to_have_count(1)
+    page.get_by_role("link", name="History").click()
+    row.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("banner").get_by_role("link", name="Sign in")).to_be_visible()
+    page.goto("/history")
+    expect(page).to_have_url(re.compile(r"/login\?next=/history$"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("drop", "dropped.png"), ("paste", "image.png")])
+def test_pictures_are_dropped_and_pasted(signed_in, kind, name):
+    page = signed_in()
+    page.evaluate(GIVE, [kind, name, base64.b64encode(PICTURE).decode()])
+    expect_answer(page)
+    expect(page.locator(".result .file")).to_have_text(name)
+
+
+def test_several_files_have_an_answer_or_an_error_each(signed_in):
+    page = signed_in()
+    page.locator("#file").set_input_files(
+        [
+            picture(HOSTILE),
+            picture("notes.txt", b"x") | {"mimeType": "text/plain"},
+            picture("broken.png", PICTURE[:-40]),
+            picture("empty.png", b""),
+            picture("other.png"),
+        ]
+    )
+    expect(page.locator(".result")).to_have_count(2)
+    expect(page.locator(".job.wrong")).to_have_count(3)
+    assert page.locator("#results > * :is(.file, .name)").all_inner_texts() == [
+        HOSTILE, "notes.txt", "broken.png", "empty.png", "other.png",
+    ]  # fmt: skip
+    expect(page.locator(".job.wrong .state")).to_have_text(
+        ["This is not a PNG, JPEG or WebP picture.", re.compile("^The picture is damaged: "), "This file is empty."]
+    )
+    expect_answer(page, 1)
+    page.locator(".job.wrong").first.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".job.wrong")).to_have_count(2)
+
+
+def test_an_upload_is_shown_and_can_be_cancelled(signed_in):
+    page = signed_in()
+    held = []
+    page.route("**/predict", lambda route: held.append(route))  # never answered
+    choose(page, picture())
+    job = page.locator(".job")
+    expect(job.get_by_role("progressbar")).to_be_visible()
+    expect(job.locator("img")).to_be_visible()
+    with page.expect_event("requestfailed"):
+        job.get_by_role("button", name="Cancel").click()
+    expect(job).to_have_count(0)
+    expect(page.get_by_role("status")).to_have_text("coat.png: cancelled")
+    assert len(held) == 1
+
+
+def test_a_picture_that_is_too_large_is_made_smaller(signed_in):
+    page = signed_in()
+    large = png(Image.effect_noise((2400, 2300), 80), compress_level=0)
+    assert len(large) > 5 * 2**20
+    page.locator("#file").set_input_files(picture("large.png", large))
+    expect(page.locator(".result .steps")).to_contain_text("2048 x 2048")
+
+
+def test_who_is_not_signed_in_is_asked_and_keeps_what_was_dropped(visit):
+    page = visit()
+    page.goto("/")
+    page.evaluate(GIVE, ["drop", "coat.png", base64.b64encode(PICTURE).decode()])
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("admin")
+    dialog.get_by_label("Password").fill("guess")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    dialog.get_by_label("Password").fill("password")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog).to_be_hidden()
+    expect_answer(page)
+    expect(page.get_by_role("banner")).to_contain_text("Sign out")
+    page.evaluate(GIVE, ["drop", "again.png", base64.b64encode(PICTURE).decode()])
+    expect(page.locator(".result")).to_have_count(2)
+
+
+def test_who_does_not_sign_in_is_told_so_beside_the_file(visit):
+    page = visit()
+    page.goto("/")
+    choose(page, picture())
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page.locator(".job.wrong .state")).to_have_text("You are not signed in.")
+
+
+def test_too_many_tries_are_told_how_long_to_wait(signed_in, visit):
+    signed_in()  # so that admin's own budget at this address is another than a stranger's
+    page = visit()
+    page.goto("/login")
+    guess = {"csrf": page.locator("meta[name=csrf-token]").get_attribute("content"), "name": "mallory"}
+    for _ in range(20):
+        page.request.post("/login", form=guess)
+    sign_in(page, "mallory", "guess")
+    expect(page.get_by_role("alert")).to_have_text(
+        re.compile(r"^Too many wrong passwords\. Try again in (4 min( \d+ s)?|5 min)\.$")
+    )
+    sign_in(page)
+    page.wait_for_url("/")
+
+
+def test_without_javascript(visit):
+    page = visit(java_script_enabled=False)
+    page.goto("/")
+    page.get_by_label("Choose a picture").set_input_files(picture())
+    page.get_by_role("button", name="Name it").click()
+    expect(page.locator(".detail")).to_have_text("Sign in first, then send the picture again.")
+    page.get_by_role("main").get_by_role("link", name="Sign in").click()
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill("password")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Choose a picture").set_input_files(picture())
+    page.get_by_role("button", name="Name it").click()
+    expect(page.locator(".result h2")).to_have_text(re.compile(r" %$"))
+    expect(page.locator(".bars li")).to_have_count(10)
+    page.get_by_role("button", name="Yes, it is").click()
+    expect(page.locator(".feedback")).to_contain_text("You said that this is right.")
+    page.get_by_role("link", name="Your history").click()
+    expect(page.get_by_text("Right", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Delete").last.click()
+    page.goto("/")
+    page.get_by_role("button", name="Ankle boot").click()
+    expect(page.locator(".steps")).to_contain_text("taken as it is")
+    page.goto("/")
+    page.get_by_label("Choose a picture").set_input_files(picture(content=b"text"))
+    page.get_by_role("button", name="Name it").click()
+    expect(page.locator(".detail")).to_have_text("The file is not a picture, expected PNG, JPEG or WebP.")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("banner").get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def test_the_keyboard_is_enough(signed_in):
+    page = signed_in()
+
+    def tab() -> str:
+        page.keyboard.press("Tab")
+        return page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()")
+
+    assert [tab() for _ in range(6)] == ["Skip to the content", "Fashion", "History", "Admin", "Sign out", "file"]
+    assert page.locator(".choose").evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files([picture()])
+    expect_answer(page)
+    while tab() != "Yes, it is":
+        pass
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Take it back")).to_be_focused()
+    expect(page.get_by_role("status")).to_contain_text("You said that this is right.")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_nothing_keeps_people_out(visit, scheme, width):
+    page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
+
+    def check() -> None:
+        found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.goto("/")
+    check()
+    choose(page, picture())
+    page.get_by_role("dialog").get_by_label("Name").wait_for()
+    check()
+    sign_in(page, password="guess")
+    check()
+    sign_in(page)
+    page.wait_for_url("/")
+    page.locator("#file").set_input_files([picture(), picture("notes.txt", b"") | {"mimeType": "text/plain"}])
+    expect_answer(page)
+    page.get_by_text("No, it is another").click()
+    check()
+    page.get_by_label("It is a").select_option("Something else")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("button", name="Take it back")).to_be_visible()
+    for path in ("/history", "/admin", "/nothing"):
+        page.goto(path)
+        check()
+    page.goto("/history")
+    page.locator(".history h2 a").first.click()
+    check()
+    page.goto("/history")
+    page.get_by_text("Delete all").first.click()
+    page.get_by_role("button", name="Delete all").click()
+    check()
+
+
+def test_the_first_page_is_light(visit):
+    page = visit()
+    sizes = {}
+    page.on("response", lambda answer: sizes.update({answer.request.resource_type: len(answer.body())}))
+    page.goto("/", wait_until="networkidle")
+    assert set(sizes) <= {"document", "stylesheet", "script", "image", "other"}
+    assert sizes["document"] + sizes["stylesheet"] + sizes["script"] < MOST_BYTES
+    assert page.locator("script, link[rel=stylesheet]").count() == 2
+
+
+def test_what_a_program_has_to_say_is_copied_and_works(visit, tmp_path):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.goto("/")
+    (tmp_path / "shoe.png").write_bytes(PICTURE)
+    for title, changes in (("curl", {"NAME": "admin:password"}), ("Python", {"NAME": "admin", "PASSWORD": "password"})):
+        page.get_by_role("button", name="Copy").nth(int(title == "Python")).click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        program = page.evaluate("navigator.clipboard.readText()")
+        for old, new in changes.items():
+            program = program.replace(old, new)
+        command = ["sh", "-c", program] if title == "curl" else [sys.executable, "-c", program]
+        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert any(name in said for name in CLASSES)
+
+
+@pytest.mark.parametrize("path", ["/history/delete", "/predict", "/logout", "/login"])
+def test_another_site_cannot_act_for_who_is_signed_in(signed_in, site, path):
+    page = signed_in()
+    form = f'<form action="{site}{path}" method="post"><input name="name" value="x"></form>'
+    page.route("http://evil.example/", lambda route: route.fulfill(content_type="text/html", body=form))
+    page.goto("http://evil.example/")
+    with page.expect_navigation() as navigation:
+        page.evaluate("document.forms[0].submit()")
+    assert navigation.value.status == 403
+    expect(page.locator(".detail")).to_have_text("Requests from other sites are not accepted.")
+    page.goto("/history")
+    expect(page).to_have_url(f"{site}/history")
+
+
+def test_another_site_cannot_frame_the_page(signed_in, site):
+    page = signed_in()
+    frame = f'<iframe src="{site}/history"></iframe>'
+    page.route("http://evil.example/", lambda route: route.fulfill(content_type="text/html", body=frame))
+    page.goto("http://evil.example/")
+    page.wait_for_timeout(300)
+    assert "Your history" not in page.frames[1].content()
