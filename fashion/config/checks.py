@@ -57,6 +57,10 @@ class Evaluation(Checked):
 
     artifact: str
     backend: Backend
+    compare: str | None
+    calibrate: bool
+    outliers: bool
+    photos: str | None
     run_folder: str
 
 
