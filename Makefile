@@ -25,8 +25,8 @@ serve: install  ## serve outputs/latest on http://127.0.0.1:5000/; ARGS="server.
 	$(PY) scripts/serve.py $(ARGS)
 
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
-	KERAS_BACKEND=jax $(PY) -m pytest $(ARGS)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest -m backend
+	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 2 --dist worksteal -m backend
 
 services:  ## install PostgreSQL and Redis on Debian; tests start their own, and are skipped where there is none
 	@if command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; then \
