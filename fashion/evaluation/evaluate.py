@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError
 from fashion.evaluation import cost, figures, measurement, outliers, report, trust
 from fashion.evaluation.comparison import compare
+from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
 
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Backends and processors round differently, which can turn single images that lie between two classes.
 TOLERANCE = 0.001
+
+# Every artifact meets the same corrupted images, whatever its own seed.
+CORRUPTION_SEED = 0
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -63,9 +68,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if other:
         content["comparison"] = _comparison(data, predictor.trust.prediction(test).probabilities, *other)
 
+    heat_map = None
+    if config["robustness"]:
+        content["robustness"], heat_map = _robustness(predictor, data, folder)
+
     figures.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
     pictures = report.gallery(predictor, data.test_images, content["mistakes"])
-    report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures)
+    report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures, heat_map)
     _tell(loaded, content, folder)
     _hold_against_card(loaded.card, len(data.test_labels), content["test"]["accuracy"])
     return content
@@ -84,6 +93,16 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     write_json(folder / artifact.CARD_FILE, card)
     log.info("calibrated           %s, with a new card", path)
     return predictor.trusting(fitted), loaded._replace(card=card, path=path)
+
+
+def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Measure accuracy on corrupted images; return the numbers, and where their picture is."""
+    started = time.monotonic()
+    measured = robustness(predictor.probabilities, data.test_images, data.test_labels, CORRUPTION_SEED)
+    write_table(measured, folder / "robustness.csv")
+    draw_heat_map(measured, folder / "robustness.png")
+    draw_samples(data.test_images[1], CORRUPTION_SEED, folder / "corruptions.png")
+    return {**measured, "seconds": time.monotonic() - started}, folder / "robustness.png"
 
 
 def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> dict[str, Any]:
@@ -106,6 +125,9 @@ def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> N
     for row in content.get("strangers", []):
         line = "%-20s AUROC %.3f, by confidence alone %.3f; abstained %.1f %%  (%d pictures)"
         log.info(line, row["set"], row["auroc"], row["baseline_auroc"], 100 * row["abstained"], row["images"])
+    if "robustness" in content:
+        mean = content["robustness"]["mean_corruption_accuracy"]
+        log.info("mean corruption      %.2f %% in %.0f s", 100 * mean, content["robustness"]["seconds"])
     if "comparison" in content:
         first = content["comparison"]["rows"][0]
         line = "less the other's     %+.2f points  (95 %% interval %+.2f to %+.2f)  McNemar p = %.2g"

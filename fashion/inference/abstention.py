@@ -61,7 +61,7 @@ class Abstention(NamedTuple):
             features: For each part ``(n, d)`` float32.
         """
         parts = [part.log_distances(each) for part, each in zip(self.parts, features, strict=True)]
-        return np.mean(parts, axis=0, dtype=np.float32)
+        return np.stack(parts).mean(axis=0, dtype=np.float32)
 
     def to_card(self) -> dict[str, Any]:
         """Return what the card holds of it: plain values, and the arrays as base64 with their digest."""
@@ -97,7 +97,8 @@ class Abstention(NamedTuple):
                 size = int(np.prod(shape))
                 arrays.append(values[start : start + size].reshape(shape))
                 start += size
-            parts.append(Part(*arrays, about["direction"], about["location"], about["spread"]))
+            mean, whiten, centres = arrays
+            parts.append(Part(mean, whiten, centres, about["direction"], about["location"], about["spread"]))
         return cls(tuple(parts), entry["threshold"])
 
 
