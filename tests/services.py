@@ -86,7 +86,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, without a window. For a module: while it runs, its thread cannot run another event loop."""
+    """The system's Chromium, without a window; for one module, since meanwhile no other event loop can run."""
     program = shutil.which("chromium") or missing("chromium")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(

@@ -8,6 +8,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from fashion.inference.photo import Prepared
+from fashion.inference.trust import Prediction
 from fashion.server import result_page, uploads
 from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
@@ -52,9 +53,9 @@ def predict_batch() -> Response:
                 except HTTPException as error:
                     results.append({"problem": describe(error)})
         if readable:
-            rows = infer(np.stack([prepared.pixels for prepared in readable.values()]))
-            for (index, prepared), row in zip(readable.items(), rows, strict=True):
-                results[index] = _prediction(row, prepared)
+            answer = infer(np.stack([prepared.pixels for prepared in readable.values()]))
+            for row, (index, prepared) in enumerate(readable.items()):
+                results[index] = _prediction(answer, row, prepared)
     return jsonify({"results": results, **_about()})
 
 
@@ -68,8 +69,8 @@ def classify(file: FileStorage) -> tuple[dict[str, Any], uploads.Upload]:
         with work().workplace():
             upload = uploads.read(file)
         g.told["picture_sha256"] = upload.sha256
-        row = infer(upload.prepared.pixels[np.newaxis])[0]
-    result = {**_prediction(row, upload.prepared), **_about()}
+        answer = infer(upload.prepared.pixels[np.newaxis])
+    result = {**_prediction(answer, 0, upload.prepared), **_about()}
     for name in ("predicted_class", "confidence", "decision"):
         g.told[name] = result[name]
     return result, upload
@@ -79,18 +80,20 @@ def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> s
     """Return an answer as a page."""
     with work().workplace():
         sent = result_page.thumbnail(file.stream)
-    return result_page.page(result, upload, sent)
+    with work().room():
+        marked = result_page.marked(served_model().probabilities, upload.prepared.pixels, result["class_index"])
+    return result_page.page(result, upload, sent, marked)
 
 
-def infer(images: np.ndarray) -> np.ndarray:
-    """Return ``(n, classes)`` probabilities of ``(n, 28, 28)`` uint8 images, and count what they say."""
+def infer(images: np.ndarray) -> Prediction:
+    """Answer ``(n, 28, 28)`` uint8 images, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
-        probabilities = model.probabilities(images)
-    for row in probabilities:
+        answer = model.predict(images)
+    for row, score in zip(*answer, strict=True):
         index = int(row.argmax())
-        monitor().classified(model.classes[index], float(row[index]), model.decision(float(row[index])))
-    return probabilities
+        monitor().classified(model.classes[index], float(row[index]), model.trust.decision(score))
+    return answer
 
 
 def served_model() -> ServedModel:
@@ -103,18 +106,20 @@ def work() -> WorkQueue:
     return current_app.extensions["work"]
 
 
-def _prediction(row: np.ndarray, prepared: Prepared) -> dict[str, Any]:
+def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, Any]:
     model = served_model()
-    index = int(row.argmax())
-    confidence = float(row[index])
-    return {
+    probabilities, score = answer.probabilities[row], float(answer.scores[row])
+    index = int(probabilities.argmax())
+    told: dict[str, Any] = {
         "predicted_class": model.classes[index],
         "class_index": index,
-        "confidence": confidence,
-        "probabilities": dict(zip(model.classes, row.tolist(), strict=True)),
-        "decision": model.decision(confidence),
-        "preprocessing": {"steps": list(prepared.steps)},
+        "confidence": float(probabilities[index]),
+        "probabilities": dict(zip(model.classes, probabilities.tolist(), strict=True)),
+        "decision": model.trust.decision(score),
     }
+    if model.trust.threshold is not None:
+        told["abstention"] = {"score": score, "threshold": model.trust.threshold}
+    return {**told, "preprocessing": {"steps": list(prepared.steps)}}
 
 
 def _about() -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 import base64
 import io
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 from flask import g, render_template
 from PIL import Image
 
-from fashion.inference import photo
+from fashion.inference import attribution, photo
 from fashion.server import session
 from fashion.server.predictions import Prediction, predictions
 from fashion.server.uploads import Upload
 
 SHOWN_SIDE, KEPT_SIDE = 512, 1024  # pixels
+MARK = (255, 122, 56)  # RGB
 TINY_SIDE = 64  # shown with its pixels, rather than blurred
 SHOWN_QUALITY, KEPT_QUALITY = 80, 85
 
@@ -27,13 +29,31 @@ def thumbnail(stream: IO[bytes]) -> Image.Image:
     return Image.fromarray(np.asarray(picture))
 
 
-def page(result: dict[str, Any], upload: Upload, sent: Image.Image) -> str:
+def marked(predict: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, class_index: int) -> np.ndarray:
+    """Return what the model saw, with those parts coloured that its answer hangs on.
+
+    Args:
+        predict: Images to probabilities; asked about some hundred.
+        pixels: ``(28, 28)`` uint8, 0-255.
+        class_index: The answer.
+
+    Returns:
+        ``(28, 28, 3)`` uint8, 0-255, RGB.
+    """
+    weight = attribution.occlusion(predict, pixels, class_index)[..., np.newaxis] ** 2  # the strongest stand out
+    grey = np.repeat(pixels[..., np.newaxis] * 0.6, 3, axis=2)
+    coloured = np.array(MARK) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
+    return (grey * (1 - weight) + coloured * weight).astype(np.uint8)
+
+
+def page(result: dict[str, Any], upload: Upload, sent: Image.Image, marked: np.ndarray) -> str:
     """Return the page that shows an answer, and keep the answer for who is signed in.
 
     Args:
         result: The answer, as it goes to programs.
         upload: The picture as the model saw it.
         sent: The picture as it was sent, made small.
+        marked: What the model saw, with what the answer hangs on.
     """
     owner = session.current()
     kept = _keep(owner.name, result, upload, sent) if owner is not None else None
@@ -46,6 +66,7 @@ def page(result: dict[str, Any], upload: Upload, sent: Image.Image) -> str:
         tiny=tiny,
         sent=_url("jpeg", _jpeg(sent, SHOWN_QUALITY)),
         seen=data_url(upload.prepared.pixels),
+        marked=data_url(marked),
         prediction=kept,
     )
 

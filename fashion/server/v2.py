@@ -81,7 +81,7 @@ def model_infer() -> Response:
         raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
     images = _images(asked.inputs[0])
     with work().room():
-        probabilities = infer(images)
+        probabilities = infer(images).probabilities
     answer = {
         "model_name": NAME,
         "model_version": served_model().version,

@@ -54,4 +54,6 @@ def _card() -> dict[str, Any]:
         "created": card.get("created", "")[:10],
         "parameters": card.get("parameters"),
         "test": card["test"],
+        "calibration_error": card.get("calibration", {}).get("validation_after", {}).get("ece"),
+        "kept": card.get("abstention", {}).get("validation_kept"),
     }

@@ -262,7 +262,7 @@ def test_programs_leave_no_answers_behind(post, accounts):
 
 
 def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
-    monkeypatch.setattr(served_model, "decision", lambda *_: "abstain")
+    monkeypatch.setattr(type(served_model.trust), "decision", lambda *_: "abstain")
     number, token = ask(client)
     page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
     assert "<h2>Not sure</h2>" in page

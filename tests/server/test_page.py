@@ -92,9 +92,9 @@ def expect_answer(page: Page, number=0) -> None:
     expect(result.locator(".bars li")).to_have_count(10)
     shares = [float(text.strip("<> %")) for text in result.locator(".bars .share").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
-    for image, side in zip(result.locator("img").all(), (120, 28), strict=True):
+    for image, side in zip(result.locator("img").all(), (120, 28, 28), strict=True):
         assert image.evaluate("image => image.decode().then(() => image.naturalHeight)") == side
-    assert result.locator(".pixels").evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+    assert result.locator(".pixels").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
 
 
 def test_the_whole_way(visit):
