@@ -4,6 +4,7 @@ import functools
 import hashlib
 import hmac
 import ipaddress
+import logging
 import secrets
 import threading
 import time
@@ -22,6 +23,8 @@ from fashion.errors import FashionError
 from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Account, Accounts
 from fashion.server.monitoring import Metrics
 from fashion.server.problems import answer
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -238,4 +241,7 @@ def network(address: str) -> str:
 
 def _no_counting(error: StorageError) -> Response:
     """Without the shared counts nobody is let in: guessing would be free."""
+    log.error(
+        "request %s: failed log-ins cannot be counted (%s); check Redis", g.get("request_id"), error.storage_error
+    )
     return answer(ServiceUnavailable("Log-ins cannot be checked right now.", retry_after=5))

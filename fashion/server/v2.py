@@ -11,9 +11,10 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from fashion.server.api import infer, served_model, work
+from fashion.server.api import infer, served_model
 from fashion.server.auth import login_required
 from fashion.server.model import NAME
+from fashion.server.work import work
 
 blueprint = Blueprint("v2", __name__, url_prefix="/v2")
 
