@@ -227,6 +227,7 @@ def passed_on() -> bool:
     return any(name in request.headers for name in PROXY_HEADERS)
 
 
+@functools.lru_cache(maxsize=4096)
 def network(address: str) -> str:
     """Return what counts as one address: an IPv6 user is given 2^64 of them, so there it is the /64 network."""
     try:

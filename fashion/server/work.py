@@ -10,7 +10,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from fashion.server.monitoring import Metrics
 
 RETRY_AFTER_SECONDS = 1
-LARGE_AT_ONCE = 2
+LARGE_AT_ONCE = 2  # and one less than are worked on, so that small ones pass
 
 
 class WorkQueue:
@@ -25,7 +25,7 @@ class WorkQueue:
     def __init__(self, at_once: int, waiting: int, metrics: Metrics) -> None:
         self._room = threading.BoundedSemaphore(at_once + waiting)
         self._workplaces = threading.BoundedSemaphore(at_once)
-        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self._large = threading.BoundedSemaphore(max(1, min(LARGE_AT_ONCE, at_once - 1)))
         self._metrics = metrics
 
     @contextlib.contextmanager
