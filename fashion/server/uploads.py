@@ -14,7 +14,7 @@ from fashion.server.work import work
 
 FIELD = "file"
 FORM = "multipart/form-data"
-# Twelve bytes a pixel are needed at most: 24 MB for one of these, 300 MB for the largest that is taken.
+# Up to 15 bytes a pixel are needed (WebP; PNG 7): 30 MB for one of these, 380 MB for the largest that is taken.
 LARGE_PIXELS = 2_000_000
 
 
