@@ -16,7 +16,7 @@ from fashion.server.model import NAME, ServedModel
 from fashion.server.monitoring import monitor
 from fashion.server.problems import describe, wants_html
 from fashion.server.settings import MOST_BATCH_FILES
-from fashion.server.work import WorkQueue
+from fashion.server.work import work
 
 blueprint = Blueprint("api", __name__)
 
@@ -81,11 +81,6 @@ def infer(images: np.ndarray) -> np.ndarray:
 def served_model() -> ServedModel:
     """Return the model of the current application."""
     return current_app.extensions["model"]
-
-
-def work() -> WorkQueue:
-    """Return the queue of the current application."""
-    return current_app.extensions["work"]
 
 
 def _prediction(row: np.ndarray, prepared: Prepared) -> dict[str, Any]:
