@@ -16,6 +16,7 @@ from fashion.server import (
     result_page,
     security,
     session,
+    uploads,
     v2,
     web,
 )
@@ -40,11 +41,12 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         FashionError: When failed log-ins cannot be counted where the settings say.
     """
     app = Flask(__name__)
+    app.request_class = uploads.InMemoryRequest
     app.config.update(
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         MAX_FORM_PARTS=MOST_FORM_PARTS,
-        # Of text fields. Werkzeug holds what it reads of a file against it too, 64 KiB and what the last reading left
-        # over: with no more than 64 KiB, most photos would be refused.
+        # Of text fields. Werkzeug holds what it reads at a time against it too, 64 KiB and a rest:
+        # no more than that refuses large pictures by chance.
         MAX_FORM_MEMORY_SIZE=128 * 1024,
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,

@@ -12,7 +12,8 @@ from PIL import Image
 from fashion.inference import attribution, photo
 from fashion.server import session
 from fashion.server.predictions import Prediction, predictions
-from fashion.server.uploads import Upload
+from fashion.server.uploads import LARGE_PIXELS, Upload
+from fashion.server.work import work
 
 SHOWN_SIDE, KEPT_SIDE = 512, 1024  # pixels
 MARK = (255, 122, 56)  # RGB
@@ -21,10 +22,17 @@ SHOWN_QUALITY, KEPT_QUALITY = 80, 85
 
 
 def thumbnail(stream: IO[bytes]) -> Image.Image:
-    """Read a picture that was classified once more, upright and small, to be shown beside the answer."""
+    """Read a picture that was classified once more, upright and small, to be shown beside the answer.
+
+    To be called in a workplace.
+    """
     stream.seek(0)
-    picture = photo.upright_rgb(photo.decode(stream))
-    picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
+    picture = photo.open_checked(stream.read())
+    picture.draft(picture.mode, (KEPT_SIDE, KEPT_SIDE))  # of a JPEG, decode no more than that
+    with work().large(picture.width * picture.height > LARGE_PIXELS):
+        photo.load(picture)
+        picture = photo.upright_rgb(picture)
+        picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
     # Made anew: nothing of the file that was sent goes on with it but the pixels.
     return Image.fromarray(np.asarray(picture))
 
