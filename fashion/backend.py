@@ -28,6 +28,7 @@ Precision = Literal["float32", "mixed_bfloat16"]
 COMPILATION_CACHE_BYTES = 2 * 2**30
 # Of address space, for what a training step holds: 2.1 GB in batches of 128. Memory is used where it is written.
 HEAP_BYTES = 4 * 2**30
+LARGE_BLOCK_BYTES = 8 * 2**20
 # New Python objects between two looks for garbage. Imports and JAX's traces make millions that stay; looking through
 # them every 700 takes 0.7 s of a start of 10.
 GARBAGE_THRESHOLD = 50_000
@@ -45,6 +46,7 @@ def select(
     precision: Precision = "float32",
     deterministic: bool = False,
     tensorflow_beside_jax: bool = False,
+    keep_memory: bool = True,
 ) -> None:
     """Import Keras on one backend, ready to build models.
 
@@ -55,6 +57,8 @@ def select(
         deterministic: Make TensorFlow choose reproducible kernels. XLA's CPU kernels are so by themselves; on a GPU
             the flag is passed to XLA too.
         tensorflow_beside_jax: Let JAX processes import TensorFlow (the TensorBoard callback writes with it).
+        keep_memory: Let freed memory stay with the process, which makes training fast; without it large blocks, such as
+            the pictures that a server decodes, go back to the system.
 
     Raises:
         FashionError: When Keras is already running on another backend in this process, or the backend's package is
@@ -63,7 +67,7 @@ def select(
     _refuse_second_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _keep_memory()
+    _keep_memory() if keep_memory else _give_back_large_memory()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
     with _uninterrupted():
         try:
@@ -179,6 +183,16 @@ def _prepare_jax(deterministic: bool) -> None:
     jax.config.update("jax_compilation_cache_max_size", COMPILATION_CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _give_back_large_memory() -> None:
+    """Let glibc give large blocks back when they are freed, and not learn from their sizes to keep them.
+
+    A picture of 25 megapixels comes in blocks of 16 MiB; kept, and broken up by smaller ones, they would add up.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mmap_threshold = -3  # malloc.h; mallopt(3)
+        ctypes.CDLL(None).mallopt(mmap_threshold, LARGE_BLOCK_BYTES)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from fashion.server.model import NAME, ServedModel
 from fashion.server.monitoring import monitor
 from fashion.server.problems import describe, wants_html
 from fashion.server.settings import MOST_BATCH_FILES
-from fashion.server.work import WorkQueue
+from fashion.server.work import work
 
 blueprint = Blueprint("api", __name__)
 
@@ -82,11 +82,6 @@ def infer(images: np.ndarray) -> Prediction:
 def served_model() -> ServedModel:
     """Return the model of the current application."""
     return current_app.extensions["model"]
-
-
-def work() -> WorkQueue:
-    """Return the queue of the current application."""
-    return current_app.extensions["work"]
 
 
 def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, Any]:

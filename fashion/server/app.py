@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from fashion.server import api, auth, health, monitoring, openapi, problems, security, v2, web
+from fashion.server import api, auth, health, monitoring, openapi, problems, security, uploads, v2, web
 from fashion.server.accounts import Accounts
 from fashion.server.model import ServedModel
 from fashion.server.request_log import RequestLog
@@ -24,10 +24,13 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         FashionError: When failed log-ins cannot be counted where the settings say.
     """
     app = Flask(__name__)
+    app.request_class = uploads.InMemoryRequest
     app.config.update(
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         MAX_FORM_PARTS=MOST_FORM_PARTS,
-        MAX_FORM_MEMORY_SIZE=64 * 1024,  # of text fields, which nothing reads
+        # Of text fields, which nothing reads. Werkzeug holds what it reads at a time against it too, 64 KiB and a rest:
+        # no more than that refuses large pictures by chance.
+        MAX_FORM_MEMORY_SIZE=128 * 1024,
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,
     )

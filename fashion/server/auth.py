@@ -4,6 +4,7 @@ import functools
 import hashlib
 import hmac
 import ipaddress
+import logging
 import secrets
 import threading
 import time
@@ -22,6 +23,8 @@ from fashion.errors import FashionError
 from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Account, Accounts
 from fashion.server.monitoring import Metrics
 from fashion.server.problems import answer
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -224,6 +227,7 @@ def passed_on() -> bool:
     return any(name in request.headers for name in PROXY_HEADERS)
 
 
+@functools.lru_cache(maxsize=4096)
 def network(address: str) -> str:
     """Return what counts as one address: an IPv6 user is given 2^64 of them, so there it is the /64 network."""
     try:
@@ -238,4 +242,7 @@ def network(address: str) -> str:
 
 def _no_counting(error: StorageError) -> Response:
     """Without the shared counts nobody is let in: guessing would be free."""
+    log.error(
+        "request %s: failed log-ins cannot be counted (%s); check Redis", g.get("request_id"), error.storage_error
+    )
     return answer(ServiceUnavailable("Log-ins cannot be checked right now.", retry_after=5))

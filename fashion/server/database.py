@@ -32,8 +32,9 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from fashion.errors import FashionError
@@ -43,6 +44,7 @@ DEFAULT_DATABASE_URL = f"sqlite:///{OUTPUTS / 'server' / 'fashion.db'}"
 
 BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another writer
 CONNECT_SECONDS = "5"  # how long PostgreSQL may take to answer
+SILENCE_MILLISECONDS = "5000"  # a network that delivers nothing for so long is gone; TCP would try for minutes
 UPGRADE_LOCK = 0x66617368  # PostgreSQL's advisory locks are known by a number; this one is ours
 
 EXPECTED = "expected sqlite:///FILE or postgresql://USER@HOST/NAME"
@@ -142,7 +144,9 @@ class Database:
             ) from None
         if address.get_backend_name() == "sqlite":
             _make_sqlite_file(Path(str(address.database)))
+            event.listen(self._engine, "do_connect", _expect_sqlite_file)
             event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "checkout", _expect_same_file)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writer = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
@@ -215,7 +219,8 @@ def _parsed(url: str) -> URL:
             raise FashionError(f"database_url: {address.render_as_string()} names no file, {EXPECTED}")
         return address
     if address.drivername in {"postgresql", "postgresql+psycopg"}:
-        return address.update_query_dict({"connect_timeout": CONNECT_SECONDS, **address.query})
+        patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENCE_MILLISECONDS}
+        return address.update_query_dict({**patience, **address.query})
     raise FashionError(f"database_url: got {address.drivername}, {EXPECTED}")
 
 
@@ -241,7 +246,30 @@ def _make_sqlite_file(path: Path) -> None:
         raise FashionError(f"{path}: the database cannot be made ({error.strerror}); choose another place") from None
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+def _expect_sqlite_file(_: Dialect, __: object, arguments: list[str], ___: object) -> None:
+    # SQLite would make an empty file where the database was, and go on with that.
+    if not os.path.exists(arguments[0]):
+        raise sqlite3.OperationalError("the file is gone")
+
+
+def _expect_same_file(connection: sqlite3.Connection, record: ConnectionPoolEntry, _: object) -> None:
+    """Give up a connection whose file was deleted or replaced: it would read and write what nobody else sees."""
+    path, opened = record.info["file"]
+    if _identity(path) != opened:
+        raise DisconnectionError("the file was replaced")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info["file"] = path, _identity(path)
     connection.isolation_level = None  # transactions begin where _begin_sqlite says, not at the first change
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     connection.execute("PRAGMA journal_mode = WAL")  # of a database that was made by another program

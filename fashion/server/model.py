@@ -57,7 +57,7 @@ class ServedModel:
         Raises:
             FashionError: When the model cannot be loaded, or is no longer the one that was verified.
         """
-        backend.select(self._backend_name)
+        backend.select(self._backend_name, keep_memory=False)
         from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
 
         predictor, loaded = Predictor.load(self.path)

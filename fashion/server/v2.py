@@ -11,14 +11,16 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from fashion.server.api import infer, served_model, work
+from fashion.server.api import infer, served_model
 from fashion.server.auth import login_required
 from fashion.server.model import NAME
+from fashion.server.work import work
 
 blueprint = Blueprint("v2", __name__, url_prefix="/v2")
 
 INPUT, OUTPUT = "images", "probabilities"
 MOST_IMAGES = 512
+LARGE_BODY_BYTES = 512 * 1024  # of JSON, whose lists take up to forty times as much memory
 
 
 class Tensor(pydantic.BaseModel):
@@ -73,14 +75,10 @@ def model_infer() -> Response:
     """Compute probabilities of images."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The body must be application/json.")
-    try:
-        asked = InferenceRequest.model_validate_json(request.get_data(cache=False))
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "__root__")
-        raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
-    images = _images(asked.inputs[0])
+    body = request.get_data(cache=False)
     with work().room():
+        with work().workplace(), work().large(len(body) > LARGE_BODY_BYTES):
+            images, request_id = _read(body)
         probabilities = infer(images).probabilities
     answer = {
         "model_name": NAME,
@@ -94,7 +92,18 @@ def model_infer() -> Response:
             }
         ],
     }
-    return jsonify(answer if asked.id is None else {**answer, "id": asked.id})
+    return jsonify(answer if request_id is None else {**answer, "id": request_id})
+
+
+def _read(body: bytes) -> tuple[np.ndarray, str | None]:
+    """Return the images and the id of a request; its numbers, as Python's objects, are forgotten with this call."""
+    try:
+        asked = InferenceRequest.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "__root__")
+        raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
+    return _images(asked.inputs[0]), asked.id
 
 
 def _images(tensor: Tensor) -> np.ndarray:

@@ -4,11 +4,13 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from flask import current_app
 from werkzeug.exceptions import ServiceUnavailable
 
 from fashion.server.monitoring import Metrics
 
 RETRY_AFTER_SECONDS = 1
+LARGE_AT_ONCE = 2  # and one less than are worked on, so that small ones pass
 
 
 class WorkQueue:
@@ -23,6 +25,7 @@ class WorkQueue:
     def __init__(self, at_once: int, waiting: int, metrics: Metrics) -> None:
         self._room = threading.BoundedSemaphore(at_once + waiting)
         self._workplaces = threading.BoundedSemaphore(at_once)
+        self._large = threading.BoundedSemaphore(max(1, min(LARGE_AT_ONCE, at_once - 1)))
         self._metrics = metrics
 
     @contextlib.contextmanager
@@ -48,3 +51,25 @@ class WorkQueue:
         """
         with self._workplaces:
             yield
+
+    @contextlib.contextmanager
+    def large(self, large: bool = True) -> Iterator[None]:
+        """Within a workplace, do what takes hundreds of megabytes: few do at a time, on what all others need little.
+
+        Who has to wait for that lends the workplace to others meanwhile.
+        """
+        if not large:
+            yield
+            return
+        self._workplaces.release()
+        self._large.acquire()
+        self._workplaces.acquire()
+        try:
+            yield
+        finally:
+            self._large.release()
+
+
+def work() -> WorkQueue:
+    """Return the queue of the current application."""
+    return current_app.extensions["work"]

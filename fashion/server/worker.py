@@ -108,7 +108,13 @@ class Worker(ThreadWorker):
                 connection.sock.shutdown(socket.SHUT_RD)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Start or stop taking connections; before the last stop, take those that the system has accepted already."""
+        """Start or stop taking connections; before the last stop, take those that the system has accepted already.
+
+        Of several processes all but the first take none before their model is loaded (gunicorn asks again every
+        second): one that only says "not ready" is quick, and would draw most requests away from those that predict.
+        """
+        if enabled and self.age > 1 and self.app.settings.processes > 1 and not self.app.model.ready:
+            return
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return

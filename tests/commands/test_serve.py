@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 from hydra import compose, initialize_config_dir
 from serving import ADMIN, Server, basic, form, png
 
@@ -239,6 +241,7 @@ def test_several_processes_share_metrics_and_failed_logins(start_server, redis_u
     server = start_server("server.processes=2", f"server.redis_url={redis_url}").wait_until_ready()
     while len(server.lines("ready")) < 2:
         time.sleep(0.1)
+    assert server.predict(IMAGE).status == 200
     statuses = []
     for number in range(24):
         headers = {**basic("somebody", f"guess {number}"), "Content-Type": form()[1]}
@@ -246,6 +249,52 @@ def test_several_processes_share_metrics_and_failed_logins(start_server, redis_u
     assert statuses == [401] * 20 + [429] * 4
     assert len(server.workers()) == 2
     assert "fashion_login_failures_total 20.0" in server.request("/metrics").body.decode()
+
+    redis.Redis.from_url(redis_url).execute_command("CLIENT", "PAUSE", 3000, "ALL")
+    answer = server.predict(IMAGE)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert "failed log-ins cannot be counted" in server.log()
+    while server.predict(IMAGE).status == 503:
+        time.sleep(0.1)
+    lost = 0
+    os.kill(server.workers()[0], signal.SIGKILL)
+    while len(server.lines("ready")) < 3:
+        try:
+            assert server.predict(IMAGE).status == 200  # never the new worker's "not ready"
+        except OSError:
+            lost += 1
+    assert lost <= 1
+    assert server.predict(IMAGE).status == 200
+
+
+def test_guesses_at_once_are_limited_and_keep_nobody_else_waiting(server: Server):
+    body, kind = form(("file", IMAGE))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head += "Connection: close\r\nAuthorization: {}\r\n\r\n"
+    guessing = []
+    for number in range(50):
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=60, source_address=("127.0.0.9", 0))
+        connection.sendall(head.format(basic("nobody", f"guess {number}")["Authorization"]).encode() + body)
+        guessing.append(connection)
+    assert server.predict(IMAGE, timeout=5).status == 200
+    statuses = [int(answer_on(connection).split()[1]) for connection in guessing]
+    assert sorted(statuses) == [401] * 20 + [429] * 30
+
+
+def test_a_worker_without_a_free_descriptor_waits_for_one(server: Server):
+    (worker,) = server.workers()
+    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 10, before[1]))
+    try:
+        held = [server.connect(b"GET /") for _ in range(30)]
+        while "cannot take a connection (Too many open files)" not in server.log():
+            time.sleep(0.1)
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+    for connection in held:
+        connection.close()
+    assert server.predict(IMAGE).status == 200
+    assert server.workers() == [worker]
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Everything that is not a picture: an exact answer each, and a server that goes on."""
 
+import errno
 import io
 import struct
+import tempfile
 import tracemalloc
 import zlib
 
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from serving import ADMIN, form, png
+from werkzeug import formparser
 
 from fashion.inference.photo import BadPictureError, UnknownFormatError, decode, prepare
 
@@ -116,6 +119,25 @@ def test_a_picture_without_a_readable_camera_note_is_taken_as_it_lies(post):
     assert post(png(PICTURE, "JPEG", exif=b"Exif\0\0nonsense")).status_code == 200
 
 
+def test_no_bytes_of_a_large_file_make_it_a_large_text(post):
+    bytes_at_random = np.random.default_rng(0).bytes(2**20)
+    for _ in range(10):
+        assert post(PNG[:8] + bytes_at_random + bytes_at_random[::-1]).status_code == 422
+        bytes_at_random = bytes_at_random[7919:] + b"\r\n-" + bytes_at_random[:7919]
+
+
+def test_uploads_need_no_disk(post, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("TemporaryFile", "SpooledTemporaryFile", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, full)
+    monkeypatch.setattr(formparser, "SpooledTemporaryFile", full)
+    large = png(Image.effect_noise((1400, 1400), 80))
+    assert len(large) > 10**6
+    assert post(large).status_code == 200
+
+
 NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-data body."
 
 
@@ -134,7 +156,7 @@ NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-
         (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (
-            b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(70_000) + b"\r\n--XX--",
+            b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(140_000) + b"\r\n--XX--",
             form()[1],
             413,
             "The body is too large: at most 5 MiB in at most 100 parts",

@@ -158,6 +158,25 @@ def test_a_connection_that_was_cut_is_made_anew(empty_postgresql_url, postgresql
     accounts.database.close()
 
 
+def test_a_sqlite_file_that_is_gone_or_replaced_is_noticed(tmp_path):
+    accounts = Accounts(f"sqlite:///{tmp_path}/b.db")
+    accounts.upgrade()
+    accounts.create_default()
+    assert len(accounts.all()) == 1
+    for file in tmp_path.glob("b.db*"):
+        file.unlink()
+    for _ in range(2):
+        with pytest.raises(FashionError, match=r"the database cannot be used \(the file is gone\)"):
+            accounts.all()
+    assert not list(tmp_path.iterdir())
+    other = Accounts(f"sqlite:///{tmp_path}/b.db")
+    other.upgrade()
+    other.add("ann", "a long password")
+    assert [account.name for account in accounts.all()] == ["ann"]
+    for each in (accounts, other):
+        each.database.close()
+
+
 def test_writers_wait_for_each_other(database_url):
     databases = [Database(database_url) for _ in range(4)]
     databases[0].upgrade()
