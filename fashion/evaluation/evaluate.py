@@ -45,11 +45,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(config["run_folder"])
     predictor, loaded = Predictor.load(Path(config["artifact"]))
     other = Predictor.load(Path(config["compare"])) if config["compare"] else None
-    sets = outliers.reported(config["photos"] and Path(config["photos"])) if config["outliers"] else None
     data: Dataset = build(config["data"], seed=loaded.card["seed"])
     # The images that validated the run itself: others of the training file were trained on.
     own_split = {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
     own: Dataset = build(config["data"] | own_split, seed=loaded.card["seed"])
+    sets = outliers.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fashion.data.dataset import CLASSES
-from fashion.evaluation.calibration import expected_calibration_error, reliability
 from fashion.evaluation.detection import auroc, coverage_accuracy, false_positive_rate
 from fashion.evaluation.metrics import brier_score, confusion_matrix, per_class, summary
+from fashion.evaluation.reliability import expected_calibration_error, reliability
 from fashion.inference.predictor import Predictor
 from fashion.inference.trust import Outputs, Trust
 

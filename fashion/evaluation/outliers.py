@@ -19,7 +19,7 @@ from fashion.inference import photo
 log = logging.getLogger(__name__)
 
 SEED = 20_240_229
-NOISE_IMAGES = TEXT_IMAGES = 1_000
+NOISE_IMAGES, TEXT_IMAGES = 1_000, 500
 DIGIT_SIDE, DIGIT_LARGEST = 8, 16  # of scikit-learn's digits
 PAGE_SIDE, PAGE_MARGIN = 240, 20
 PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from fashion.data.dataset import Dataset, stratified_sample
-from fashion.evaluation.calibration import expected_calibration_error
 from fashion.evaluation.metrics import cross_entropy
+from fashion.evaluation.reliability import expected_calibration_error
 from fashion.inference.abstention import LEAST_DISTANCE, Abstention, Part, unit_length
 from fashion.inference.calibration import at_temperature
 from fashion.inference.predictor import Predictor
