@@ -72,7 +72,7 @@ def page(result: dict[str, Any], upload: Upload, sent: Image.Image, marked: np.n
         result=result,
         ranking=sorted(result["probabilities"].items(), key=lambda item: -item[1]),
         tiny=tiny,
-        sent=_url("jpeg", _jpeg(sent, SHOWN_QUALITY)),
+        sent=data_url(np.asarray(sent)) if tiny else _url("jpeg", _jpeg(sent, SHOWN_QUALITY)),
         seen=data_url(upload.prepared.pixels),
         marked=data_url(marked),
         prediction=kept,
@@ -89,10 +89,11 @@ def data_url(pixels: np.ndarray) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Return a share as people read it; never as a certainty that it is not."""
     smallest = 10**-digits
+    over, under = (">", "<") if digits else ("over", "under")  # in a column of numbers; in a sentence
     if 100 - smallest / 2 <= share * 100 < 100:
-        return f"> {100 - smallest:.{digits}f} %"
+        return f"{over} {100 - smallest:.{digits}f} %"
     if 0 < share * 100 < smallest / 2:
-        return f"< {smallest:.{digits}f} %"
+        return f"{under} {smallest:.{digits}f} %"
     return f"{share * 100:.{digits}f} %"
 
 

@@ -13,6 +13,7 @@ from fashion.server import predictions as module
 from fashion.server.accounts import Accounts
 from fashion.server.database import PictureRow, PredictionRow
 from fashion.server.predictions import Predictions
+from fashion.server.result_page import percent
 from fashion.server.settings import Settings
 
 PICTURE = Image.effect_noise((300, 200), 80).convert("RGB")
@@ -268,3 +269,14 @@ def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
     assert "<h2>Not sure</h2>" in page
     assert "This may be none of the ten. Closest: <b>" in page
     assert "Not sure" in client.get(f"/history/{number}").text
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "words"),
+    [
+        (0.931, 0, "93 %"), (0.9951, 0, "over 99 %"), (1.0, 0, "100 %"), (0.9949, 0, "99 %"), (0.004, 0, "under 1 %"),
+        (0.0, 0, "0 %"), (0.9996, 1, "> 99.9 %"), (0.00049, 1, "< 0.1 %"), (0.0005, 1, "0.1 %"), (0.254, 1, "25.4 %"),
+    ],
+)  # fmt: skip
+def test_no_certainty_is_pretended(share, digits, words):
+    assert percent(share, digits) == words

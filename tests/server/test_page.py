@@ -88,7 +88,7 @@ def choose(page: Page, *files: dict) -> None:
 
 def expect_answer(page: Page, number=0) -> None:
     result = page.locator(".result").nth(number)
-    expect(result.get_by_role("heading", level=2)).to_have_text(re.compile(rf"^({'|'.join(CLASSES)}), [\d> ]+ %$"))
+    expect(result.get_by_role("heading", level=2)).to_have_text(re.compile(rf"^({'|'.join(CLASSES)}), (over )?\d+ %$"))
     expect(result.locator(".bars li")).to_have_count(10)
     shares = [float(text.strip("<> %")) for text in result.locator(".bars .share").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
