@@ -1,6 +1,7 @@
 """The answers that people got on the page, what they said to them, and the pictures where the operator keeps them."""
 
 import datetime
+import logging
 import threading
 import time
 from typing import Any, NamedTuple
@@ -8,8 +9,11 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
+from fashion.errors import FashionError
 from fashion.server.database import Database, PictureRow, PredictionRow
 from fashion.server.settings import MEBIBYTE, Settings
+
+logger = logging.getLogger(__name__)
 
 NONE_OF_THESE = "Something else"
 LONGEST_COMMENT = 200
@@ -198,6 +202,8 @@ class Predictions:
                 connection.execute(delete(PictureRow).where(~self._young()))
                 old = (PredictionRow.time <= _now() - KEPT_FOR) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
+        except FashionError as error:  # who wanted a page gets it
+            logger.warning("old answers stay for now: %s", error)
         finally:
             self._pruning.release()
 

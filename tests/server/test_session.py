@@ -266,9 +266,11 @@ def test_a_database_that_fails_is_told_on_a_page_too(client, accounts, sign_in):
     sign_in(client)
     with accounts.database.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE sessions RENAME TO elsewhere")
+        connection.exec_driver_sql("ALTER TABLE pictures RENAME TO nowhere")
     answer = client.get("/history", headers=PAGE)
     assert answer.status_code == 503
     assert "Something this server needs does not work now." in answer.text
+    assert client.get("/").status_code == 200
 
 
 def test_a_request_of_another_site_does_not_replace_the_cookie(make_app):
