@@ -54,7 +54,7 @@ PAGE_CHALLENGES = CHALLENGES[1:]
 DEFAULT_IS_LOCAL = f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} is for the server's own machine alone."
 PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For")
 REFUSED = "Send a user name and password (Basic), or a token (Bearer), that this server knows."
-SIGN_IN_FIRST = "Sign in first, then send the picture again."
+SIGN_IN_FIRST = "Sign in first, then do this again."
 
 
 class LoginLimits:

@@ -243,7 +243,7 @@ def test_without_javascript(visit):
     page.goto("/")
     page.get_by_label("Choose a picture").set_input_files(picture())
     page.get_by_role("button", name="Name it").click()
-    expect(page.locator(".detail")).to_have_text("Sign in first, then send the picture again.")
+    expect(page.locator(".detail")).to_have_text("Sign in first, then do this again.")
     page.get_by_role("main").get_by_role("link", name="Sign in").click()
     page.get_by_label("Name").fill("admin")
     page.get_by_label("Password").fill("password")

@@ -256,7 +256,7 @@ def test_visitors_without_a_session_are_asked_for_one(client):
     body, kind = form(("file", IMAGE))
     answer = client.post("/predict", data=body, content_type=kind, headers=PAGE)
     assert answer.status_code == 401
-    assert "Sign in first, then send the picture again." in answer.text
+    assert "Sign in first, then do this again." in answer.text
     assert 'href="/login"' in answer.text
     assert answer.headers.getlist("WWW-Authenticate") == ['Bearer realm="Fashion server"']
     assert client.get("/admin").headers["Location"] == "/login?next=/admin"
