@@ -55,6 +55,8 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
         arguments += ["--artifact", str(artifact)]
     else:
         arguments += [f"{place}={tmp_path}/run"] + ([f"artifact={artifact}"] if "evaluate" in script else [])
+        if {"audit=true", "robustness=true"} & set(arguments):
+            arguments += ["data.limit=1000", f"artifact={artifact}"]
     finished = run([sys.executable, str(PROJECT / script), *arguments], tmp_path)
     assert finished.returncode == 0, finished.stderr
 
