@@ -37,12 +37,12 @@ def test_planted_label_errors_are_found():
 
 def test_no_duplicate_vouches_for_its_twin(monkeypatch):
     """Of images that are noise, a model can know only what it was shown: twins of one group are never shown."""
-    monkeypatch.setattr(audit_labels, "EPOCHS", 60)  # enough to learn noise by heart
-    images = noise(100)
-    labels = np.random.default_rng(1).integers(0, 2, 100)
+    monkeypatch.setattr(audit_labels, "EPOCHS", 30)  # enough to learn noise by heart
+    images = noise(60)
+    labels = np.random.default_rng(1).integers(0, 2, 60)
     twins, twin_labels = np.concatenate([images, images]), np.concatenate([labels, labels])
-    together = cross_validated_probabilities(twins, twin_labels, np.tile(np.arange(100), 2), seed=0)
-    apart = cross_validated_probabilities(twins, twin_labels, np.arange(200), seed=0)
+    together = cross_validated_probabilities(twins, twin_labels, np.tile(np.arange(60), 2), seed=0)
+    apart = cross_validated_probabilities(twins, twin_labels, np.arange(120), seed=0)
     accuracy_together, accuracy_apart = (np.mean(p.argmax(axis=1) == twin_labels) for p in (together, apart))
     assert accuracy_together < 0.7 < accuracy_apart
 
