@@ -1,4 +1,4 @@
-"""Print and picture the data set: ``python scripts/explore.py --help``."""
+"""Print and picture the data set, or audit it: ``python scripts/explore.py --help``."""
 
 from pathlib import Path
 
@@ -16,13 +16,19 @@ def main(cfg: DictConfig) -> None:
     """Write the tables to the terminal and the pictures to the run's folder."""
     config = resolved(cfg)
     settings = check_exploration(config)
+    dataset = build(config["data"], seed=settings.seed)
+    if settings.audit:
+        from fashion.evaluation.audit import audit
+
+        audit(dataset, settings.artifact, Path(cfg.run_folder), seed=settings.seed)
+        return
     from fashion.data.exploration import explore
 
     def augment(images: np.ndarray, seed: int) -> np.ndarray:
         layer = build(config["augment"], seed=seed)
         return np.asarray(layer(images[..., np.newaxis].astype(np.float32) / 255, training=True))[..., 0]
 
-    explore(build(config["data"], seed=settings.seed), augment, Path(cfg.run_folder))
+    explore(dataset, augment, Path(cfg.run_folder))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,11 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
     elif script == "scripts/predict.py":
         arguments += ["--artifact", str(artifact)]
     else:
-        arguments += [f"{place}={tmp_path}/run"] + ([f"artifact={artifact}"] if "evaluate" in script else [])
+        arguments += [f"{place}={tmp_path}/run"]
+        if "evaluate" in script or "audit=true" in arguments:
+            arguments += [f"artifact={artifact}"]
+        if {"audit=true", "robustness=true"} & set(arguments):
+            arguments += ["data.limit=1000"]
     finished = run([sys.executable, str(PROJECT / script), *arguments], tmp_path)
     assert finished.returncode == 0, finished.stderr
 

@@ -13,6 +13,7 @@ from fashion import backend
 from fashion.backend import Backend, Precision
 from fashion.config import resumption
 from fashion.config.schema import check_target, check_values, resolved, unknown_key
+from fashion.data.audit_labels import check_packages
 from fashion.errors import FashionError, fail
 from fashion.files import LOCK_FILE, alone_in
 from fashion.server.settings import Settings
@@ -49,6 +50,8 @@ class Exploration(Checked):
 
     backend: Backend
     seed: Seed
+    audit: bool
+    artifact: str | None
     run_folder: str
 
 
@@ -57,6 +60,7 @@ class Evaluation(Checked):
 
     artifact: str
     backend: Backend
+    robustness: bool
     run_folder: str
 
 
@@ -114,6 +118,8 @@ def check_exploration(config: Mapping[str, Any]) -> Exploration:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = _check_plain_keys(config, Exploration)
+    if settings.audit:
+        check_packages()
     backend.select(settings.backend, seed=settings.seed)
     _check_groups(config, ("data", "augment"))
     return settings

@@ -1,7 +1,7 @@
 """The arrays of Fashion-MNIST, split into train, validation and test."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +42,7 @@ class Dataset:
         test_images: As ``train_images``, from the official test set.
         test_labels: As ``train_labels``.
         digests: File name to SHA-256 of the decompressed IDX file that the arrays come from.
+        positions: Split name to the images' places in the official file, ascending int64; empty where there is none.
     """
 
     train_images: np.ndarray
@@ -51,6 +52,7 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     digests: dict[str, str]
+    positions: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def fashion_mnist(
@@ -93,6 +95,7 @@ def fashion_mnist(
         test_images=files.test_images[test],
         test_labels=files.test_labels[test],
         digests=files.digests,
+        positions={"train": train, "validation": validation, "test": test},
     )
 
 

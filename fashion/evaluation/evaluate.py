@@ -1,6 +1,7 @@
 """Evaluate an artifact again, and hold it against its card."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError
 from fashion.evaluation import figures
 from fashion.evaluation.metrics import confusion_matrix, summary
+from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
 
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 # Backends and processors round differently, which can turn single images that lie between two classes.
 TOLERANCE = 0.001
+
+# Every artifact meets the same corrupted images, whatever its own seed.
+CORRUPTION_SEED = 0
 
 
 def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
@@ -47,7 +52,8 @@ def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
     }
     counts = confusion_matrix(data.test_labels, np.argmax(test_probabilities, axis=1), len(CLASSES))
     folder = Path(cfg.run_folder)
-    write_json(folder / "metrics.json", {"artifact": str(artifact.path), **measured})
+    corrupted = {"robustness": _robustness(predictor, data, folder)} if cfg.robustness else {}
+    write_json(folder / "metrics.json", {"artifact": str(artifact.path), **measured, **corrupted})
     figures.confusion(counts, CLASSES, folder / "confusion_matrix.png")
 
     name, trained_on = artifact.model.name, artifact.card["backend"]
@@ -56,9 +62,21 @@ def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
         percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
         line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
         log.info(line, f"{split} accuracy", *percents, numbers["loss"])
+    if corrupted:
+        mean = corrupted["robustness"]["mean_corruption_accuracy"]
+        log.info("mean corruption      %.2f %% in %.0f s", 100 * mean, corrupted["robustness"]["seconds"])
     log.info("written to           %s", folder)
     _hold_against_card(artifact.card, len(data.test_labels), measured["test"]["accuracy"])
     return measured
+
+
+def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> dict[str, Any]:
+    started = time.monotonic()
+    measured = robustness(predictor.probabilities, data.test_images, data.test_labels, CORRUPTION_SEED)
+    write_table(measured, folder / "robustness.csv")
+    draw_heat_map(measured, folder / "robustness.png")
+    draw_samples(data.test_images[1], CORRUPTION_SEED, folder / "corruptions.png")
+    return {**measured, "seconds": time.monotonic() - started}
 
 
 def _hold_against_card(card: dict[str, Any], test_images: int, accuracy: float) -> None:

@@ -1,0 +1,281 @@
+"""Fifteen ways in which a picture is worse than the test images, each at five severities.
+
+In the spirit of MNIST-C (Mu & Gilmer, 2019, arXiv 1906.02337) and Fashion-MNIST-C (Weiss & Tonella, 2022, ISSTA), with
+parameters of our own: ``CORRUPTIONS`` is the whole definition. Severity 5 is meant to leave most garments recognisable
+to a person.
+
+An image's corruption depends on the seed, the corruption and the image's position in the data set, and on nothing else:
+subsets and batches of any size give the same bytes. All severities share their random numbers, so that they differ in
+strength alone.
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter1d
+from scipy.stats import poisson
+
+from fashion.errors import FashionError
+
+SIDE = 28
+SEVERITIES = 5
+
+# Random numbers are drawn for this many neighbouring positions at a time, whether all of them are asked for or not: one
+# generator for each image would take longer than the corruption.
+BLOCK = 100
+
+# Steps of the inverse distribution function of shot noise, which takes one random number for a pixel whatever its grey.
+POISSON_STEPS = 1024
+
+JPEG_BLOCK = 8
+
+
+class Draws:
+    """Random numbers of the images of one block, the same for an image whichever others are asked for.
+
+    Args:
+        entropy: What the numbers depend on: seed, corruption, block.
+        rows: ``(n,)`` int, the images' places within their block.
+    """
+
+    def __init__(self, entropy: list[int], rows: np.ndarray) -> None:
+        # Named, not numpy's default generator, which a later numpy may change.
+        self._random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+        self._rows = rows
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """Return ``(n, *shape)`` float32 in [0, 1)."""
+        return self._random.random((BLOCK, *shape), np.float32)[self._rows]
+
+    def normal(self, *shape: int) -> np.ndarray:
+        """Return ``(n, *shape)`` float32 of the standard normal distribution."""
+        return self._random.standard_normal((BLOCK, *shape), np.float32)[self._rows]
+
+    def sign(self) -> np.ndarray:
+        """Return ``(n,)`` of -1 and 1."""
+        return np.where(self.uniform() < 0.5, -1.0, 1.0)
+
+
+class Corruption(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        apply: From images ``(n, 28, 28)`` uint8, a strength and the images' draws to images of any real dtype, which
+            are then rounded and clipped to 0-255.
+        parameter: What the strength is, with its unit.
+        strengths: The strength at severity 1 to 5.
+    """
+
+    apply: Callable[[np.ndarray, Any, Draws], np.ndarray]
+    parameter: str
+    strengths: tuple[Any, Any, Any, Any, Any]
+
+
+def corrupt(
+    images: np.ndarray, name: str, severity: int, *, seed: int, positions: np.ndarray | None = None
+) -> np.ndarray:
+    """Corrupt images.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8, 0-255, light garments on black.
+        name: A key of ``CORRUPTIONS``.
+        severity: 1 to 5.
+        seed: Not negative; another one draws other noise.
+        positions: ``(n,)`` int, the images' places in the data set; None: they are all of it, in order.
+
+    Returns:
+        ``(n, 28, 28)`` uint8, a new array.
+
+    Raises:
+        FashionError: There is no such corruption or severity.
+    """
+    if name not in CORRUPTIONS:
+        raise FashionError(f"corruption: got {name!r}, expected one of {', '.join(CORRUPTIONS)}")
+    if severity not in range(1, SEVERITIES + 1):
+        raise FashionError(f"severity: got {severity!r}, expected 1 to {SEVERITIES}")
+    corruption = CORRUPTIONS[name]
+    strength = corruption.strengths[severity - 1]
+    positions = np.arange(len(images)) if positions is None else np.asarray(positions)
+    corrupted = np.empty_like(images)
+    blocks = positions // BLOCK
+    for block in np.unique(blocks):
+        here = np.flatnonzero(blocks == block)
+        draws = Draws([seed, int.from_bytes(name.encode()), int(block)], positions[here] % BLOCK)
+        corrupted[here] = np.rint(np.clip(corruption.apply(images[here], strength, draws), 0, 255))
+    return corrupted
+
+
+# -- noise ------------------------------------------------------------------------------------------------------------
+
+
+def _gaussian_noise(images: np.ndarray, deviation: float, draws: Draws) -> np.ndarray:
+    return images + np.float32(255 * deviation) * draws.normal(SIDE, SIDE)
+
+
+def _shot_noise(images: np.ndarray, photons: float, draws: Draws) -> np.ndarray:
+    steps = (draws.uniform(SIDE, SIDE) * POISSON_STEPS).astype(np.int64)
+    return _photon_counts(photons)[images, steps] * (255 / photons)
+
+
+@functools.lru_cache(maxsize=SEVERITIES)
+def _photon_counts(photons: float) -> np.ndarray:
+    """Return ``(256, POISSON_STEPS)``: for each grey the quantiles of its number of photons."""
+    expected = photons / 255 * np.arange(256)[:, np.newaxis]
+    return poisson.ppf((np.arange(POISSON_STEPS) + 0.5) / POISSON_STEPS, expected)
+
+
+def _impulse_noise(images: np.ndarray, share: float, draws: Draws) -> np.ndarray:
+    struck = draws.uniform(SIDE, SIDE) < share
+    return np.where(struck, np.where(draws.uniform(SIDE, SIDE) < 0.5, 0, 255), images)
+
+
+# -- blur -------------------------------------------------------------------------------------------------------------
+
+
+def _gaussian_blur(images: np.ndarray, sigma: float, draws: Draws) -> np.ndarray:
+    rows_blurred = gaussian_filter1d(images.astype(np.float32), sigma, axis=1, mode="constant")
+    return gaussian_filter1d(rows_blurred, sigma, axis=2, mode="constant")
+
+
+def _motion_blur(images: np.ndarray, length: int, draws: Draws) -> np.ndarray:
+    """Average along a line of ``length`` pixels: level, upright, or along a diagonal."""
+    directions = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])[(draws.uniform() * 4).astype(int)]
+    reach = length // 2
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
+    pixels = np.arange(SIDE) + reach
+    image = np.arange(len(images))[:, np.newaxis, np.newaxis]
+    total = np.zeros(images.shape, np.int64)
+    for step in range(-reach, reach + 1):
+        rows = pixels + step * directions[:, :1]
+        columns = pixels + step * directions[:, 1:]
+        total += padded[image, rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
+    return total / length
+
+
+# -- geometry ---------------------------------------------------------------------------------------------------------
+
+
+def _translate(images: np.ndarray, pixels: float, draws: Draws) -> np.ndarray:
+    angle = 2 * np.pi * draws.uniform().astype(np.float64)
+    return _warp(images, _each(images, np.eye(2)), pixels * np.stack([np.sin(angle), np.cos(angle)], axis=1))
+
+
+def _rotate(images: np.ndarray, degrees: float, draws: Draws) -> np.ndarray:
+    angle = np.radians(degrees) * draws.sign()
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return _warp(images, np.stack([cosine, sine, -sine, cosine], axis=1).reshape(-1, 2, 2))
+
+
+def _shear(images: np.ndarray, slope: float, draws: Draws) -> np.ndarray:
+    matrices = _each(images, np.eye(2)).copy()
+    matrices[:, 1, 0] = slope * draws.sign()
+    return _warp(images, matrices)
+
+
+def _scale(images: np.ndarray, factor: float, draws: Draws) -> np.ndarray:
+    return _warp(images, _each(images, np.eye(2) / factor))
+
+
+def _each(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(matrix, (len(images), 2, 2))
+
+
+def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray | None = None) -> np.ndarray:
+    """Read every image at ``matrix @ (row, column) + shift`` from its centre, bilinearly; outside is black.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8.
+        matrices: ``(n, 2, 2)`` float.
+        shifts: ``(n, 2)`` float, in pixels; None: none.
+
+    Returns:
+        ``(n, 28, 28)`` float64.
+    """
+    centre = (SIDE - 1) / 2
+    grid = np.stack(np.meshgrid(*2 * [np.arange(SIDE) - centre], indexing="ij"))
+    # Sums written out: a matrix product rounds by the size of the batch.
+    rows, columns = (
+        matrices[:, axis, 0, None, None] * grid[0] + matrices[:, axis, 1, None, None] * grid[1] for axis in (0, 1)
+    )
+    if shifts is not None:
+        rows, columns = rows + shifts[:, 0, None, None], columns + shifts[:, 1, None, None]
+    # A frame of two black pixels, and coordinates clipped into it: all four neighbours exist, and no masks.
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    rows = np.clip(rows + centre, -1.5, SIDE + 0.5) + 2
+    columns = np.clip(columns + centre, -1.5, SIDE + 0.5) + 2
+    top, left = rows.astype(np.int64), columns.astype(np.int64)
+    down, right = rows - top, columns - left
+    image = np.arange(len(images))[:, None, None]
+    upper = padded[image, top, left] * (1 - right) + padded[image, top, left + 1] * right
+    lower = padded[image, top + 1, left] * (1 - right) + padded[image, top + 1, left + 1] * right
+    return upper * (1 - down) + lower * down
+
+
+def _turn(images: np.ndarray, orientation: tuple[int, bool], draws: Draws) -> np.ndarray:
+    quarters, mirrored = orientation
+    return np.rot90(images[:, :, ::-1] if mirrored else images, quarters, axes=(1, 2))
+
+
+# -- light ------------------------------------------------------------------------------------------------------------
+
+
+def _brightness(images: np.ndarray, added: float, draws: Draws) -> np.ndarray:
+    return images + 255 * added
+
+
+def _contrast(images: np.ndarray, kept: float, draws: Draws) -> np.ndarray:
+    means = images.sum(axis=(1, 2), dtype=np.int64, keepdims=True) / SIDE**2
+    return means + kept * (images - means)
+
+
+def _inversion(images: np.ndarray, blend: float, draws: Draws) -> np.ndarray:
+    return (1 - blend) * images + blend * (255.0 - images)
+
+
+# -- what happens on the way ------------------------------------------------------------------------------------------
+
+
+def _jpeg(images: np.ndarray, quality: int, draws: Draws) -> np.ndarray:
+    """Write all images as one grey JPEG: its blocks of 8 x 8 know nothing of each other, so each comes out as alone."""
+    padded_side = -(-SIDE // JPEG_BLOCK) * JPEG_BLOCK
+    room = padded_side - SIDE
+    # As encoders fill up the last blocks of an image: with its edge.
+    sheet = np.pad(images, ((0, 0), (0, room), (0, room)), mode="edge").reshape(-1, padded_side)
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, "JPEG", quality=quality)
+    decoded = np.asarray(Image.open(file, formats=["JPEG"])).reshape(-1, padded_side, padded_side)
+    return decoded[:, :SIDE, :SIDE]
+
+
+def _occlusion(images: np.ndarray, side: int, draws: Draws) -> np.ndarray:
+    """Lay a square of middle grey over each image, its centre somewhere in the inner half."""
+    centres = (SIDE / 4 + draws.uniform(2) * SIDE / 2)[:, :, None]
+    covered = np.abs(np.arange(SIDE) + 0.5 - centres) < side / 2
+    return np.where(covered[:, 0, :, None] & covered[:, 1, None, :], 128, images)
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "gaussian_noise": Corruption(_gaussian_noise, "standard deviation, share of white", (0.04, 0.08, 0.14, 0.22, 0.32)),
+    "shot_noise": Corruption(_shot_noise, "photons in a white pixel", (60, 25, 12, 6, 3)),
+    "impulse_noise": Corruption(_impulse_noise, "share of pixels made black or white", (0.02, 0.05, 0.1, 0.18, 0.28)),
+    "gaussian_blur": Corruption(_gaussian_blur, "standard deviation, pixels", (0.5, 0.8, 1.2, 1.7, 2.3)),
+    "motion_blur": Corruption(_motion_blur, "length, pixels; in one of 4 directions", (3, 5, 7, 9, 13)),
+    "translate": Corruption(_translate, "pixels, in any direction", (1.0, 2.0, 3.0, 5.0, 7.0)),
+    "rotate": Corruption(_rotate, "degrees, to the left or right", (8, 16, 25, 35, 50)),
+    "shear": Corruption(_shear, "columns for each row, to the left or right", (0.1, 0.2, 0.35, 0.5, 0.7)),
+    "scale": Corruption(_scale, "factor", (0.9, 0.8, 0.7, 0.6, 0.5)),
+    "turn": Corruption(
+        _turn,
+        "quarter turns to the left, after a left-right mirror or not",
+        ((0, True), (2, True), (2, False), (1, False), (3, False)),
+    ),
+    "brightness": Corruption(_brightness, "added, share of white", (0.1, 0.2, 0.3, 0.45, 0.6)),
+    "contrast": Corruption(_contrast, "kept share of the distance from the mean", (0.7, 0.5, 0.35, 0.2, 0.1)),
+    "inversion": Corruption(_inversion, "share of the negative in the blend", (0.1, 0.2, 0.35, 0.75, 1.0)),
+    "jpeg": Corruption(_jpeg, "quality", (60, 30, 15, 8, 4)),
+    "occlusion": Corruption(_occlusion, "side of a grey square, pixels", (5, 8, 11, 14, 17)),
+}
