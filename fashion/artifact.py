@@ -4,6 +4,8 @@ The file holds stock Keras layers and no optimizer state, so that plain Keras lo
 what the model is, what it was measured to do, and the digest of the file it speaks of.
 """
 
+import base64
+import binascii
 import hashlib
 import json
 import zipfile
@@ -118,8 +120,21 @@ def verify(path: Path) -> tuple[Path, dict[str, Any]]:
             f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.get('sha256')}; "
             "copy both files again, from one run"
         )
+    if card.get("abstention"):
+        _check_statistics(card_file, card["abstention"])
     _refuse_foreign_layers(file)
     return file, card
+
+
+def _check_statistics(card_file: Path, entry: dict[str, Any]) -> None:
+    """Refuse a card whose arrays are not those that were written."""
+    try:
+        digest = hashlib.sha256(base64.b64decode(entry["statistics"], validate=True)).hexdigest()
+        intact = digest == entry["statistics_sha256"]
+    except (KeyError, TypeError, binascii.Error):
+        intact = False
+    if not intact:
+        raise FashionError(f"{card_file}: its abstention statistics are damaged; copy the card again")
 
 
 def _refuse_foreign_layers(file: Path) -> None:

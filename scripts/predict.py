@@ -32,14 +32,17 @@ def _predict(prepared: dict[Path, photo.Prepared], artifact: Path, backend_name:
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
     predictor, loaded = Predictor.load(artifact)
-    probabilities = predictor.probabilities(np.stack([picture.pixels for picture in prepared.values()]))
+    answer = predictor.predict(np.stack([picture.pixels for picture in prepared.values()]))
     classes = loaded.card["classes"]
     width = max(len(str(path)) for path in prepared)
-    for (path, picture), row in zip(prepared.items(), probabilities, strict=True):
+    for (path, picture), row, score in zip(prepared.items(), *answer, strict=True):
         first, second = np.argsort(row)[::-1][:2]
+        steps = list(picture.steps)
+        if predictor.trust.decision(score) == "abstain":
+            steps.insert(0, "not sure: unlike the training images")
         print(
             f"{path!s:{width}}  {classes[first]:<11}  {row[first]:6.1%}   then {classes[second]} {row[second]:.1%}"
-            f"   ({'; '.join(picture.steps)})"
+            f"   ({'; '.join(steps)})"
         )
 
 

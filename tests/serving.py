@@ -23,6 +23,9 @@ from PIL import Image
 import fashion.server.accounts
 import fashion.server.request_log
 from fashion import artifact
+from fashion.evaluation.trust import card_entries, fit_abstention
+from fashion.inference.predictor import Predictor
+from fashion.inference.trust import Trust
 from fashion.paths import PROJECT
 from fashion.server.accounts import Accounts
 from fashion.server.app import create_app
@@ -77,8 +80,16 @@ def small_artifact(tmp_path_factory) -> Path:
     # Far from uniform, so that a wrong pixel changes the answer.
     model.set_weights([weight * 5 for weight in model.get_weights()])
     folder = tmp_path_factory.mktemp("artifact")
-    artifact.save(model, CARD, folder)
+    artifact.save(model, CARD | trust_of(model), folder)
     return folder
+
+
+def trust_of(model: keras.Model) -> dict:
+    """What a card says of a temperature, and of an abstention that accepts every picture."""
+    images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
+    outputs, labels = Predictor(model, features=True).outputs(images), np.arange(300) % 10
+    fitted = fit_abstention(outputs.features, labels, outputs.features)
+    return card_entries(Trust(1.5, fitted._replace(threshold=1e6)), labels, outputs)
 
 
 @pytest.fixture(scope="session")

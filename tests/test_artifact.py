@@ -124,6 +124,17 @@ def test_a_damaged_artifact_is_refused(saved, damage, message):
         artifact.load(saved)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [{"threshold": 1}, {"statistics": "AAAA", "statistics_sha256": "0"}, {"statistics": "?", "statistics_sha256": "0"}],
+)
+def test_damaged_statistics_are_refused(saved, entry):
+    card = saved.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"abstention": entry}))
+    with pytest.raises(FashionError, match="abstention statistics are damaged; copy the card again"):
+        artifact.verify(saved)
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "model.h5").write_bytes(b"\x89HDF")
     with pytest.raises(FashionError, match=r"got a \.h5 file, expected a \.keras file"):

@@ -60,6 +60,10 @@ class Evaluation(Checked):
 
     artifact: str
     backend: Backend
+    compare: str | None
+    calibrate: bool
+    outliers: bool
+    photos: str | None
     robustness: bool
     run_folder: str
 

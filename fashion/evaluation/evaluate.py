@@ -1,6 +1,7 @@
-"""Evaluate an artifact again, and hold it against its card."""
+"""Evaluate an artifact again, hold it against its card, and report how far to trust it."""
 
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from fashion import artifact
 from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError
-from fashion.evaluation import figures
-from fashion.evaluation.metrics import confusion_matrix, summary
+from fashion.evaluation import cost, figures, measurement, outliers, report, trust
+from fashion.evaluation.comparison import compare
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
@@ -27,56 +29,111 @@ TOLERANCE = 0.001
 CORRUPTION_SEED = 0
 
 
-def evaluate(cfg: DictConfig) -> dict[str, dict[str, float]]:
-    """Measure an artifact on the test and the validation images, and write the numbers and the confusion matrix.
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Measure an artifact on the test and the validation images, and write the report, its numbers and a picture.
 
     Args:
         cfg: A configuration composed from ``configs/evaluate.yaml``; Keras runs on its backend already.
 
     Returns:
-        ``test`` and ``validation``, each with accuracy, its 95 % interval, and loss.
+        What ``metrics.json`` holds.
 
     Raises:
         FashionError: When the artifact or the data cannot be had, or the card promises another accuracy.
     """
-    predictor, artifact = Predictor.load(Path(cfg.artifact))
     config = resolved(cfg)
-    data: Dataset = build(config["data"], seed=artifact.card["seed"])
+    folder = Path(config["run_folder"])
+    predictor, loaded = Predictor.load(Path(config["artifact"]))
+    other = Predictor.load(Path(config["compare"])) if config["compare"] else None
+    data: Dataset = build(config["data"], seed=loaded.card["seed"])
     # The images that validated the run itself: others of the training file were trained on.
-    own_split = {key: artifact.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
-    own: Dataset = build(config["data"] | own_split, seed=artifact.card["seed"])
-    test_probabilities = predictor.probabilities(data.test_images)
-    measured = {
-        "test": summary(data.test_labels, test_probabilities),
-        "validation": summary(own.validation_labels, predictor.probabilities(own.validation_images)),
+    own_split = {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
+    own: Dataset = build(config["data"] | own_split, seed=loaded.card["seed"])
+    sets = outliers.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
+    if config["calibrate"]:
+        predictor, loaded = _calibrated(loaded, own, folder)
+    test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
+
+    content = measurement.measure(data.test_labels, test, predictor.trust)
+    content["validation"] = measurement.scores(
+        own.validation_labels, predictor.trust.prediction(validation).probabilities
+    )
+    if sets and predictor.trust.abstention:
+        content["strangers"] = measurement.strangers(predictor, test, sets)
+    content["cost"] = {
+        **cost.of_network(loaded.model),
+        "milliseconds": cost.one_image_milliseconds(predictor),
+        "backend": config["backend"],
     }
-    counts = confusion_matrix(data.test_labels, np.argmax(test_probabilities, axis=1), len(CLASSES))
-    folder = Path(cfg.run_folder)
-    corrupted = {"robustness": _robustness(predictor, data, folder)} if cfg.robustness else {}
-    write_json(folder / "metrics.json", {"artifact": str(artifact.path), **measured, **corrupted})
-    figures.confusion(counts, CLASSES, folder / "confusion_matrix.png")
+    if other:
+        content["comparison"] = _comparison(data, predictor.trust.prediction(test).probabilities, *other)
 
-    name, trained_on = artifact.model.name, artifact.card["backend"]
-    log.info("artifact             %s (%s, trained on %s)", artifact.path, name, trained_on)
-    for split, numbers in measured.items():
-        percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
-        line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
-        log.info(line, f"{split} accuracy", *percents, numbers["loss"])
-    if corrupted:
-        mean = corrupted["robustness"]["mean_corruption_accuracy"]
-        log.info("mean corruption      %.2f %% in %.0f s", 100 * mean, corrupted["robustness"]["seconds"])
-    log.info("written to           %s", folder)
-    _hold_against_card(artifact.card, len(data.test_labels), measured["test"]["accuracy"])
-    return measured
+    heat_map = None
+    if config["robustness"]:
+        content["robustness"], heat_map = _robustness(predictor, data, folder)
+
+    figures.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    pictures = report.gallery(predictor, data.test_images, content["mistakes"])
+    report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures, heat_map)
+    _tell(loaded, content, folder)
+    _hold_against_card(loaded.card, len(data.test_labels), content["test"]["accuracy"])
+    return content
 
 
-def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> dict[str, Any]:
+def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple[Predictor, artifact.Artifact]:
+    """Fit temperature and abstention anew, and write the same model with a new card into a folder."""
+    predictor = Predictor(loaded.model, features=True)
+    validation = predictor.outputs(data.validation_images)
+    fitted = trust.fit(predictor, data, validation)
+    card = {key: value for key, value in loaded.card.items() if key not in {"calibration", "abstention"}}
+    card |= trust.card_entries(fitted, data.validation_labels, validation)
+    path = folder / artifact.MODEL_FILE
+    if path.resolve() != loaded.path.resolve():
+        shutil.copyfile(loaded.path, path)
+    write_json(folder / artifact.CARD_FILE, card)
+    log.info("calibrated           %s, with a new card", path)
+    return predictor.trusting(fitted), loaded._replace(card=card, path=path)
+
+
+def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Measure accuracy on corrupted images; return the numbers, and where their picture is."""
     started = time.monotonic()
     measured = robustness(predictor.probabilities, data.test_images, data.test_labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
     draw_samples(data.test_images[1], CORRUPTION_SEED, folder / "corruptions.png")
-    return {**measured, "seconds": time.monotonic() - started}
+    return {**measured, "seconds": time.monotonic() - started}, folder / "robustness.png"
+
+
+def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> dict[str, Any]:
+    about = report.about(loaded.card, loaded.model.name, str(loaded.path))
+    return {"other": about, **compare(data.test_labels, first, other.probabilities(data.test_images), CLASSES)}
+
+
+def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> None:
+    log.info("artifact             %s (%s, trained on %s)", loaded.path, loaded.model.name, loaded.card["backend"])
+    for split in ("test", "validation"):
+        numbers = content[split]
+        percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
+        line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
+        log.info(line, f"{split} accuracy", *percents, numbers["loss"])
+    if "calibration" in loaded.card:
+        gaps = [100 * content[key]["ece"] for key in ("test", "test_before_calibration")]
+        log.info("calibration error    %.2f %%, %.2f %% before calibration", *gaps)
+    else:
+        log.info("calibration          none in its card; calibrate=true makes an artifact that has it")
+    for row in content.get("strangers", []):
+        line = "%-20s AUROC %.3f, by confidence alone %.3f; abstained %.1f %%  (%d pictures)"
+        log.info(line, row["set"], row["auroc"], row["baseline_auroc"], 100 * row["abstained"], row["images"])
+    if "robustness" in content:
+        mean = content["robustness"]["mean_corruption_accuracy"]
+        log.info("mean corruption      %.2f %% in %.0f s", 100 * mean, content["robustness"]["seconds"])
+    if "comparison" in content:
+        first = content["comparison"]["rows"][0]
+        line = "less the other's     %+.2f points  (95 %% interval %+.2f to %+.2f)  McNemar p = %.2g"
+        shown = (100 * first[key] for key in ("difference", "low", "high"))
+        log.info(line, *shown, content["comparison"]["mcnemar"]["p_value"])
+    log.info("written to           %s", folder / report.REPORT_FILE)
 
 
 def _hold_against_card(card: dict[str, Any], test_images: int, accuracy: float) -> None:

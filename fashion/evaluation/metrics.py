@@ -55,3 +55,36 @@ def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         "accuracy_high": interval.high,
         "loss": cross_entropy(labels, probabilities),
     }
+
+
+def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean squared distance between probabilities and truth, 0 to 2 (Brier, 1950, MWR 78:1)."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(np.mean(np.square(probabilities - truth).sum(axis=1)))
+
+
+class ClassMetrics(NamedTuple):
+    """How one class fares.
+
+    Attributes:
+        precision: Share of the answers with this class that are right; 0 without any.
+        recall: Share of the class's images that are found; 0 without any.
+        f1: Harmonic mean of both; 0 where both are.
+        images: How many images are of the class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+def per_class(counts: np.ndarray) -> list[ClassMetrics]:
+    """Return precision, recall and F1 of every class, from ``(classes, classes)`` counts of ``confusion_matrix``."""
+    found = np.diag(counts).astype(np.float64)
+    answered, images = counts.sum(axis=0), counts.sum(axis=1)
+    precision, recall = found / np.maximum(answered, 1), found / np.maximum(images, 1)
+    f1 = 2 * found / np.maximum(answered + images, 1)
+    return [
+        ClassMetrics(*row) for row in zip(*(each.tolist() for each in (precision, recall, f1, images)), strict=True)
+    ]

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fashion.inference.trust import Prediction
+
 
 class _Request(NamedTuple):
     images: np.ndarray
-    answer: "Future[np.ndarray]"
+    answer: "Future[Prediction]"
 
 
 class Batcher:
@@ -20,18 +22,18 @@ class Batcher:
     A thread of its own computes; what is asked meanwhile is the next batch.
 
     Args:
-        probabilities: ``(n, 28, 28)`` images to ``(n, classes)`` probabilities, called by that one thread.
+        predict: ``(n, 28, 28)`` images to their answers, called by that one thread.
         largest: Images in a batch at most, unless one request alone has more.
     """
 
-    def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], largest: int) -> None:
-        self._compute = probabilities
+    def __init__(self, predict: Callable[[np.ndarray], Prediction], largest: int) -> None:
+        self._compute = predict
         self._largest = largest
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="batcher", daemon=True).start()
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return ``(n, classes)`` probabilities of ``(n, 28, 28)`` images, of one dtype in all calls."""
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Return the answers to ``(n, 28, 28)`` images, of one dtype in all calls."""
         request = _Request(images, Future())
         self._waiting.put(request)
         return request.answer.result()
@@ -56,12 +58,13 @@ class Batcher:
 
     def _answer(self, batch: list[_Request]) -> None:
         try:
-            rows = self._compute(np.concatenate([request.images for request in batch]))
+            answers = self._compute(np.concatenate([request.images for request in batch]))
         except Exception as error:  # noqa: BLE001  # raised in every thread that asked
             for request in batch:
                 request.answer.set_exception(error)
             return
         start = 0
         for request in batch:
-            request.answer.set_result(rows[start : start + len(request.images)])
-            start += len(request.images)
+            end = start + len(request.images)
+            request.answer.set_result(Prediction(*(rows[start:end] for rows in answers)))
+            start = end

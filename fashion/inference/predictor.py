@@ -1,5 +1,6 @@
 """A trained model, ready to answer: compiled for a few batch sizes, fed with pixels."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ import keras
 import numpy as np
 
 from fashion import artifact
+from fashion.inference.features import feature_tensors
+from fashion.inference.trust import Outputs, Prediction, Trust
 from fashion.models.conversion import fast_layers
 
 # XLA compiles once for each batch size, seconds each; other counts are padded up to the next of these.
@@ -20,37 +23,57 @@ LARGEST_FROZEN_BATCH = 8
 
 
 class Predictor:
-    """Class probabilities of 28 x 28 grey images.
+    """Calibrated class probabilities of 28 x 28 grey images, and how unlike the training images they are.
 
     Args:
         model: ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
+        features: Whether to compute the features that abstention looks at, in the same pass.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self._forward = compiled(fast_layers(model))
+    def __init__(self, model: keras.Model, *, features: bool = False) -> None:
+        tensors = feature_tensors(model) if features else []
+        self._forward = compiled(fast_layers(keras.Model(model.input, [model.output, *tensors]) if tensors else model))
+        self.trust = Trust()
 
     @classmethod
     def load(cls, path: Path) -> tuple["Predictor", artifact.Artifact]:
-        """Load and verify an artifact (see ``fashion.artifact.load``)."""
+        """Load and verify an artifact (see ``fashion.artifact.load``), with the trust that its card tells of."""
         loaded = artifact.load(path)
-        return cls(loaded.model), loaded
+        trust = Trust.from_card(loaded.card)
+        return cls(loaded.model, features=trust.abstention is not None).trusting(trust), loaded
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return ``(n, classes)`` float32 probabilities of images.
+    def trusting(self, trust: Trust) -> "Predictor":
+        """Return the same compiled predictor, answering with another trust."""
+        other = copy.copy(self)
+        other.trust = trust
+        return other
+
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Answer images.
 
         Args:
             images: ``(n, 28, 28)`` uint8, 0-255, or float32 in [0, 1].
         """
+        return self.trust.prediction(self.outputs(images))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return ``(n, classes)`` float32 calibrated probabilities of images, given as to ``predict``."""
+        return self.predict(images).probabilities
+
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """Return what the network itself computes of images, given as to ``predict``."""
         largest = BATCH_SIZES[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
-        return np.concatenate(parts)
+        probabilities, *features = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+        return Outputs(probabilities, tuple(features))
 
-    def _batch(self, images: np.ndarray) -> np.ndarray:
+    def _batch(self, images: np.ndarray) -> list[np.ndarray]:
         count = len(images)
         size = next(size for size in BATCH_SIZES if size >= count)
         batch = np.zeros((size, 28, 28, 1), np.float32)
         batch[:count, ..., 0] = images if images.dtype == np.float32 else images.astype(np.float32) / 255
-        return np.asarray(self._forward(batch))[:count]
+        computed = self._forward(batch)
+        return [np.asarray(rows)[:count] for rows in (computed if isinstance(computed, list | tuple) else [computed])]
 
 
 def compiled(model: keras.Model) -> Callable[[np.ndarray], Any]:

@@ -10,6 +10,7 @@ from PIL import Image
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from fashion.inference.photo import Prepared
+from fashion.inference.trust import Prediction
 from fashion.server import uploads
 from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
@@ -32,8 +33,8 @@ def predict() -> str | Response:
         with work().workplace():
             upload = uploads.read(files[0])
         g.told["picture_sha256"] = upload.sha256
-        row = infer(upload.prepared.pixels[np.newaxis])[0]
-    result = {**_prediction(row, upload.prepared), **_about()}
+        answer = infer(upload.prepared.pixels[np.newaxis])
+    result = {**_prediction(answer, 0, upload.prepared), **_about()}
     g.told["predicted_class"], g.told["confidence"] = result["predicted_class"], result["confidence"]
     if wants_html():
         ranking = sorted(result["probabilities"].items(), key=lambda item: -item[1])
@@ -61,21 +62,21 @@ def predict_batch() -> Response:
                 except HTTPException as error:
                     results.append({"problem": describe(error)})
         if readable:
-            rows = infer(np.stack([prepared.pixels for prepared in readable.values()]))
-            for (index, prepared), row in zip(readable.items(), rows, strict=True):
-                results[index] = _prediction(row, prepared)
+            answer = infer(np.stack([prepared.pixels for prepared in readable.values()]))
+            for row, (index, prepared) in enumerate(readable.items()):
+                results[index] = _prediction(answer, row, prepared)
     return jsonify({"results": results, **_about()})
 
 
-def infer(images: np.ndarray) -> np.ndarray:
-    """Return ``(n, classes)`` probabilities of ``(n, 28, 28)`` uint8 images, and count what they say."""
+def infer(images: np.ndarray) -> Prediction:
+    """Answer ``(n, 28, 28)`` uint8 images, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
-        probabilities = model.probabilities(images)
-    for row in probabilities:
+        answer = model.predict(images)
+    for row, score in zip(*answer, strict=True):
         index = int(row.argmax())
-        monitor().classified(model.classes[index], float(row[index]), model.decision(float(row[index])))
-    return probabilities
+        monitor().classified(model.classes[index], float(row[index]), model.trust.decision(score))
+    return answer
 
 
 def served_model() -> ServedModel:
@@ -83,18 +84,20 @@ def served_model() -> ServedModel:
     return current_app.extensions["model"]
 
 
-def _prediction(row: np.ndarray, prepared: Prepared) -> dict[str, Any]:
+def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, Any]:
     model = served_model()
-    index = int(row.argmax())
-    confidence = float(row[index])
-    return {
+    probabilities, score = answer.probabilities[row], float(answer.scores[row])
+    index = int(probabilities.argmax())
+    told: dict[str, Any] = {
         "predicted_class": model.classes[index],
         "class_index": index,
-        "confidence": confidence,
-        "probabilities": dict(zip(model.classes, row.tolist(), strict=True)),
-        "decision": model.decision(confidence),
-        "preprocessing": {"steps": list(prepared.steps)},
+        "confidence": float(probabilities[index]),
+        "probabilities": dict(zip(model.classes, probabilities.tolist(), strict=True)),
+        "decision": model.trust.decision(score),
     }
+    if model.trust.threshold is not None:
+        told["abstention"] = {"score": score, "threshold": model.trust.threshold}
+    return {**told, "preprocessing": {"steps": list(prepared.steps)}}
 
 
 def _about() -> dict[str, Any]:

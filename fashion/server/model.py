@@ -9,6 +9,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from fashion import artifact, backend
 from fashion.errors import FashionError
 from fashion.inference.batcher import Batcher
+from fashion.inference.trust import Prediction, Trust
 
 NAME = "fashion_mnist"
 # Measured with 32 clients on 2 cores: 219 to 313 requests/s one by one, 450 to 518 joined by 8, 397 to 425 by 16 and
@@ -26,6 +27,7 @@ class ServedModel:
 
     Attributes:
         card: The model's card.
+        trust: What the card knows of confidence, and of when to abstain.
         classes: Their names, in the order of the probabilities.
         version: The beginning of the model file's SHA-256.
         stopping: Set when the process was asked to end.
@@ -38,6 +40,7 @@ class ServedModel:
         self._backend_name = backend_name
         # Without links: `outputs/latest` may lead elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
+        self.trust = Trust.from_card(self.card)
         self.classes: list[str] = self.card["classes"]
         self.version: str = self.card["sha256"][:12]
         self.stopping = threading.Event()
@@ -61,11 +64,11 @@ class ServedModel:
         if loaded.card["sha256"] != self.card["sha256"]:
             raise FashionError(f"{self.path}: was replaced after the server started; start the server again")
         for size in BATCH_SIZES:
-            predictor.probabilities(np.zeros((size, 28, 28), np.uint8))
-        self._batcher = Batcher(predictor.probabilities, JOINED_IMAGES)
+            predictor.predict(np.zeros((size, 28, 28), np.uint8))
+        self._batcher = Batcher(predictor.predict, JOINED_IMAGES)
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return ``(n, classes)`` float32 probabilities of images.
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Answer images.
 
         Args:
             images: ``(n, 28, 28)`` uint8, 0-255, or float32 in [0, 1].
@@ -76,9 +79,8 @@ class ServedModel:
         if self._batcher is None:
             raise ServiceUnavailable("The model is being loaded.", retry_after=LOADING_SECONDS)
         # Of one kind, because requests of both kinds are joined in one batch.
-        return self._batcher.probabilities(images if images.dtype == np.float32 else images.astype(np.float32) / 255)
+        return self._batcher.predict(images if images.dtype == np.float32 else images.astype(np.float32) / 255)
 
-    def decision(self, confidence: float) -> str:
-        """Return ``accept``, or ``abstain`` when the card has a threshold and the confidence does not reach it."""
-        threshold = self.card.get("abstention", {}).get("threshold", 0.0)
-        return "accept" if confidence >= threshold else "abstain"
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return ``(n, classes)`` float32 calibrated probabilities of images, given as to ``predict``."""
+        return self.predict(images).probabilities

@@ -46,6 +46,9 @@ def document(classes: tuple[str, ...]) -> dict[str, Any]:
         "decision": {"enum": ["accept", "abstain"]},
         "preprocessing": _object({"steps": _array({"type": "string"})}),
     }
+    number = {"type": "number"}
+    about_abstention = "How unlike the training images it is; above the threshold the model abstains."
+    told = {"abstention": {**_object({"score": number, "threshold": number}), "description": about_abstention}}
     about = {"model": _object({"name": {"const": NAME}, "version": _TEXT}), "request_id": _TEXT}
     preview = {"preview": {"type": "string", "description": "The 28 x 28 pixels that the model saw: a PNG data URL."}}
     picture = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -61,7 +64,7 @@ def document(classes: tuple[str, ...]) -> dict[str, Any]:
                         200: (
                             "What it is.",
                             "application/json",
-                            _object({**prediction, **about}, optional=preview),
+                            _object({**prediction, **about}, optional={**told, **preview}),
                         )
                     },
                     problems=tuple(PROBLEMS),
@@ -86,7 +89,12 @@ def document(classes: tuple[str, ...]) -> dict[str, Any]:
                             _object(
                                 {
                                     "results": _array(
-                                        {"anyOf": [_object(prediction), _object({"problem": _PROBLEM_SCHEMA})]}
+                                        {
+                                            "anyOf": [
+                                                _object(prediction, told),
+                                                _object({"problem": _PROBLEM_SCHEMA}),
+                                            ]
+                                        }
                                     ),
                                     **about,
                                 }

@@ -8,9 +8,10 @@ import numpy as np
 from fashion import artifact
 from fashion.config.identity import comparable, config_hash
 from fashion.data.dataset import CLASSES, Dataset
-from fashion.evaluation import figures
-from fashion.evaluation.metrics import confusion_matrix, summary
+from fashion.evaluation import cost, figures, measurement, report, trust
+from fashion.evaluation.metrics import summary
 from fashion.inference.predictor import Predictor
+from fashion.inference.trust import Outputs
 from fashion.training import record
 from fashion.training.callbacks import RunRecorder
 
@@ -30,21 +31,33 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: record.
     Raises:
         FashionError: When a file cannot be written.
     """
-    predictor = Predictor(model)
-    probabilities = predictor.probabilities(data.test_images)
-    test = summary(data.test_labels, probabilities)
-    validation = summary(data.validation_labels, predictor.probabilities(data.validation_images))
+    predictor = Predictor(model, features=True)
+    outputs, validating = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
+    test = summary(data.test_labels, outputs.probabilities)
+    validation = summary(data.validation_labels, validating.probabilities)
     run.metrics = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
         "val_accuracy": validation["accuracy"],
         "val_loss": validation["loss"],
     }
-    artifact.save(model, _card(run, data, recorder, test, validation), run.folder)
+    fitted = trust.fit(predictor, data, validating)
+    card = _card(run, data, recorder, test, validation)
+    card |= trust.card_entries(fitted, data.validation_labels, validating)
+    path = artifact.save(model, card, run.folder)
     figures.training_curves(recorder.history, run.folder / "training_curves.png")
-    counts = confusion_matrix(data.test_labels, np.argmax(probabilities, axis=1), len(CLASSES))
-    figures.confusion(counts, CLASSES, run.folder / "confusion_matrix.png")
+    _report(predictor.trusting(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
     return test
+
+
+def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs) -> None:
+    """Write the parts of the report that cost seconds; ``scripts/evaluate.py`` writes them all."""
+    folder = saved.path.parent
+    content = measurement.measure(data.test_labels, outputs, predictor.trust)
+    content["cost"] = cost.of_network(saved.model)
+    figures.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    pictures = report.gallery(predictor, data.test_images, content["mistakes"])
+    report.write(folder, report.about(saved.card, saved.model.name, str(saved.path)), content, pictures)
 
 
 def _card(

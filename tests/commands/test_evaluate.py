@@ -6,27 +6,35 @@ import pytest
 
 from fashion import artifact
 
+QUICK = "outliers=false"
+
 
 @pytest.mark.backend
 @pytest.mark.parametrize("on", ["jax", "tensorflow"])
 def test_evaluation_agrees_with_the_run_on_either_backend(smoke_run, run_command, tmp_path, on):
     folder, _ = smoke_run
     run = run_command(
-        "evaluate.py", f"artifact={folder}", f"backend={on}", "data.limit=2000", f"hydra.run.dir={tmp_path}"
+        "evaluate.py", f"artifact={folder}", f"backend={on}", "data.limit=2000", QUICK, f"hydra.run.dir={tmp_path}"
     )
     assert run.returncode == 0, run.stderr
     assert "agrees with its card" in run.stdout
     measured = json.loads((tmp_path / "metrics.json").read_text())
     promised = json.loads((folder / "result.json").read_text())["metrics"]
     assert measured["test"]["accuracy"] == pytest.approx(promised["test_accuracy"], abs=1e-3)
-    assert measured["test"]["loss"] == pytest.approx(promised["test_loss"], abs=1e-4)
-    assert measured["validation"]["loss"] == pytest.approx(promised["val_loss"], abs=1e-4)
+    assert measured["test_before_calibration"]["loss"] == pytest.approx(promised["test_loss"], abs=1e-4)
+    at_the_end = json.loads((folder / "metrics.json").read_text())
+    assert measured["test"]["loss"] == pytest.approx(at_the_end["test"]["loss"], abs=1e-4)
+    assert measured["abstention"]["test_accepted"] == pytest.approx(at_the_end["abstention"]["test_accepted"], abs=2e-3)
+    assert measured["cost"]["milliseconds"] > 0
+    assert "<h1>cnn: " in (tmp_path / "report.html").read_text()
     assert (tmp_path / "confusion_matrix.png").stat().st_size > 10_000
 
 
 def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_command, keras_backend, tmp_path):
     folder, _ = smoke_run
-    run = run_command("evaluate.py", f"artifact={folder}", f"backend={keras_backend}", f"hydra.run.dir={tmp_path}")
+    run = run_command(
+        "evaluate.py", f"artifact={folder}", f"backend={keras_backend}", QUICK, f"hydra.run.dir={tmp_path}"
+    )
     assert run.returncode == 0, run.stderr
     assert "is of 1000 test images: data.limit=2000 repeats it" in run.stdout
     # Validated are the images that validated the run, not others of which it was trained on some.
@@ -42,10 +50,37 @@ def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, ker
     card["test"]["accuracy"] = 0.99
     (tmp_path / artifact.MODEL_FILE).write_bytes(model)
     (tmp_path / artifact.CARD_FILE).write_text(json.dumps(card))
-    options = (f"artifact={tmp_path}", f"backend={keras_backend}", "data.limit=2000", f"hydra.run.dir={tmp_path}/e")
+    options = (
+        f"artifact={tmp_path}",
+        f"backend={keras_backend}",
+        "data.limit=2000",
+        QUICK,
+        f"hydra.run.dir={tmp_path}/e",
+    )
     run = run_command("evaluate.py", *options)
     assert run.returncode == 2
     assert run.stderr.startswith("error: the card promises a test accuracy of 99.00%, measured ")
+
+
+def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, keras_backend, tmp_path):
+    folder, _ = smoke_run
+    card = json.loads((folder / artifact.CARD_FILE).read_text())
+    fitted = {key: card.pop(key) for key in ("calibration", "abstention")}
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / artifact.MODEL_FILE).write_bytes((folder / artifact.MODEL_FILE).read_bytes())
+    (old / artifact.CARD_FILE).write_text(json.dumps(card))
+    options = (f"backend={keras_backend}", "data.limit=2000", f"hydra.run.dir={new}")
+    run = run_command("evaluate.py", f"artifact={old}", "calibrate=true", f"compare={old}", *options)
+    assert run.returncode == 0, run.stderr
+    _, written = artifact.verify(new)
+    assert written["calibration"]["temperature"] == pytest.approx(fitted["calibration"]["temperature"], rel=1e-3)
+    assert written["abstention"]["threshold"] == pytest.approx(fitted["abstention"]["threshold"], abs=0.02)
+    assert (old / artifact.CARD_FILE).read_text() == json.dumps(card)
+    measured = json.loads((new / "metrics.json").read_text())
+    assert {row["set"] for row in measured["strangers"]} >= {"blank", "handwritten digits", "sample photos"}
+    assert measured["comparison"]["mcnemar"]["p_value"] == 1  # calibration changes no class
+    assert {row["name"]: row["difference"] for row in measured["comparison"]["rows"]}["accuracy"] == 0
 
 
 def test_data_that_cannot_be_had_is_one_line(smoke_run, run_command, keras_backend, tmp_path):

@@ -21,7 +21,7 @@ from fashion.paths import PROJECT
 EXPERIMENTS = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
 FILES = {
     "fashion_mnist_model.keras", "fashion_mnist_model.json", "best.keras", "history.csv", "result.json", "run.json",
-    "train.log", "training_curves.png", "confusion_matrix.png", ".hydra",
+    "train.log", "training_curves.png", "confusion_matrix.png", "report.html", "metrics.json", ".hydra",
 }  # fmt: skip
 QUICK = ("model=cnn", "data.limit=1000", "trainer.batch_size=100")
 

@@ -101,7 +101,7 @@ DATA = {"_target_": "fashion.data.dataset.fashion_mnist", "root": "x", "download
 def test_the_other_commands_check_their_keys(keras_backend, check, config, message):
     complete = {"backend": keras_backend, "run_folder": "x", "data": {**DATA, "validation_fraction": 0.1}}
     complete |= (
-        {"artifact": "x", "robustness": False}
+        {"artifact": "x", "compare": None, "calibrate": False, "outliers": False, "photos": None, "robustness": False}
         if check is check_evaluation
         else {"seed": 0, "audit": False, "artifact": None}
     )

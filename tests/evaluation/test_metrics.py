@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from fashion.evaluation.metrics import accuracy, confusion_matrix, cross_entropy, summary, wilson_interval
+from fashion.evaluation.metrics import (
+    accuracy,
+    brier_score,
+    confusion_matrix,
+    cross_entropy,
+    per_class,
+    summary,
+    wilson_interval,
+)
 
 LABELS = np.array([0, 1, 2, 2])
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]], np.float32)
@@ -56,3 +64,29 @@ def test_a_summary_has_the_interval_of_its_accuracy():
     assert numbers["accuracy"] == 0.75
     assert (numbers["accuracy_low"], numbers["accuracy_high"]) == wilson_interval(3, 4)
     assert numbers["loss"] == cross_entropy(LABELS, PROBABILITIES)
+
+
+def test_brier_score_of_a_hand_made_table():
+    rows = [0.3**2 + 0.2**2 + 0.1**2, 0.5**2 + 0.6**2 + 0.1**2, 0, 0.25**2 + 0.25**2 + 0.5**2]
+    assert brier_score(LABELS, PROBABILITIES) == pytest.approx(sum(rows) / 4, abs=1e-6)
+
+
+def test_brier_score_agrees_with_scikit_learn():
+    expected = reference.brier_score_loss(
+        LABELS, PROBABILITIES.astype(np.float64), labels=[0, 1, 2], scale_by_half=False
+    )
+    assert brier_score(LABELS, PROBABILITIES) == pytest.approx(expected, abs=1e-6)
+
+
+def test_classes_of_a_hand_made_matrix():
+    first, second, third = per_class(np.array([[8, 2, 0], [4, 6, 0], [0, 0, 0]]))
+    assert first == pytest.approx((8 / 12, 8 / 10, 16 / 22, 10))
+    assert second == pytest.approx((6 / 8, 6 / 10, 12 / 18, 10))
+    assert third == (0, 0, 0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_classes_agree_with_scikit_learn(pairs):
+    labels, predictions = np.array(pairs).T
+    expected = reference.precision_recall_fscore_support(labels, predictions, labels=range(4), zero_division=0)
+    assert np.allclose(np.transpose(per_class(confusion_matrix(labels, predictions, 4))), expected)

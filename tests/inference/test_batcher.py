@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from fashion.inference.batcher import Batcher
+from fashion.inference.trust import Prediction
 
 
-def means(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).mean(axis=1, keepdims=True)
+def means(images: np.ndarray) -> Prediction:
+    mean = images.reshape(len(images), -1).mean(axis=1)
+    return Prediction(mean[:, np.newaxis], -mean)
 
 
 def test_every_thread_gets_its_own_answer():
@@ -24,7 +26,7 @@ def test_every_thread_gets_its_own_answer():
         random = np.random.default_rng(seed)
         for _ in range(20):
             images = random.random((random.integers(1, 12), 28, 28), np.float32)
-            if not np.array_equal(batcher.probabilities(images), means(images)):
+            if not all(map(np.array_equal, batcher.predict(images), means(images))):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(16)]
@@ -47,7 +49,7 @@ def test_who_comes_meanwhile_is_joined():
         return means(images)
 
     batcher = Batcher(compute, largest=8)
-    threads = [threading.Thread(target=batcher.probabilities, args=(np.zeros((1, 28, 28)),)) for _ in range(10)]
+    threads = [threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28)),)) for _ in range(10)]
     threads[0].start()
     started.wait(10)
     for thread in threads[1:]:
@@ -68,5 +70,5 @@ def test_an_error_meets_those_who_asked_and_nobody_after_them():
 
     batcher = Batcher(compute, largest=8)
     with pytest.raises(ValueError, match="too bright"):
-        batcher.probabilities(np.full((1, 28, 28), 2.0))
-    assert batcher.probabilities(np.ones((1, 28, 28))) == [[1]]
+        batcher.predict(np.full((1, 28, 28), 2.0))
+    assert batcher.predict(np.ones((1, 28, 28))).scores == [-1]

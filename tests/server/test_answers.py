@@ -90,7 +90,7 @@ def test_a_bug_tells_the_client_nothing(make_app, monkeypatch, caplog):
     def fail(images):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(app.extensions["model"], "probabilities", fail)
+    monkeypatch.setattr(app.extensions["model"], "predict", fail)
     body, kind = form(("file", IMAGE))
     answer = app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN)
     assert answer.status_code == 500

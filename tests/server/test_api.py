@@ -1,15 +1,22 @@
 """POST /predict and /predict/batch: what a picture gets."""
 
 import base64
+import dataclasses
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from serving import ADMIN, CLASSES, form, png
 
+from fashion import artifact
 from fashion.data.dataset import fashion_mnist
 from fashion.inference import photo
+from fashion.inference.calibration import at_temperature
+from fashion.inference.predictor import Predictor
+from fashion.server.model import ServedModel
 
 
 def product(ground="white", shape="navy", size=(120, 200)) -> Image.Image:
@@ -29,8 +36,8 @@ def test_the_answer_is_that_of_the_contract(post):
     assert answer.mimetype == "application/json"
     result = answer.json
     assert list(result) == [
-        "predicted_class", "class_index", "confidence", "probabilities", "decision", "preprocessing", "model",
-        "request_id",
+        "predicted_class", "class_index", "confidence", "probabilities", "decision", "abstention", "preprocessing",
+        "model", "request_id",
     ]  # fmt: skip
     assert list(result["probabilities"]) == CLASSES
     assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -38,6 +45,7 @@ def test_the_answer_is_that_of_the_contract(post):
     assert result["probabilities"][result["predicted_class"]] == result["confidence"]
     assert CLASSES[result["class_index"]] == result["predicted_class"]
     assert result["decision"] == "accept"
+    assert result["abstention"]["score"] < result["abstention"]["threshold"] == 1e6
     assert result["request_id"] == answer.headers["X-Request-ID"]
     assert result["model"]["name"] == "fashion_mnist"
     assert result["preprocessing"]["steps"] == list(photo.prepare(product()).steps)
@@ -143,10 +151,38 @@ def test_several_pictures_are_too_many_for_predict(post):
     assert answer.json["detail"] == "2 pictures came, expected one; /predict/batch takes several."
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.1])
-def test_the_card_says_when_to_abstain(post, served_model, monkeypatch, threshold):
-    monkeypatch.setitem(served_model.card, "abstention", {"threshold": threshold})
-    assert post(png(product())).json["decision"] == ("abstain" if threshold > 1 else "accept")
+def test_a_picture_above_the_threshold_is_abstained_from(client, post, served_model, monkeypatch):
+    accepted = post(png(product())).json
+    lower = served_model.trust.abstention._replace(threshold=accepted["abstention"]["score"] - 0.5)
+    monkeypatch.setattr(served_model, "trust", dataclasses.replace(served_model.trust, abstention=lower))
+    abstained = post(png(product())).json
+    assert abstained["decision"] == "abstain"
+    assert abstained["abstention"]["score"] == accepted["abstention"]["score"]
+    assert abstained["probabilities"] == accepted["probabilities"]
+    assert "fashion_abstentions_total 1.0" in client.get("/metrics").text
+    page = post(png(product()), headers={**ADMIN, "Accept": "text/html"})
+    assert "Not sure" in page.text
+
+
+def test_a_model_of_an_older_card_answers_without_abstention(make_app, small_artifact, keras_backend, tmp_path):
+    card = json.loads((small_artifact / artifact.CARD_FILE).read_text())
+    shutil.copy(small_artifact / artifact.MODEL_FILE, tmp_path)
+    old = {key: value for key, value in card.items() if key not in {"calibration", "abstention"}}
+    (tmp_path / artifact.CARD_FILE).write_text(json.dumps(old))
+    model = ServedModel(tmp_path, keras_backend)
+    model.load()
+    body, kind = form(("file", png(product())))
+    result = make_app(model).test_client().post("/predict", data=body, content_type=kind, headers=ADMIN).json
+    assert result["decision"] == "accept"
+    assert "abstention" not in result
+
+
+def test_the_confidence_is_calibrated(served_model):
+    images = np.random.default_rng(5).integers(0, 256, (20, 28, 28), np.uint8)
+    raw = Predictor(artifact.load(served_model.path).model).probabilities(images)
+    answered = served_model.probabilities(images)
+    assert np.allclose(answered, at_temperature(raw, 1.5), atol=1e-5)
+    assert np.abs(answered - raw).max() > 0.01
 
 
 def test_an_id_of_the_client_comes_back_when_it_is_harmless(client):

@@ -17,8 +17,10 @@ from fashion import artifact
 from fashion.config.checks import check_training
 from fashion.config.resumption import STATE_FILE
 from fashion.config.schema import resolved
+from fashion.data.dataset import fashion_mnist
 from fashion.errors import FashionError
 from fashion.files import alone_in
+from fashion.inference.predictor import Predictor
 from fashion.training import fit, record
 
 pytestmark = pytest.mark.backend
@@ -67,7 +69,7 @@ def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend
     assert not list(folder.glob(".*partial*"))
 
 
-def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend):
+def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend, fashion_mnist_root):
     loaded = artifact.load(quick(tmp_path / "run"))
     card = loaded.card
     assert card["classes"][9] == "Ankle boot"
@@ -78,6 +80,13 @@ def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend):
     assert card["parameters"] == loaded.model.count_params()
     assert card["data"]["train-images-idx3-ubyte"].startswith("c59f468a")
     assert card["config"]["model"]["widths"] == [8]
+    assert 0.05 < card["calibration"]["temperature"] < 20
+    calibration = card["calibration"]
+    assert calibration["validation_after"]["loss"] <= calibration["validation_before"]["loss"]
+    predictor, _ = Predictor.load(loaded.path)
+    validation = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, seed=0).validation_images
+    kept = predictor.predict(validation).scores <= card["abstention"]["threshold"]
+    assert kept.mean() == pytest.approx(0.95, abs=0.011)
     assert card["versions"]["keras"] == keras.__version__
     with zipfile.ZipFile(loaded.path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as stored:
         assert "optimizer" not in stored

@@ -1,0 +1,48 @@
+import math
+
+import numpy as np
+import pytest
+
+from fashion.evaluation.comparison import compare, mcnemar, paired_interval
+
+
+def results(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(True, True)] * both + [(True, False)] * first + [(False, True)] * second + [(False, False)] * neither
+    one, other = np.array(pairs).T
+    return one, other
+
+
+def test_a_few_differences_are_tested_exactly():
+    test = mcnemar(*results(80, 10, 2, 8))
+    assert (test.only_first, test.only_second, test.exact) == (10, 2, True)
+    assert test.p_value == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+
+
+def test_many_differences_are_tested_by_chi_squared_with_its_correction():
+    test = mcnemar(*results(100, 600, 500, 100))
+    assert not test.exact
+    assert test.p_value == pytest.approx(math.erfc(math.sqrt(99**2 / 1100 / 2)))  # of one degree of freedom
+
+
+def test_equal_models_do_not_differ():
+    assert mcnemar(*results(5, 0, 0, 5)).p_value == 1
+    assert mcnemar(*results(5, 3, 3, 5)).p_value == 1
+
+
+def test_a_hand_made_paired_interval():
+    low, high = paired_interval(np.array([1.0, 1.0, 0.0, 0.0]))
+    assert (low, high) == pytest.approx((0.5 - 1.959964 * math.sqrt(1 / 3) / 2, 0.5 + 1.959964 * math.sqrt(1 / 3) / 2))
+
+
+def test_rows_are_what_the_models_do():
+    labels = np.array([0, 0, 1, 1])
+    first = np.array([[0.8, 0.2], [0.8, 0.2], [0.2, 0.8], [0.8, 0.2]], np.float32)
+    second = np.array([[0.8, 0.2], [0.2, 0.8], [0.2, 0.8], [0.8, 0.2]], np.float32)
+    compared = compare(labels, first, second, ("a", "b"))
+    rows = {row["name"]: row for row in compared["rows"]}
+    assert (rows["accuracy"]["first"], rows["accuracy"]["second"]) == (0.75, 0.5)
+    assert rows["accuracy"]["low"] < rows["accuracy"]["difference"] == 0.25 < rows["accuracy"]["high"]
+    assert rows["loss"]["difference"] == pytest.approx((math.log(0.2) - math.log(0.8)) / 4, abs=1e-6)
+    assert rows["Brier score"]["difference"] == pytest.approx((0.08 - 1.28) / 4, abs=1e-6)
+    assert (rows["recall of a"]["difference"], rows["recall of b"]["difference"]) == (0.5, 0)
+    assert compared["mcnemar"]["only_first"] == 1
