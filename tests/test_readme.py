@@ -48,13 +48,21 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
         Image.new("RGB", (60, 90), "white").save(tmp_path / name)
     _, script, *arguments = shlex.split(command)
     artifact, _ = smoke_run
+    (tmp_path / "photos" / "white").mkdir(parents=True)
+    shutil.copy(tmp_path / "shoe.png", tmp_path / "photos" / "white")
+    named = {"photos=FOLDER": f"photos={tmp_path}/photos", "compare=OTHER_RUN": f"compare={artifact}"}
+    arguments = [named.get(argument, argument) for argument in arguments if argument != "artifact=OLD_RUN"]
     place = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
     if script == "scripts/train.py":
         arguments += [*SHORTENED, f"{place}={tmp_path}/run"]
     elif script == "scripts/predict.py":
         arguments += ["--artifact", str(artifact)]
     else:
-        arguments += [f"{place}={tmp_path}/run"] + ([f"artifact={artifact}"] if "evaluate" in script else [])
+        arguments += [f"{place}={tmp_path}/run"]
+        if "evaluate" in script or "audit=true" in arguments:
+            arguments += [f"artifact={artifact}"]
+        if {"audit=true", "robustness=true"} & set(arguments):
+            arguments += ["data.limit=1000"]
     finished = run([sys.executable, str(PROJECT / script), *arguments], tmp_path)
     assert finished.returncode == 0, finished.stderr
 

@@ -117,9 +117,7 @@ def fit_part(features: np.ndarray, labels: np.ndarray, *, direction: bool) -> Pa
     variances, rotation = np.linalg.eigh(covariance + ridge * np.eye(len(covariance)))
     scale = np.median(variances) ** 0.5  # a common factor leaves no trace in the score, and float16 its range
     whiten = rotation * (scale / np.sqrt(np.maximum(variances, ridge)))
-    return Part(
-        mean.astype(np.float16),
-        (principal @ whiten).astype(np.float16),
-        (centres @ whiten).astype(np.float16),
-        direction,
+    mean, axes, centres = (
+        array.astype(np.float16).astype(np.float32) for array in (mean, principal @ whiten, centres @ whiten)
     )
+    return Part(mean, axes, centres, direction)

@@ -16,12 +16,12 @@ LEAST_DISTANCE = 1e-12
 
 
 class Part(NamedTuple):
-    """The distance of one vector of features, in the form in which it is stored.
+    """The distance of one vector of features; its arrays hold float16 values, because so they are stored.
 
     Attributes:
-        mean: ``(d,)`` float16, of the training images' features.
-        axes: ``(d, k)`` float16; features times them have unit covariance within a class.
-        centres: ``(classes, k)`` float16, the classes' means on these axes.
+        mean: ``(d,)`` float32, of the training images' features.
+        axes: ``(d, k)`` float32; features times them have one covariance within a class, a multiple of unity.
+        centres: ``(classes, k)`` float32, the classes' means on these axes.
         direction: Whether features are brought to unit length first.
         location: Mean of the logarithms of the validation images' distances.
         spread: Their standard deviation.
@@ -37,10 +37,11 @@ class Part(NamedTuple):
     def log_distances(self, features: np.ndarray) -> np.ndarray:
         """Return ``(n,)`` float32: the logarithm of the squared distance to the nearest class, standardised."""
         features = unit_length(features) if self.direction else features
-        placed = (features - self.mean.astype(np.float32)) @ self.axes.astype(np.float32)
-        centres = self.centres.astype(np.float32)
-        nearest = np.stack([np.square(placed - centre).sum(axis=1) for centre in centres]).min(axis=0)
-        return (np.log(np.maximum(nearest, LEAST_DISTANCE)) - self.location) / self.spread
+        # In products: |a - b|^2 of every image and class without a loop over classes.
+        placed = (features - self.mean) @ self.axes
+        squares = np.einsum("ij,ij->i", placed, placed)[:, np.newaxis]
+        distances = squares - 2 * (placed @ self.centres.T) + np.einsum("ij,ij->i", self.centres, self.centres)
+        return (np.log(np.maximum(distances.min(axis=1), LEAST_DISTANCE)) - self.location) / self.spread
 
 
 class Abstention(NamedTuple):
@@ -95,7 +96,7 @@ class Abstention(NamedTuple):
             arrays = []
             for shape in ((width,), (width, axes), (classes, axes)):
                 size = int(np.prod(shape))
-                arrays.append(values[start : start + size].reshape(shape))
+                arrays.append(values[start : start + size].reshape(shape).astype(np.float32))
                 start += size
             mean, whiten, centres = arrays
             parts.append(Part(mean, whiten, centres, about["direction"], about["location"], about["spread"]))

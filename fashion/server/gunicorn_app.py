@@ -131,7 +131,7 @@ class Server(BaseApplication):
             traceback.print_exc()
         else:
             gc.collect()
-            gc.freeze()  # what was loaded stays: later looks for garbage pass over it
+            gc.freeze()  # a look for garbage among what was loaded would stop all threads for half a second
             log.info("ready", pid=os.getpid())
             return
         # gunicorn stops all, instead of starting workers for ever, when one ends with this status.

@@ -104,3 +104,14 @@ def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, options, me
     assert run.returncode == 2
     assert run.stderr.startswith(message)
     assert run.stderr.count("\n") == 1
+
+
+def test_robustness_is_measured_when_asked_for(smoke_run, run_command, keras_backend, tmp_path):
+    options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.limit=2000", "robustness=true")
+    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    assert measured["robustness"]["clean_accuracy"] == measured["test"]["accuracy"]
+    assert 0.1 < measured["robustness"]["mean_corruption_accuracy"] < measured["test"]["accuracy"]
+    assert len((tmp_path / "robustness.csv").read_text().splitlines()) == 77
+    assert (tmp_path / "robustness.png").stat().st_size > 10_000

@@ -8,9 +8,9 @@ from fashion.inference.trust import Outputs, Trust
 
 # Two axes of three features; class means at (1, 0) and (0, 2) on them.
 PART = Part(
-    mean=np.array([1, 1, 1], np.float16),
-    axes=np.array([[1, 0], [0, 2], [0, 0]], np.float16),
-    centres=np.array([[1, 0], [0, 2]], np.float16),
+    mean=np.array([1, 1, 1], np.float32),
+    axes=np.array([[1, 0], [0, 2], [0, 0]], np.float32),
+    centres=np.array([[1, 0], [0, 2]], np.float32),
     direction=False,
     location=float(np.log(4)),
     spread=0.5,
