@@ -18,7 +18,7 @@ def test_all_contenders_answer_in_turns(small_artifact):
         for told in by_clients.values():
             (turn,) = told["turns"]
             assert told["errors"] == 0
-            assert told["requests_per_second"] == turn["requests_per_second"] > 1
+            assert told["requests_per_second"] == turn["requests_per_second"] > 0
             assert 0 < told["p50_ms"] <= told["p99_ms"]
     assert serving.NAMES["literal"] in serving.table(result)
 
