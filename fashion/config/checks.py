@@ -79,8 +79,12 @@ class Serving(Checked):
 C = TypeVar("C", bound=Checked)
 
 
-def check_training(config: Mapping[str, Any]) -> Trainer:
+def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> Trainer:
     """Check a whole training configuration; this starts the Keras backend that it names.
+
+    Args:
+        config: The resolved configuration.
+        start_backend: False checks it for another process, on whichever backend Keras runs in this one.
 
     Returns:
         The checked ``trainer`` group.
@@ -88,7 +92,7 @@ def check_training(config: Mapping[str, Any]) -> Trainer:
     Raises:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
     """
-    allowed = (*ADDED_BY_CODE, "callbacks", "trainer", "run_folder")
+    allowed = (*ADDED_BY_CODE, "callbacks", "trainer", "sweep", "run_folder")
     for key in config:
         if key not in allowed:
             raise unknown_key(key, allowed)
@@ -102,13 +106,14 @@ def check_training(config: Mapping[str, Any]) -> Trainer:
             "keras.distribution is complete on JAX only"
         )
     callbacks = config["callbacks"] or {}
-    backend.select(
-        trainer.backend,
-        seed=trainer.seed,
-        precision=trainer.precision,
-        deterministic=trainer.deterministic,
-        tensorflow_beside_jax="keras.callbacks.TensorBoard" in str(callbacks),
-    )
+    if start_backend:
+        backend.select(
+            trainer.backend,
+            seed=trainer.seed,
+            precision=trainer.precision,
+            deterministic=trainer.deterministic,
+            tensorflow_beside_jax="keras.callbacks.TensorBoard" in str(callbacks),
+        )
     _check_groups(config, ADDED_BY_CODE)
     for name, callback in callbacks.items():
         check_target(f"callbacks.{name}", callback)

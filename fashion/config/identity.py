@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from fashion.errors import FashionError
@@ -20,6 +21,7 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
     content = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
     content["trainer"].pop("resume")
+    content.pop("sweep", None)  # how its job was chosen
     for key in ("root", "download"):
         content["data"].pop(key, None)
     return content
@@ -35,17 +37,24 @@ def refuse_changes(stored: dict[str, Any], given: dict[str, Any]) -> None:
     Raises:
         FashionError: Naming the first key that differs.
     """
-    before, now = _flat(comparable(stored)), _flat(comparable(given))
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if old == new or (key == "trainer.epochs" and int(new or 0) > int(old or 0)):
+    for key, old, new in differences(comparable(stored), comparable(given)):
+        if key == "trainer.epochs" and int(new or 0) > int(old or 0):
             continue
         advice = "raise it or leave it" if key == "trainer.epochs" else "leave it as it was, or start a new run"
         raise FashionError(f"{key}: got {new!r}, but the run to resume has {old!r}; {advice}")
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def differences(stored: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each key, in dots, whose values differ, with both values; None stands for a key that is not there."""
+    before, now = flat(stored), flat(given)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            yield key, before.get(key), now.get(key)
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one, its keys in dots."""
+    content: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        content |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return content

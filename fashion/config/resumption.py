@@ -34,7 +34,7 @@ def command_line(arguments: list[str]) -> list[str]:
         return arguments
     if {"-m", "--multirun"} & set(arguments):
         raise FashionError("trainer.resume: got it with --multirun, expected it alone; resume one run at a time")
-    value = _unquoted(wanted[-1] or "")
+    value = unquoted(wanted[-1] or "")
     if not value:
         raise FashionError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")
     folder = Path(value).expanduser().resolve()
@@ -48,7 +48,7 @@ def command_line(arguments: list[str]) -> list[str]:
     except yaml.YAMLError:
         raise FashionError(f"{stored}: is damaged; the run's configuration is in config.yaml beside it") from None
     kept = [override for override in overrides if _resume_value(override) is None]
-    return [*kept, f"trainer.resume={_quoted(folder)}", f"hydra.run.dir={_quoted(folder)}"]
+    return [*kept, f"trainer.resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
 
 
 def check(config: dict[str, Any], folder: Path) -> None:
@@ -100,13 +100,13 @@ def _resume_value(argument: str) -> str | None:
     return value if equals and key == "trainer.resume" else None
 
 
-def _quoted(folder: Path) -> str:
+def quoted(folder: Path) -> str:
     """Quote a path so that Hydra's grammar takes any character in it."""
     escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
-def _unquoted(path: str) -> str:
+def unquoted(path: str) -> str:
     """Undo the quotes of a path that was quoted for Hydra already."""
     if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
         return path[1:-1].replace(f"\\{path[0]}", path[0])

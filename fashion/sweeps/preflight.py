@@ -1,0 +1,48 @@
+"""Check the jobs of a sweep before the first one starts: ``python -m fashion.sweeps.preflight``.
+
+In a process of its own, because to check a configuration is to import Keras, and the process that leads a sweep must
+stay small and on no backend.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fashion import backend
+from fashion.config.checks import check_training
+from fashion.errors import WRONG_INPUT, FashionError, with_exit_status
+
+
+def check(configs: Sequence[dict[str, Any]]) -> None:
+    """Check each resolved training configuration.
+
+    Raises:
+        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "fashion.sweeps.preflight"],
+        input=json.dumps(configs),
+        capture_output=True,
+        text=True,
+    )
+    if finished.returncode == 0:
+        return
+    lines = finished.stderr.strip().splitlines() or [f"the check ended with status {finished.returncode}"]
+    if finished.returncode != WRONG_INPUT:
+        print(finished.stderr, file=sys.stderr)
+    raise FashionError(lines[-1].removeprefix("error: "))
+
+
+def main() -> None:
+    """Check what comes on standard input."""
+    configs = json.load(sys.stdin)
+    chosen = configs[0].get("trainer") or {}
+    backend.select("tensorflow" if chosen.get("backend") == "tensorflow" else "jax", keep_memory=False)
+    for config in configs:
+        check_training(config, start_backend=False)
+
+
+if __name__ == "__main__":
+    with_exit_status(main)
