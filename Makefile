@@ -42,7 +42,7 @@ services:  ## install PostgreSQL, Redis and Chromium on Debian; tests start thei
 lint: install-dev  ## ruff and mypy, changing nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy fashion scripts
+	$(PY) -m mypy
 
 benchmark:  ## measure speed beside the seed program and others: training, then serving (15 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark

@@ -27,6 +27,7 @@ class Board:
         self.before = {job.number for job in runner.jobs if runner.status(job) == "completed"}
         self.on_terminal = sys.stdout.isatty()
         self.stopping = threading.Event()
+        self.problem: Exception | None = None
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> "Board":
@@ -35,11 +36,18 @@ class Board:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Look a last time, and stop."""
+        """Look a last time, and stop.
+
+        Raises:
+            Exception: What went wrong while it looked, such as a database of the search that is gone.
+        """
         self.stopping.set()
         self.thread.join()
-        self.look()
         self._show("")
+        if self.problem is None:
+            self.look()
+        elif exception[0] is None:
+            raise self.problem
 
     def look(self) -> None:
         """Tell of the jobs that have ended since the last look, and let the search judge those that run."""
@@ -72,10 +80,13 @@ class Board:
         return "; ".join(parts)
 
     def _follow(self) -> None:
-        while not self.stopping.wait(LOOK_EVERY_SECONDS):
-            self.look()
-            if self.on_terminal:
-                self._show(self.line())
+        while self.problem is None and not self.stopping.wait(LOOK_EVERY_SECONDS):
+            try:
+                self.look()
+                if self.on_terminal:
+                    self._show(self.line())
+            except Exception as error:  # noqa: BLE001  # raised again in the thread that leads
+                self.problem = error
 
     def _show(self, line: str) -> None:
         if self.on_terminal:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -49,6 +50,9 @@ def run(cfg: DictConfig) -> None:
     _wait_until_free(folder)
     if plan.status(folder) == "completed":
         return
+    if (folder / plan.PRUNE_FILE).exists():  # another seed of its trial was pruned while this one waited
+        _record(cfg, folder, "interrupted", "its trial was pruned")
+        return
     (folder / RESULT_FILE).unlink(missing_ok=True)
     command = [sys.executable, str(PROJECT / "scripts" / "train.py")]
     if (folder / STATE_FILE).is_file():
@@ -63,7 +67,7 @@ def run(cfg: DictConfig) -> None:
             _wait(process, folder, follow=os.getppid() if "Joblib" in str(hydra.launcher.get("_target_")) else None)
     if not plan.result(folder):
         said = (folder / OUTPUT_FILE).read_bytes()[begun:].decode(errors="replace")
-        _record(cfg, folder, _why(process.returncode, said))
+        _record(cfg, folder, "failed", _why(process.returncode, said))
 
 
 def follow_parent() -> None:
@@ -156,9 +160,9 @@ def _why(status: int, said: str) -> str:
     return f"the process ended with status {status}: {lines[-1] if lines else 'it said nothing'}"
 
 
-def _record(cfg: DictConfig, folder: Path, error: str) -> None:
-    content = {
-        "status": "failed",
+def _record(cfg: DictConfig, folder: Path, status: plan.Status, error: str) -> None:
+    content: dict[str, Any] = {
+        "status": status,
         "metrics": {},
         "overrides": list(HydraConfig.get().overrides.task),
         "config_hash": config_hash(resolved(cfg)),

@@ -17,7 +17,7 @@ SEED = "trainer.seed"
 
 Status = Literal["waiting", "running", "completed", "failed", "interrupted", "pruned"]
 Objective = Literal["val_accuracy", "val_loss"]
-ENDED = ("completed", "failed", "interrupted", "pruned")
+ENDED: tuple[Status, ...] = ("completed", "failed", "interrupted", "pruned")
 
 
 @dataclasses.dataclass
@@ -121,8 +121,8 @@ def result(folder: Path) -> dict[str, Any]:
 def status(folder: Path) -> Status:
     """Return how a job is doing, by what its folder holds; a job that was killed counts as running."""
     found = result(folder).get("status")
-    if found == "interrupted" and (folder / PRUNE_FILE).exists():
-        return "pruned"
+    if found in {"interrupted", None} and (folder / PRUNE_FILE).exists():
+        return "pruned" if found or not (folder / ".hydra").exists() else "running"
     if found in ENDED:
         return found
     return "running" if (folder / ".hydra").exists() else "waiting"

@@ -39,9 +39,15 @@ def command_line(arguments: list[str]) -> list[str]:
     own = [argument for argument in kept if not argument.startswith(("-", "hydra.", "hydra/", "sweep."))]
     if not own:
         given = {argument.partition("=")[0] for argument in kept}
-        kept = [argument for argument in stored.arguments if argument.partition("=")[0] not in given] + kept
-    kept = [argument for argument in kept if not argument.startswith("sweep.resume=")]
-    return [*kept, f"sweep.resume={quoted(folder)}", f"hydra.sweep.dir={quoted(folder)}"]
+        kept += [argument for argument in _plain(stored.arguments) if argument.partition("=")[0] not in given]
+    kept += [f"sweep.resume={quoted(folder)}", f"hydra.sweep.dir={quoted(folder)}"]
+    flags = [argument for argument in kept if argument.startswith("-") or "=" not in argument]
+    return [argument for argument in kept if argument not in flags] + flags  # argparse wants the overrides in one piece
+
+
+def _plain(stored: list[str]) -> list[str]:
+    """Leave out that the sweep was resumed already."""
+    return [argument for argument in stored if not argument.startswith("sweep.resume=")]
 
 
 def _folder(wanted: str) -> Path:

@@ -39,12 +39,26 @@ class Runner:
         """Return all jobs, in the order of their numbers."""
         return self.plan.jobs
 
-    def add(self, choices: Sequence[tuple[Sequence[str], int | None]], first: int = 0) -> list[Job]:
+    def check(self, choices: Sequence[Sequence[str]]) -> None:
+        """Check the configurations of jobs that may come.
+
+        Args:
+            choices: The overrides of each.
+
+        Raises:
+            FashionError: When the configuration of one is wrong.
+        """
+        preflight.check([self.compose(overrides) for overrides in choices])
+
+    def add(
+        self, choices: Sequence[tuple[Sequence[str], int | None]], first: int = 0, *, checked: bool = False
+    ) -> list[Job]:
         """Add jobs, unless the sweep that is resumed has them already.
 
         Args:
             choices: The overrides of each, and the trial that it belongs to.
             first: The number of the first of them.
+            checked: Whether their values are known to be allowed; it takes seconds to find out.
 
         Returns:
             The jobs, new or known.
@@ -54,7 +68,7 @@ class Runner:
         """
         given = []
         for number, (overrides, trial) in enumerate(choices, start=first):
-            given.append((Job(number, list(overrides), {}, trial), self._compose(overrides)))
+            given.append((Job(number, list(overrides), {}, trial), self.compose(overrides)))
         for job, config in given:
             job.config = comparable(config)
         jobs = [job for job, _ in given]
@@ -62,7 +76,8 @@ class Runner:
         if known:
             plan.refuse_other_configurations(known, jobs)
         else:
-            preflight.check([config for _, config in given])
+            if not checked:
+                preflight.check([config for _, config in given])
             self.plan.jobs += jobs
             self.folder.mkdir(parents=True, exist_ok=True)
             self.plan.write(self.folder)
@@ -105,7 +120,8 @@ class Runner:
     def _unfinished(self, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if self.status(job) not in plan.ENDED]
 
-    def _compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+    def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the resolved configuration of a job."""
         composed = self.loader.load_sweep_config(self.config, list(overrides))
         task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         task.run_folder = "."
