@@ -23,7 +23,7 @@ from fashion.paths import PROJECT
 backend.select(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()
 
-pytest_plugins = ["services", "serving"]
+pytest_plugins = ["services", "clusters", "serving"]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]

@@ -32,8 +32,8 @@ _names = (f"test_{number}" for number in itertools.count())
 def postgresql_url() -> Iterator[str]:
     """The address of an empty database on a PostgreSQL of this test session."""
     programs = _postgresql_programs()
-    port = _free_port()
-    with _folder() as folder:
+    port = free_port()
+    with folder_open_to_all() as folder:
         # PostgreSQL refuses to run as root; Debian's package brings a user for it.
         user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         if user:
@@ -76,8 +76,8 @@ def empty_postgresql_url(postgresql_url) -> str:
 def redis_url() -> Iterator[str]:
     """The address of a Redis of this test session."""
     program = shutil.which("redis-server") or missing("redis-server")
-    port = _free_port()
-    with _folder() as folder:
+    port = free_port()
+    with folder_open_to_all() as folder:
         command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
         url = f"redis://127.0.0.1:{port}/0"
         with _running(command, folder, redis.Redis.from_url(url).ping, redis.ConnectionError):
@@ -112,13 +112,13 @@ def _postgresql_programs() -> Path:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
+def folder_open_to_all() -> Iterator[Path]:
     """Yield a folder of the system's temporary ones: pytest's are closed to the user that PostgreSQL runs as."""
     with tempfile.TemporaryDirectory(prefix="fashion-tests-") as folder:
         yield Path(folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

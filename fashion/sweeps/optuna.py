@@ -238,10 +238,11 @@ def _distribution(override: Override) -> BaseDistribution:
     value: Any = override.value()
     try:
         if isinstance(value, IntervalSweep):
-            low, high, log = value.start, value.end, "log" in value.tags
-            if isinstance(low, int) and isinstance(high, int):
-                return IntDistribution(low, high, log=log)
-            return FloatDistribution(float(low or 0), float(high or 0), log=log)
+            low: Any = value.start
+            log = "log" in value.tags
+            if isinstance(low, int):  # as int() of it gives; Hydra reads interval(1,9) as from 1.0 to 9.0
+                return IntDistribution(low, int(value.end or 0), log=log)
+            return FloatDistribution(float(low), float(value.end or 0), log=log)
         if isinstance(value, RangeSweep):
             values = list(value.range())
             if all(isinstance(number, int) for number in values):

@@ -1,0 +1,42 @@
+"""One sweep of two jobs through each launcher, on real engines."""
+
+import csv
+import sys
+
+import pytest
+
+from fashion.paths import PROJECT
+
+QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.epochs=1")
+CHOICES = "optimizer=adam,sgd"
+
+
+def table(folder) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def assert_both_jobs_completed(run, folder) -> None:
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert [(row["status"], row["optimizer"]) for row in table(folder)] == [("completed", "adam"), ("completed", "sgd")]
+
+
+def test_joblib_runs_jobs_side_by_side(run_command, fashion_mnist_root, tmp_path):
+    options = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK, CHOICES)
+    run = run_command("train.py", *options, f"hydra.sweep.dir={tmp_path}")
+    assert_both_jobs_completed(run, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the second node has an address that only Linux's loopback has")
+def test_ray_runs_jobs_on_a_cluster_of_two_nodes(run_command, fashion_mnist_root, ray_cluster, tmp_path):
+    launcher = ("hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray_cluster}")
+    run = run_command("train.py", "-m", *launcher, *QUICK, CHOICES, f"hydra.sweep.dir={tmp_path}")
+    assert_both_jobs_completed(run, tmp_path)
+
+
+def test_slurm_runs_jobs_of_its_queue(run_command, fashion_mnist_root, slurm, tmp_path):
+    launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null")
+    run = run_command(
+        "train.py", "-m", *launcher, *QUICK, CHOICES, f"hydra.sweep.dir={tmp_path}", PYTHONPATH=str(PROJECT), **slurm
+    )
+    assert_both_jobs_completed(run, tmp_path)
