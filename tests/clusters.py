@@ -1,4 +1,4 @@
-"""Real clusters for the tests of sweeps: Slurm and a two-node Ray on this machine, on free ports, gone with the session.
+"""Real clusters for the tests of sweeps: a Slurm and a two-node Ray on this machine, on free ports, gone with the test.
 
 `make services` installs Slurm on Debian; Ray comes with the environment. Without Slurm its test is skipped, with the
 reason; on CI it fails.

@@ -60,9 +60,10 @@ def run(cfg: DictConfig) -> None:
     else:
         command += [*hydra.overrides.task, f"hydra.run.dir={quoted(folder)}"]
     allowed = cfg.sweep.cores_per_job or cores.per_job(hydra.launcher, _jobs(folder.parent))
+    experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", folder.parent.name)}
     with cores.reserved(folder.parent, allowed) as share, (folder / OUTPUT_FILE).open("ab") as output:
         begun = output.tell()
-        with _process(command, output, share["environment"]) as process:
+        with _process(command, output, {**share["environment"], **experiment}) as process:
             cores.bind(process.pid, share["cores"])
             _wait(process, folder, follow=os.getppid() if "Joblib" in str(hydra.launcher.get("_target_")) else None)
     if not plan.result(folder):

@@ -16,7 +16,7 @@ from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import FashionError
-from fashion.training import outcome, record, resume
+from fashion.training import outcome, record, resume, tracking
 from fashion.training.callbacks import Guard, RunRecorder, guarded
 from fashion.training.network import TrainingNetwork
 
@@ -45,11 +45,13 @@ def train(cfg: DictConfig) -> dict[str, float]:
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
         network = build_network(config, settings)
-        recorder = _fit(network, config, settings, data, devices, guard)
-        run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
+        chosen = [build(node) for node in (config["callbacks"] or {}).values()]
+        with tracking.told(chosen, run):
+            recorder = _fit(network, config, settings, data, devices, guard, chosen)
+            run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
 
-        with run.timing("evaluation"):
-            test = outcome.write(network.deployable(), data, recorder, run)
+            with run.timing("evaluation"):
+                test = outcome.write(network.deployable(), data, recorder, run)
     log.info("model          %s", folder / artifact.MODEL_FILE)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
@@ -109,11 +111,11 @@ def _fit(
     data: Dataset,
     devices: int,
     guard: Guard,
+    chosen: list[keras.callbacks.Callback],
 ) -> RunRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
     batches = TrainingBatches(data.train_images, data.train_labels, settings.batch_size, settings.seed)
     validation = EvaluationBatches(data.validation_images, data.validation_labels, multiple_of=devices)
-    chosen = [build(node) for node in (config["callbacks"] or {}).values()]
     folder = Path(config["run_folder"])
     state = _state_to_resume(folder) if settings.resume else None
     recorder = RunRecorder(folder, config, batches, chosen, state)
