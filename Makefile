@@ -28,13 +28,13 @@ test: lint  ## lint, then the tests on JAX, then those marked `backend` on Tenso
 	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 2 --dist worksteal -m backend
 
-services:  ## install PostgreSQL, Redis and Chromium on Debian; tests start their own, and are skipped where one is missing
-	@if command -v redis-server && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; then \
+services:  ## install PostgreSQL, Redis, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && command -v slurmctld && command -v munged && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
 	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	        chromium postgresql redis-server; \
+	        chromium munge postgresql redis-server slurm-wlm; \
 	else \
 	    echo 'install PostgreSQL, Redis and Chromium as this system does it (macOS: brew install postgresql redis chromium)'; \
 	fi

@@ -25,7 +25,7 @@ from fashion.sweeps.plan import SEED, Job, Objective
 from fashion.sweeps.runner import Runner
 
 OF_THE_SWEEP = "sweep"  # an attribute of each trial: the folder that runs it
-WARM_UP_EPOCHS = 1  # nobody is pruned by an epoch before this one
+FIRST_JUDGED_EPOCH = 2  # the first one says little: rates and moving statistics have hardly settled
 
 
 class OptunaSearch:
@@ -292,7 +292,7 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:
     if name == "median":
-        return optuna.pruners.MedianPruner(n_warmup_steps=WARM_UP_EPOCHS)
+        return optuna.pruners.MedianPruner(n_warmup_steps=FIRST_JUDGED_EPOCH)
     if name == "halving":
         return optuna.pruners.SuccessiveHalvingPruner()
     return optuna.pruners.NopPruner()

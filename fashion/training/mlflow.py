@@ -89,7 +89,7 @@ class MLflow(Tracker):
         return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
 
     def _artifacts(self, experiment: str) -> str | None:
-        """Return where an experiment's files go: beside a SQLite file. Folders and servers have a place of their own."""
+        """Return where an experiment's files go: beside a SQLite file; other stores have a place of their own."""
         kind, _, path = self.store.partition(":///")
         return (Path(path).absolute().parent / "artifacts" / experiment).as_uri() if kind == "sqlite" else None
 

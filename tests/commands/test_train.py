@@ -261,15 +261,6 @@ def test_tensorboard_writes_events_into_the_run(run_command, keras_backend, tmp_
     assert list((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
 
 
-def test_a_multirun_gives_each_job_a_folder(run_command, keras_backend, tmp_path):
-    options = (*QUICK, "trainer.epochs=1", f"trainer.backend={keras_backend}", "optimizer=adam,sgd")
-    run = run_command("train.py", "-m", *options, f"hydra.sweep.dir={tmp_path}")
-    assert run.returncode == 0, run.stderr
-    first, second = (result(tmp_path / number) for number in "01")
-    assert [first["status"], second["status"]] == ["completed", "completed"]
-    assert first["config_hash"] != second["config_hash"]
-
-
 JAX_ALONE = """
 import runpy, sys
 sys.argv = sys.argv[1:]

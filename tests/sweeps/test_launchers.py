@@ -1,4 +1,4 @@
-"""One sweep of two jobs through each launcher, on real engines."""
+"""One sweep of two jobs through each launcher of many machines, on real engines; joblib's is in test_sweep.py."""
 
 import csv
 import sys
@@ -19,12 +19,6 @@ def table(folder) -> list[dict[str, str]]:
 def assert_both_jobs_completed(run, folder) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert [(row["status"], row["optimizer"]) for row in table(folder)] == [("completed", "adam"), ("completed", "sgd")]
-
-
-def test_joblib_runs_jobs_side_by_side(run_command, fashion_mnist_root, tmp_path):
-    options = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK, CHOICES)
-    run = run_command("train.py", *options, f"hydra.sweep.dir={tmp_path}")
-    assert_both_jobs_completed(run, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the second node has an address that only Linux's loopback has")

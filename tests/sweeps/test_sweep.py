@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from fashion.paths import PROJECT
 from fashion.sweeps import plan
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
 MEASURED = ("job", "status", "trainer.backend", "val_accuracy", "val_loss", "test_accuracy", "test_loss", "epochs")
+
 
 def table(folder) -> list[dict[str, str]]:
     with (folder / "sweep.csv").open() as stream:
@@ -26,14 +28,17 @@ def measured(folder) -> list[list[str]]:
     return [[row[name] for name in MEASURED] for row in table(folder)]
 
 
-BOTH = (*QUICK, "trainer.epochs=4", "callbacks=none", "trainer.backend=jax,tensorflow")
+def both(store) -> tuple[str, ...]:
+    """One job on each backend, kept by MLflow in a SQLite file."""
+    tracked = ("callbacks=mlflow", f"callbacks.mlflow.store=sqlite:///{store}")
+    return (*QUICK, "trainer.epochs=4", *tracked, "trainer.backend=jax,tensorflow")
 
 
 @pytest.fixture(scope="module")
 def whole(run_command, fashion_mnist_root, tmp_path_factory):
     """A sweep of one job on each backend, undisturbed."""
     folder = tmp_path_factory.mktemp("sweep") / "whole"
-    run = run_command("train.py", "-m", *BOTH, f"hydra.sweep.dir={folder}")
+    run = run_command("train.py", "-m", *both(folder.parent / "mlflow.db"), f"hydra.sweep.dir={folder}")
     assert run.returncode == 0, run.stdout + run.stderr
     return folder, run
 
@@ -48,6 +53,26 @@ def test_each_job_has_its_own_process_and_backend(whole):
     page = (folder / "sweep.html").read_text()
     assert "python scripts/train.py model=cnn" in page
     assert "trainer.seed" not in page  # it does not vary
+
+
+def assert_tracked(store, experiment) -> None:
+    """Both jobs are one experiment of MLflow, each a run with its configuration, every epoch, and its figures."""
+    client = MlflowClient(f"sqlite:///{store}")
+    found = client.get_experiment_by_name(experiment)
+    runs = sorted(client.search_runs([found.experiment_id]), key=lambda run: run.info.run_name)
+    assert [(run.info.run_name, run.info.status) for run in runs] == [("0", "FINISHED"), ("1", "FINISHED")]
+    assert [run.data.params["trainer.backend"] for run in runs] == ["jax", "tensorflow"]
+    for run in runs:
+        steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")}
+        assert steps == {0, 1, 2, 3, 4}  # 0 holds what the finished run has
+        figures = [file.path for file in client.list_artifacts(run.info.run_id, "figures")]
+        assert figures == ["figures/confusion_matrix.png", "figures/training_curves.png"]
+    assert (store.parent / "artifacts").is_dir()
+
+
+def test_the_jobs_of_a_sweep_are_one_experiment(whole):
+    folder, _ = whole
+    assert_tracked(folder.parent / "mlflow.db", folder.name)
 
 
 def descendants(process: int) -> list[int]:
@@ -82,7 +107,8 @@ def gone(process: int) -> bool:
 def test_a_sweep_killed_twice_ends_with_the_same_table(whole, run_command, tmp_path):
     folder = tmp_path / "killed, it's = {odd}"
     quoted = str(folder).replace("'", "\\'")
-    process = start(f"'{quoted}'", *BOTH)
+    options = both(tmp_path / "mlflow.db")
+    process = start(f"'{quoted}'", *options)
     wait_for_epoch(process, folder / "0" / "history.csv", 2)
     os.kill(descendants(process.pid)[-1], signal.SIGKILL)  # as the system does when memory runs out
     wait_for_epoch(process, folder / "1" / "history.csv", 1)
@@ -98,7 +124,7 @@ def test_a_sweep_killed_twice_ends_with_the_same_table(whole, run_command, tmp_p
         time.sleep(0.05)
     assert not (folder / "1" / "result.json").exists()
 
-    changed = run_command("train.py", "-m", f"sweep.resume={folder}", *BOTH, "optimizer=sgd")
+    changed = run_command("train.py", "-m", f"sweep.resume={folder}", *options, "optimizer=sgd")
     assert changed.returncode == 2
     assert changed.stderr == "error: optimizer: got sgd, but the sweep to resume has nothing; leave it as it was\n"
 
@@ -107,16 +133,18 @@ def test_a_sweep_killed_twice_ends_with_the_same_table(whole, run_command, tmp_p
     assert "going on after epoch" in (folder / "0" / "output.log").read_text()
     assert "going on after epoch" in (folder / "1" / "output.log").read_text()
     assert measured(folder) == measured(whole[0])
+    assert_tracked(tmp_path / "mlflow.db", folder.name)
     before = (folder / "0" / "result.json").stat().st_mtime_ns
-    assert run_command("train.py", "-m", *BOTH, f"sweep.resume={folder}").returncode == 0
+    assert run_command("train.py", "-m", *options, f"sweep.resume={folder}").returncode == 0
     assert (folder / "0" / "result.json").stat().st_mtime_ns == before
 
 
 def test_one_failure_does_not_stop_the_others(run_command, fashion_mnist_root, tmp_path):
-    options = (*QUICK, "optimizer=sgd", "optimizer.learning_rate=1e30,0.01", "trainer.epochs=1")
+    side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    options = (*QUICK, *side_by_side, "optimizer=sgd", "optimizer.learning_rate=1e30,0.01", "trainer.epochs=1")
     run = run_command("train.py", "-m", *options, f"hydra.sweep.dir={tmp_path}")
     assert run.returncode == 2
-    assert run.stderr.startswith("error: 1 of 2 jobs did not complete; the first, #0: FashionError: the loss became")
+    assert run.stderr.startswith("error: 1 of 2 jobs did not complete; the first, #0: the loss became")
     assert run.stderr.count("\n") == 1
     failed, completed = table(tmp_path)
     assert (failed["status"], completed["status"]) == ("failed", "completed")
@@ -155,7 +183,10 @@ WRONG = [
     (["hparams_search=optuna", "optimizer=adam,nosuch"], "optimizer: got nosuch"),
     (["hparams_search=optuna", "optimizer.learning_rate=interval(-1,1)"], "optimizer.learning_rate: got -1.0"),
     (["hparams_search=optuna", "trainer.seed=0,1", "sweep.repeats=2"], "trainer.seed: got choices with sweep.repeats"),
-    (["hparams_search=optuna", "optimizer=adam,sgd", "sweep.storage=nosuch"], "sweep.storage: got nosuch, which cannot"),
+    (
+        ["hparams_search=optuna", "optimizer=adam,sgd", "sweep.storage=nosuch"],
+        "sweep.storage: got nosuch, which",
+    ),
     (["hydra/launcher=nosuch"], "hydra/launcher: got nosuch, expected one of"),
 ]
 

@@ -1,0 +1,106 @@
+"""Known answers: a sweep's folder written by hand, and what the table and the page must say of it."""
+
+import csv
+import json
+
+import pytest
+
+from fashion.errors import FashionError
+from fashion.sweeps import results
+from fashion.sweeps.plan import Job, Plan
+
+JOBS = [  # optimizer, seed, status, val_accuracy
+    ("adam", 0, "completed", 0.80),
+    ("adam", 1, "completed", 0.84),
+    ("sgd", 0, "completed", 0.86),
+    ("sgd", 1, "failed", None),
+    ("muon", 0, None, None),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    jobs = []
+    for number, (optimizer, seed, status, accuracy) in enumerate(JOBS):
+        job = Job(number, ["model=cnn", f"optimizer={optimizer}", f"trainer.seed={seed}"], {})
+        jobs.append(job)
+        if status is None:
+            continue
+        folder = job.folder(tmp_path)
+        (folder / ".hydra").mkdir(parents=True)
+        metrics = {} if accuracy is None else {"val_accuracy": accuracy, "val_loss": 1 - accuracy}
+        result = {"status": status, "metrics": metrics}
+        if status == "failed":
+            result["error"] = "FashionError: the loss became <nan>"
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "run.json").write_text(json.dumps({"peak_memory_mb": 700.5}))
+        (folder / "history.csv").write_text("epoch,loss,val_loss,seconds\n1,1.5,0.9,2.0\n2,1.0,0.5,1.5\n")
+    Plan(["model=cnn"], {"objective": "val_accuracy"}, jobs).write(tmp_path)
+    return tmp_path
+
+
+def test_only_the_keys_that_vary_are_shown(folder):
+    assert results.read(folder).varying == ["optimizer", "trainer.seed"]
+
+
+def test_seeds_are_taken_together(folder):
+    adam, sgd, muon = results.read(folder).groups
+    assert adam.choices == {"optimizer": "adam"}
+    assert adam.mean["val_accuracy"] == pytest.approx(0.82)
+    assert adam.deviation["val_accuracy"] == pytest.approx(0.0282842712)  # 0.02 * sqrt(2)
+    assert sgd.mean["val_accuracy"] == pytest.approx(0.86)
+    assert sgd.deviation["val_accuracy"] is None
+    assert muon.mean == {}
+
+
+def test_the_best_is_that_of_the_best_group(folder):
+    table = results.read(folder)
+    group, row = table.best
+    assert (group.choices["optimizer"], row.number) == ("sgd", 2)
+    assert table.command(row) == "python scripts/train.py model=cnn optimizer=sgd trainer.seed=0"
+
+
+def test_a_loss_is_better_when_lower(folder):
+    plan = json.loads((folder / "sweep.json").read_text())
+    plan["search"]["objective"] = "val_loss"
+    (folder / "sweep.json").write_text(json.dumps(plan))
+    assert results.read(folder).best[1].number == 2
+    assert [effect.value for effect in results.read(folder).effects()["optimizer"]] == ["sgd", "adam"]
+
+
+def test_main_effects_are_means_over_everything_else(folder):
+    effects = results.read(folder).effects()
+    assert [(effect.value, effect.jobs) for effect in effects["optimizer"]] == [("sgd", 1), ("adam", 2)]
+    by_seed = {effect.value: effect for effect in effects["trainer.seed"]}
+    assert by_seed["0"].mean == pytest.approx(0.83)
+    assert by_seed["0"].deviation == pytest.approx(0.0424264069)
+    assert by_seed["1"].mean == pytest.approx(0.84)
+
+
+def test_the_table_has_a_line_for_each_job(folder):
+    results.write(folder)
+    rows = list(csv.DictReader((folder / "sweep.csv").open()))
+    assert [row["status"] for row in rows] == ["completed", "completed", "completed", "failed", "waiting"]
+    assert rows[0]["val_accuracy"] == "0.8"
+    assert (rows[0]["epochs"], rows[0]["seconds"], rows[0]["memory_mb"]) == ("2", "3.5", "700.5")
+    assert rows[3]["error"] == "the loss became <nan>"
+    assert rows[4]["val_accuracy"] == ""
+
+
+def test_the_page_stands_by_itself(folder):
+    results.write(folder)
+    page = (folder / "sweep.html").read_text()
+    assert "the loss became &lt;nan&gt;" in page
+    assert "82.00 % ± 2.83" in page
+    assert page.count("<polyline") == 4  # val_loss of the four jobs that have a history; none has val_accuracy
+    assert not [word for word in ("http://", "https://", "src=", "<link") if word in page]
+
+
+def test_a_sweep_without_a_plan_is_found_by_its_jobs(folder):
+    (folder / "sweep.json").unlink()
+    for number in "0123":
+        overrides = [f"optimizer={JOBS[int(number)][0]}", f"trainer.seed={JOBS[int(number)][1]}"]
+        (folder / number / ".hydra" / "overrides.yaml").write_text("\n".join(f"- {line}" for line in overrides))
+    assert [row.number for row in results.read(folder).rows] == [0, 1, 2, 3]
+    with pytest.raises(FashionError, match="is not the folder of a sweep"):
+        results.read(folder / "0")
