@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PositiveInt
 
-from fashion import backend
+from fashion import artifact, backend
 from fashion.backend import Backend, Precision
 from fashion.config import resumption
 from fashion.config.schema import check_target, check_values, resolved, unknown_key
@@ -116,7 +116,7 @@ def check_training(config: Mapping[str, Any]) -> Trainer:
 
 
 def check_exploration(config: Mapping[str, Any]) -> Exploration:
-    """Check the configuration of ``explore``; this starts the Keras backend that it names.
+    """Check the configuration of ``explore`` and the artifact; this starts the Keras backend that it names.
 
     Raises:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
@@ -124,18 +124,22 @@ def check_exploration(config: Mapping[str, Any]) -> Exploration:
     settings = _check_plain_keys(config, Exploration)
     if settings.audit:
         check_packages()
+    if settings.artifact:
+        artifact.verify(Path(settings.artifact))
     backend.select(settings.backend, seed=settings.seed)
     _check_groups(config, ("data", "augment"))
     return settings
 
 
 def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
-    """Check the configuration of ``evaluate``; this starts the Keras backend that it names.
+    """Check the configuration of ``evaluate`` and the artifacts; this starts the Keras backend that it names.
 
     Raises:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = _check_plain_keys(config, Evaluation)
+    for path in filter(None, (settings.artifact, settings.compare)):
+        artifact.verify(Path(path))
     backend.select(settings.backend)
     _check_groups(config, ("data",))
     return settings
