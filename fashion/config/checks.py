@@ -12,14 +12,20 @@ from pydantic import Field, PositiveInt
 from fashion import artifact, backend
 from fashion.backend import Backend, Precision
 from fashion.config import resumption
-from fashion.config.schema import check_target, check_values, resolved, unknown_key
+from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
 from fashion.data.audit_labels import check_packages
 from fashion.errors import FashionError, fail
 from fashion.files import LOCK_FILE, alone_in
 from fashion.server.settings import Settings
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
-ADDED_BY_CODE = {"data": {"seed"}, "augment": {"seed"}, "model": set(), "optimizer": set()}
+ADDED_BY_CODE = {
+    "data": {"seed"},
+    "augment": {"seed"},
+    "model": set(),
+    "optimizer": set(),
+    "schedule": {"peak", "steps"},
+}
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -37,6 +43,7 @@ class Trainer(Checked):
     epochs: PositiveInt
     batch_size: PositiveInt
     seed: Seed
+    label_smoothing: Share
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
@@ -102,6 +109,11 @@ def check_training(config: Mapping[str, Any]) -> Trainer:
             "keras.distribution is complete on JAX only"
         )
     callbacks = config["callbacks"] or {}
+    if not str(config["schedule"]).count("schedules.constant") and "ReduceLROnPlateau" in str(callbacks):
+        raise FashionError(
+            "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
+            "beside this schedule, such as callbacks=none; or schedule=constant"
+        )
     backend.select(
         trainer.backend,
         seed=trainer.seed,
