@@ -164,7 +164,7 @@ def test_the_error_in_the_readme_is_the_one_users_see(run_command):
 
 
 def test_every_choice_is_in_the_table(compose_train):
-    for group in ("data", "augment", "model", "optimizer", "callbacks", "trainer", "experiment", "debug"):
+    for group in ("data", "augment", "model", "optimizer", "schedule", "callbacks", "trainer", "experiment", "debug"):
         choices = sorted(file.stem for file in (PROJECT / "configs" / group).glob("*.yaml"))
         row = re.search(rf"^\| `{group}` \| (.*?) \|", README, flags=re.MULTILINE)
         assert sorted(re.findall(r"`(\w+)`", row[1])) == choices

@@ -149,7 +149,7 @@ class Project(_Fit):
         settings = check_training(config)
         from fashion.training.fit import build_network
 
-        return build_network(config, settings)
+        return build_network(config, settings, steps=1)
 
     def batches(self, steps: int) -> Any:
         """Return the pipeline that a run reads."""

@@ -9,17 +9,23 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PositiveInt
 
-from fashion import backend
+from fashion import artifact, backend
 from fashion.backend import Backend, Precision
 from fashion.config import resumption
-from fashion.config.schema import check_target, check_values, resolved, unknown_key
+from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
 from fashion.data.audit_labels import check_packages
 from fashion.errors import FashionError, fail
 from fashion.files import LOCK_FILE, alone_in
 from fashion.server.settings import Settings
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
-ADDED_BY_CODE = {"data": {"seed"}, "augment": {"seed"}, "model": set(), "optimizer": set()}
+ADDED_BY_CODE = {
+    "data": {"seed"},
+    "augment": {"seed"},
+    "model": set(),
+    "optimizer": set(),
+    "schedule": {"peak", "steps"},
+}
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -37,6 +43,7 @@ class Trainer(Checked):
     epochs: PositiveInt
     batch_size: PositiveInt
     seed: Seed
+    label_smoothing: Share
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
@@ -106,6 +113,11 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
             "keras.distribution is complete on JAX only"
         )
     callbacks = config["callbacks"] or {}
+    if not str(config["schedule"]).count("schedules.constant") and "ReduceLROnPlateau" in str(callbacks):
+        raise FashionError(
+            "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
+            "beside this schedule, such as callbacks=none; or schedule=constant"
+        )
     if start_backend:
         backend.select(
             trainer.backend,
@@ -121,7 +133,7 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
 
 
 def check_exploration(config: Mapping[str, Any]) -> Exploration:
-    """Check the configuration of ``explore``; this starts the Keras backend that it names.
+    """Check the configuration of ``explore`` and the artifact; this starts the Keras backend that it names.
 
     Raises:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
@@ -129,18 +141,22 @@ def check_exploration(config: Mapping[str, Any]) -> Exploration:
     settings = _check_plain_keys(config, Exploration)
     if settings.audit:
         check_packages()
+    if settings.artifact:
+        artifact.verify(Path(settings.artifact))
     backend.select(settings.backend, seed=settings.seed)
     _check_groups(config, ("data", "augment"))
     return settings
 
 
 def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
-    """Check the configuration of ``evaluate``; this starts the Keras backend that it names.
+    """Check the configuration of ``evaluate`` and the artifacts; this starts the Keras backend that it names.
 
     Raises:
         FashionError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = _check_plain_keys(config, Evaluation)
+    for path in filter(None, (settings.artifact, settings.compare)):
+        artifact.verify(Path(path))
     backend.select(settings.backend)
     _check_groups(config, ("data",))
     return settings

@@ -18,8 +18,8 @@ REPORT_FILE, METRICS_FILE = "report.html", "metrics.json"
 # What an answer hangs on is laid over the picture in this colour, the page's accent.
 OVERLAY = np.array([224, 122, 63], np.float32)
 MOST_OVERLAY = 0.85
-# Of the coverage diagram: the accuracies at its foot are rounded down to a multiple of this.
-FOOT_STEP = 0.05
+# Of the coverage diagram: its foot is a multiple of this, so that its four steps are multiples of 5 %.
+FOOT_STEP = 0.2
 
 
 def write(

@@ -18,7 +18,7 @@ from fashion.data.dataset import Dataset
 from fashion.errors import FashionError
 from fashion.training import outcome, record, resume, tracking
 from fashion.training.callbacks import Guard, RunRecorder, guarded
-from fashion.training.network import TrainingNetwork
+from fashion.training.network import TrainingNetwork, cross_entropy
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     with guarded() as guard, record.running(folder, config) as run:
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
-        network = build_network(config, settings)
+        network = build_network(
+            config, settings, steps=settings.epochs * (len(data.train_labels) // settings.batch_size)
+        )
         chosen = [build(node) for node in (config["callbacks"] or {}).values()]
         with tracking.told(chosen, run):
             recorder = _fit(network, config, settings, data, devices, guard, chosen)
@@ -78,14 +80,22 @@ def _spread_over_devices(settings: Trainer) -> int:
     return len(devices)
 
 
-def build_network(config: dict[str, Any], settings: Trainer) -> TrainingNetwork:
-    """Build and compile what is trained."""
+def build_network(config: dict[str, Any], settings: Trainer, steps: int) -> TrainingNetwork:
+    """Build and compile what is trained.
+
+    Args:
+        config: The run's resolved configuration.
+        settings: Its ``trainer`` group, checked.
+        steps: How many the whole run has.
+    """
     backend.seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
     network = TrainingNetwork(build(config["model"]), augment, fast=settings.fast_layers)
+    optimizer = build(config["optimizer"])
+    optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)
     network.compile(
-        optimizer=build(config["optimizer"]),
-        loss="sparse_categorical_crossentropy",
+        optimizer=optimizer,
+        loss=cross_entropy(settings.label_smoothing),
         metrics=["accuracy"],
         jit_compile=_jit_compile(settings),
     )

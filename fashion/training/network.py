@@ -1,9 +1,28 @@
 """What is trained: raw pixels in, probabilities out, the augmentation and the fast layers on the device."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
 from fashion.models.conversion import fast_layers, stock_layers
+
+
+def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
+    """Return the loss of ``(n,)`` labels and ``(n, classes)`` probabilities.
+
+    Args:
+        label_smoothing: Share of the probability that is asked for in equal parts from all classes.
+    """
+    if not label_smoothing:
+        return "sparse_categorical_crossentropy"
+
+    def smoothed(labels: Any, probabilities: Any) -> Any:
+        wanted = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), probabilities.shape[-1])
+        return keras.losses.categorical_crossentropy(wanted, probabilities, label_smoothing=label_smoothing)
+
+    return smoothed
 
 
 class TrainingNetwork(keras.Model):

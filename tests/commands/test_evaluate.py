@@ -100,10 +100,11 @@ def test_data_that_cannot_be_had_is_one_line(smoke_run, run_command, keras_backe
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, options, message):
-    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
+    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path / 'run'}")
     assert run.returncode == 2
     assert run.stderr.startswith(message)
     assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_robustness_is_measured_when_asked_for(smoke_run, run_command, keras_backend, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from fashion import artifact
 from fashion.paths import PROJECT
 from fashion.server.accounts import Accounts
 from fashion.server.database import DEFAULT_DATABASE_URL
+from fashion.server.worker import MOST_BUSY_PER_ADDRESS
 
 IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 
@@ -58,14 +60,14 @@ def test_it_serves_and_leaves_no_run_folder(server: Server):
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (13_000, 13_000), (8_000, 8_000)])
-def test_pictures_that_would_fill_the_memory_are_refused_in_no_time(server: Server, size):
+def test_pictures_that_would_fill_the_memory_are_refused_undecoded(server: Server, size):
     server.predict(huge_png(100, 100))
+    assert "decode_ms" in server.lines("request")[-1]
     before = server.resident_mebibytes()
-    started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(4) as clients:
         answers = list(clients.map(server.predict, [huge_png(*size)] * 4))
     assert {answer.status for answer in answers} == {422}
-    assert time.monotonic() - started < 1
+    assert all("decode_ms" not in line for line in server.lines("request")[-4:])
     assert server.resident_mebibytes() - before < 64
 
 
@@ -149,7 +151,6 @@ def test_clients_that_stall_are_given_up_and_keep_nobody_waiting(server: Server)
 
 
 def test_one_address_cannot_hold_every_thread(server: Server):
-    started = time.monotonic()
     many = [server.connect(b"POST /predict HTTP/1.1\r\nHost: x\r\n") for _ in range(300)]
     body, kind = form(("file", IMAGE))
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
@@ -157,7 +158,8 @@ def test_one_address_cannot_hold_every_thread(server: Server):
     other = socket.create_connection(("127.0.0.1", server.port), timeout=2, source_address=("127.0.0.2", 0))
     other.sendall(head.encode() + body)
     assert answer_on(other).startswith(b"HTTP/1.1 200 ")
-    assert time.monotonic() - started < 3  # before any of the many was given up
+    waiting = [connection for connection in many if connection not in select.select(many, [], [], 0)[0]]
+    assert len(waiting) >= MOST_BUSY_PER_ADDRESS  # none of them was given up before
     for connection in many:
         connection.close()
 

@@ -152,9 +152,15 @@ def interrupted(quick, monkeypatch):
 PATIENCES = ("callbacks.early_stopping.patience=1", "callbacks.reduce_lr_on_plateau.patience=0")
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 3])
-def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(quick, interrupted, tmp_path, epoch):
-    options = ("trainer.epochs=5", "model.dropout=0.5", *PATIENCES)
+RECIPE = (
+    "optimizer=muon", "+optimizer.use_ema=true", "+optimizer.ema_momentum=0.9", "schedule=one_cycle", "callbacks=none",
+    "trainer.label_smoothing=0.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("epoch", "choices"), [(0, PATIENCES), (1, RECIPE), (3, PATIENCES)])
+def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(quick, interrupted, tmp_path, epoch, choices):
+    options = ("trainer.epochs=5", "model.dropout=0.5", *choices)
     whole = quick(tmp_path / "whole", *options)
     rows = (whole / "history.csv").read_text().splitlines()
     if len(rows) - 1 <= epoch:
@@ -225,7 +231,7 @@ def test_a_refused_argument_is_one_sentence(quick, tmp_path):
 def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, keras_backend):
     """JAX without JIT is a hundred times slower; TensorFlow with XLA ten times, on a CPU."""
     settings = check_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
-    network = fit.build_network(resolved(compose_train(tmp_path, *QUICK)), settings)
+    network = fit.build_network(resolved(compose_train(tmp_path, *QUICK)), settings, steps=1)
     assert network.jit_compile is (keras_backend == "jax")
     assert network.supports_jit
 
