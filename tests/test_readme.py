@@ -23,7 +23,7 @@ COMMANDS = [
 SCRIPTS = [
     command
     for command in COMMANDS
-    if command.startswith("python ") and not re.search(r"trainer\.resume=|scripts/(serve|users)\.py", command)
+    if command.startswith("python ") and not re.search(r"(trainer|sweep)\.resume=|scripts/(serve|users)\.py", command)
 ]
 SERVERS = [command for command in COMMANDS if "scripts/serve.py" in command]
 USERS = [command for command in COMMANDS if "scripts/users.py" in command]
@@ -31,6 +31,12 @@ REQUESTS = [command for command in COMMANDS if command.startswith("curl ")]
 MAKE = sorted(set(re.findall(r"make [a-z]+(?: ARGS=\"[^\"]*\")?", README)))
 
 SHORTENED = ["data.limit=1000", "trainer.epochs=1", "trainer.batch_size=100"]
+SHORTENED_SWEEP = {
+    "optimizer=adam,sgd": "optimizer=sgd",
+    "trainer.backend=jax,tensorflow": "trainer.backend=jax",
+    "trainer.seed=0,1,2": "trainer.seed=0",
+    "sweep.trials=20": "sweep.trials=1",
+}
 
 
 def run(arguments: list[str], folder) -> subprocess.CompletedProcess[str]:
@@ -51,6 +57,7 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
     (tmp_path / "photos" / "white").mkdir(parents=True)
     shutil.copy(tmp_path / "shoe.png", tmp_path / "photos" / "white")
     named = {"photos=FOLDER": f"photos={tmp_path}/photos", "compare=OTHER_RUN": f"compare={artifact}"}
+    named |= SHORTENED_SWEEP
     arguments = [named.get(argument, argument) for argument in arguments if argument != "artifact=OLD_RUN"]
     place = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
     if script == "scripts/train.py":
@@ -164,7 +171,8 @@ def test_the_error_in_the_readme_is_the_one_users_see(run_command):
 
 
 def test_every_choice_is_in_the_table(compose_train):
-    for group in ("data", "augment", "model", "optimizer", "schedule", "callbacks", "trainer", "experiment", "debug"):
+    groups = ("data", "augment", "model", "optimizer", "schedule", "callbacks", "trainer", "experiment", "debug")
+    for group in (*groups, "hparams_search"):
         choices = sorted(file.stem for file in (PROJECT / "configs" / group).glob("*.yaml"))
         row = re.search(rf"^\| `{group}` \| (.*?) \|", README, flags=re.MULTILINE)
         assert sorted(re.findall(r"`(\w+)`", row[1])) == choices

@@ -6,7 +6,18 @@ from fashion.config.schema import resolved
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
-GROUPS = ("data", "augment", "model", "optimizer", "schedule", "callbacks", "trainer", "experiment", "debug")
+GROUPS = (
+    "data",
+    "augment",
+    "model",
+    "optimizer",
+    "schedule",
+    "callbacks",
+    "trainer",
+    "experiment",
+    "debug",
+    "hparams_search",
+)
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((PROJECT / "configs" / group).glob("*.yaml"))]
 
 

@@ -63,7 +63,8 @@ def test_help_explains_the_command(run_command, script):
 
 def test_help_lists_every_choice(run_command):
     text = run_command("train.py", "--help").stdout
-    for group in ("augment", "callbacks", "data", "debug", "experiment", "model", "optimizer", "schedule", "trainer"):
+    groups = ("augment", "callbacks", "data", "debug", "experiment", "model", "optimizer", "schedule", "trainer")
+    for group in (*groups, "hparams_search"):
         choices = sorted(file.stem for file in (PROJECT / "configs" / group).glob("*.yaml"))
         assert f"{group}: {', '.join(choices)}" in text
 
