@@ -107,7 +107,7 @@ class Board:
         found: dict[str, Any] = self.runner.result(job)
         metrics = found.get("metrics") or {}
         objective = self.runner.plan.objective
-        what = f"{objective} {metrics[objective]:.4f}" if objective in metrics else found.get("error", "")
+        what = f"{objective} {metrics[objective]:.4f}" if objective in metrics else plan.reason(found) or ""
         if status == "pruned":
             what = "worse than others at this epoch"
         return f"#{job.number} {status:<11} {what}  {' '.join(job.overrides)}"

@@ -118,6 +118,12 @@ def result(folder: Path) -> dict[str, Any]:
         return {}
 
 
+def reason(found: dict[str, Any]) -> str | None:
+    """Return what went wrong by a ``result.json``, without the class of an error that is meant for users."""
+    error = found.get("error")
+    return error and str(error).removeprefix(f"{FashionError.__name__}: ")
+
+
 def status(folder: Path) -> Status:
     """Return how a job is doing, by what its folder holds; a job that was killed counts as running."""
     found = result(folder).get("status")

@@ -256,14 +256,9 @@ def _row(job: Job, sweep: Path) -> Row:
         history=history,
         seconds=sum(history.get("seconds", [])),
         memory_mb=run.get("peak_memory_mb"),
-        error=_without_class(result.get("error")),
+        error=plan.reason(result),
         trial=job.trial,
     )
-
-
-def _without_class(error: str | None) -> str | None:
-    """Leave out the class of an error that is meant for users."""
-    return error and error.removeprefix(f"{FashionError.__name__}: ")
 
 
 def _run_record(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fashion.config.identity import comparable
 from fashion.config.resumption import RESULT_FILE
 from fashion.config.schema import resolved
+from fashion.errors import FashionError
 from fashion.sweeps import plan, preflight
 from fashion.sweeps.plan import Job, Plan, Status
 
@@ -99,7 +100,7 @@ class Runner:
         long as that finishes at least one more job.
 
         Raises:
-            Exception: The launcher's, when it cannot run a single job.
+            FashionError: When the launcher cannot run a single job.
         """
         left = [job for job in jobs if self.status(job) not in {"completed", "pruned"}]
         for job in left:
@@ -111,7 +112,7 @@ class Runner:
             except Exception as error:  # whatever the launcher's engine raises
                 undone = self._unfinished(left)
                 if len(undone) == len(left):
-                    raise
+                    raise FashionError(f"hydra/launcher: {type(error).__name__}: {error}") from error
                 print(f"the launcher failed ({error.__class__.__name__}); launching {len(undone)} jobs again")
                 left = undone
             else:
