@@ -82,10 +82,8 @@ def ray_cluster(monkeypatch) -> Iterator[str]:
     """The address of a Ray cluster of two nodes of one core each: processes of their own, as on two machines."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    try:
-        from ray.cluster_utils import Cluster
-    except ImportError:
-        missing("ray")
+    from ray.cluster_utils import Cluster  # after the environment that it reads, and not for every test
+
     node = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "gcs_server_port": free_port()})
     try:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +54,26 @@ def run(cfg: DictConfig) -> None:
         _record(cfg, folder, "interrupted", "its trial was pruned")
         return
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    command = [sys.executable, str(PROJECT / "scripts" / "train.py")]
-    if (folder / STATE_FILE).is_file():
-        command += [f"trainer.resume={folder}"]
-    else:
-        command += [*hydra.overrides.task, f"hydra.run.dir={quoted(folder)}"]
     allowed = cfg.sweep.cores_per_job or cores.per_job(hydra.launcher, _jobs(folder.parent))
     experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", folder.parent.name)}
     with cores.reserved(folder.parent, allowed) as share, (folder / OUTPUT_FILE).open("ab") as output:
         begun = output.tell()
-        with _process(command, output, {**share["environment"], **experiment}) as process:
+        with _process(
+            _command(hydra.overrides.task, folder), output, {**share["environment"], **experiment}
+        ) as process:
             cores.bind(process.pid, share["cores"])
             _wait(process, folder, follow=os.getppid() if "Joblib" in str(hydra.launcher.get("_target_")) else None)
     if not plan.result(folder):
         said = (folder / OUTPUT_FILE).read_bytes()[begun:].decode(errors="replace")
         _record(cfg, folder, "failed", _why(process.returncode, said))
+
+
+def _command(overrides: Sequence[str], folder: Path) -> list[str]:
+    """Return the command that starts a job, or goes on with it after its last finished epoch."""
+    program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
+    if (folder / STATE_FILE).is_file():
+        return [*program, f"trainer.resume={folder}"]
+    return [*program, *overrides, f"hydra.run.dir={quoted(folder)}"]
 
 
 def follow_parent() -> None:

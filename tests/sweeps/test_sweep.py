@@ -200,7 +200,14 @@ def test_a_wrong_sweep_ends_before_its_first_job(run_command, tmp_path, override
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_report_can_be_made_at_any_time(run_command, tmp_path):
+def test_a_report_can_be_made_at_any_time(whole, run_command, tmp_path):
+    folder, _ = whole
+    before = (folder / "sweep.csv").read_text()
+    for name in ("sweep.csv", "sweep.html"):
+        (folder / name).unlink()
+    assert run_command("sweep_report.py", folder).returncode == 0
+    assert (folder / "sweep.csv").read_text() == before
+    assert (folder / "sweep.html").is_file()
     missing = run_command("sweep_report.py", tmp_path)
     assert missing.returncode == 2
     assert "is not the folder of a sweep" in missing.stderr
