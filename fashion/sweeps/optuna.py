@@ -76,7 +76,8 @@ class OptunaSearch:
         space, fixed = split(overrides)
         if self.repeats > 1 and SEED in space:
             raise FashionError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
-        runner.check([[*fixed, *_as_overrides(point)] for point in corners(space)])
+        if not runner.resumed:
+            runner.check([[*fixed, *_as_overrides(point)] for point in corners(space)])
         study = self._open(runner)
         runner.expected = self.trials * self.repeats
         runner.while_running = lambda: self._judge(runner)

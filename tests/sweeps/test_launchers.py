@@ -5,8 +5,6 @@ import sys
 
 import pytest
 
-from fashion.paths import PROJECT
-
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.epochs=1")
 CHOICES = "optimizer=adam,sgd"
 
@@ -30,7 +28,5 @@ def test_ray_runs_jobs_on_a_cluster_of_two_nodes(run_command, fashion_mnist_root
 
 def test_slurm_runs_jobs_of_its_queue(run_command, fashion_mnist_root, slurm, tmp_path):
     launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null")
-    run = run_command(
-        "train.py", "-m", *launcher, *QUICK, CHOICES, f"hydra.sweep.dir={tmp_path}", PYTHONPATH=str(PROJECT), **slurm
-    )
+    run = run_command("train.py", "-m", *launcher, *QUICK, CHOICES, f"hydra.sweep.dir={tmp_path}", **slurm)
     assert_both_jobs_completed(run, tmp_path)

@@ -104,3 +104,14 @@ def test_a_sweep_without_a_plan_is_found_by_its_jobs(folder):
     assert [row.number for row in results.read(folder).rows] == [0, 1, 2, 3]
     with pytest.raises(FashionError, match="is not the folder of a sweep"):
         results.read(folder / "0")
+
+
+def test_a_report_can_be_made_at_any_time(run_command, folder):
+    run = run_command("sweep_report.py", folder)
+    assert run.returncode == 0, run.stderr
+    assert "3 completed, 1 failed of 5 jobs" in run.stdout
+    assert (folder / "sweep.csv").read_text().count("\n") == 6
+    assert (folder / "sweep.html").is_file()
+    missing = run_command("sweep_report.py", folder / "0")
+    assert missing.returncode == 2
+    assert "is not the folder of a sweep" in missing.stderr

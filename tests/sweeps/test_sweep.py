@@ -34,17 +34,9 @@ def both(store) -> tuple[str, ...]:
     return (*QUICK, "trainer.epochs=4", *tracked, "trainer.backend=jax,tensorflow")
 
 
-@pytest.fixture(scope="module")
-def whole(run_command, fashion_mnist_root, tmp_path_factory):
-    """A sweep of one job on each backend, undisturbed."""
-    folder = tmp_path_factory.mktemp("sweep") / "whole"
-    run = run_command("train.py", "-m", *both(folder.parent / "mlflow.db"), f"hydra.sweep.dir={folder}")
+def assert_complete(run, folder) -> None:
+    """Each job has run on its own backend, which takes a process of its own, and the page tells of both."""
     assert run.returncode == 0, run.stdout + run.stderr
-    return folder, run
-
-
-def test_each_job_has_its_own_process_and_backend(whole):
-    folder, run = whole
     records = [json.loads((folder / number / "run.json").read_text()) for number in "01"]
     assert [record["backend"] for record in records] == ["jax", "tensorflow"]
     assert [row["status"] for row in table(folder)] == ["completed", "completed"]
@@ -68,11 +60,6 @@ def assert_tracked(store, experiment) -> None:
         figures = [file.path for file in client.list_artifacts(run.info.run_id, "figures")]
         assert figures == ["figures/confusion_matrix.png", "figures/training_curves.png"]
     assert (store.parent / "artifacts").is_dir()
-
-
-def test_the_jobs_of_a_sweep_are_one_experiment(whole):
-    folder, _ = whole
-    assert_tracked(folder.parent / "mlflow.db", folder.name)
 
 
 def descendants(process: int) -> list[int]:
@@ -104,7 +91,12 @@ def gone(process: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="which processes a sweep has is read from /proc")
-def test_a_sweep_killed_twice_ends_with_the_same_table(whole, run_command, tmp_path):
+def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(run_command, fashion_mnist_root, tmp_path):
+    whole = tmp_path / "whole"
+    undisturbed = run_command("train.py", "-m", *both(tmp_path / "whole.db"), f"hydra.sweep.dir={whole}")
+    assert_complete(undisturbed, whole)
+    assert_tracked(tmp_path / "whole.db", whole.name)
+
     folder = tmp_path / "killed, it's = {odd}"
     quoted = str(folder).replace("'", "\\'")
     options = both(tmp_path / "mlflow.db")
@@ -132,7 +124,7 @@ def test_a_sweep_killed_twice_ends_with_the_same_table(whole, run_command, tmp_p
     assert again.returncode == 0, again.stdout + again.stderr
     assert "going on after epoch" in (folder / "0" / "output.log").read_text()
     assert "going on after epoch" in (folder / "1" / "output.log").read_text()
-    assert measured(folder) == measured(whole[0])
+    assert measured(folder) == measured(whole)
     assert_tracked(tmp_path / "mlflow.db", folder.name)
     before = (folder / "0" / "result.json").stat().st_mtime_ns
     assert run_command("train.py", "-m", *options, f"sweep.resume={folder}").returncode == 0
@@ -198,16 +190,3 @@ def test_a_wrong_sweep_ends_before_its_first_job(run_command, tmp_path, override
     assert run.stderr.startswith(f"error: {message}")
     assert run.stderr.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
-
-
-def test_a_report_can_be_made_at_any_time(whole, run_command, tmp_path):
-    folder, _ = whole
-    before = (folder / "sweep.csv").read_text()
-    for name in ("sweep.csv", "sweep.html"):
-        (folder / name).unlink()
-    assert run_command("sweep_report.py", folder).returncode == 0
-    assert (folder / "sweep.csv").read_text() == before
-    assert (folder / "sweep.html").is_file()
-    missing = run_command("sweep_report.py", tmp_path)
-    assert missing.returncode == 2
-    assert "is not the folder of a sweep" in missing.stderr
