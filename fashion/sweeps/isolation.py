@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> None:
         _record(cfg, folder, "interrupted", "its trial was pruned")
         return
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    allowed = cfg.sweep.cores_per_job or cores.per_job(hydra.launcher, _jobs(folder.parent))
+    allowed = _cores(folder.parent, hydra.launcher)
     experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", folder.parent.name)}
     with cores.reserved(folder.parent, allowed) as share, (folder / OUTPUT_FILE).open("ab") as output:
         begun = output.tell()
@@ -148,9 +148,12 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, follow: int | None) ->
             os._exit(1)
 
 
-def _jobs(sweep: Path) -> int:
+def _cores(sweep: Path, launcher: DictConfig) -> int | None:
+    """Return how many cores a job of a sweep may use: what the sweep was told, or its launcher's share."""
     found = plan.read(sweep)
-    return len(found.jobs) if found else 1
+    if found is None:
+        return None
+    return found.search.get("cores_per_job") or cores.per_job(launcher, len(found.jobs))
 
 
 def _why(status: int, said: str) -> str:

@@ -76,7 +76,9 @@ class OptunaSearch:
         space, fixed = split(overrides)
         if self.repeats > 1 and SEED in space:
             raise FashionError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
-        if not runner.resumed:
+        if runner.resumed:
+            runner.add([(job.overrides, job.trial) for job in runner.jobs])
+        else:
             runner.check([[*fixed, *_as_overrides(point)] for point in corners(space)])
         study = self._open(runner)
         runner.expected = self.trials * self.repeats
@@ -156,7 +158,6 @@ class OptunaSearch:
                 trials[-1].set_user_attr(OF_THE_SWEEP, runner.folder.name)
                 for job in _jobs_of(runner, number):
                     job.trial = trials[-1].number
-        runner.plan.write(runner.folder)
         return trials
 
     def _close_lost_trials(self, runner: Runner, study: optuna.Study) -> None:

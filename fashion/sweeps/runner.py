@@ -80,8 +80,6 @@ class Runner:
             if not checked:
                 preflight.check([config for _, config in given])
             self.plan.jobs += jobs
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.plan.write(self.folder)
         self.expected = max(self.expected, len(self.jobs))
         return jobs
 
@@ -102,6 +100,7 @@ class Runner:
         Raises:
             FashionError: When the launcher cannot run a single job.
         """
+        self.plan.write(self.folder)
         left = [job for job in jobs if self.status(job) not in {"completed", "pruned"}]
         for job in left:
             (job.folder(self.folder) / RESULT_FILE).unlink(missing_ok=True)  # this time it may end better
