@@ -247,16 +247,17 @@ def _found_jobs(folder: Path) -> Plan:
 def _row(job: Job, sweep: Path) -> Row:
     folder = job.folder(sweep)
     result, history, run = plan.result(folder), read_history(folder), _run_record(folder)
+    status = plan.status(folder)
     metrics = {name: value for name, value in (result.get("metrics") or {}).items() if value is not None}
     return Row(
         number=job.number,
-        status=plan.status(folder),
+        status=status,
         choices=dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override),
         metrics=metrics,
         history=history,
         seconds=sum(history.get("seconds", [])),
         memory_mb=run.get("peak_memory_mb"),
-        error=plan.reason(result),
+        error=None if status == "pruned" else plan.reason(result),
         trial=job.trial,
     )
 
