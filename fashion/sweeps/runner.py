@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
@@ -104,21 +105,25 @@ class Runner:
         left = [job for job in jobs if self.status(job) not in {"completed", "pruned"}]
         for job in left:
             (job.folder(self.folder) / RESULT_FILE).unlink(missing_ok=True)  # this time it may end better
+        # The basic launcher keeps all of a job's configuration until its last one: 0.13 MB each.
+        size = 1 if isinstance(self.launcher, BasicLauncher) else max(1, len(left))
+        for start in range(0, len(left), size):
+            self._launch(left[start : start + size])
+
+    def _launch(self, jobs: Sequence[Job]) -> None:
+        left = list(jobs)
         while left:
             overrides = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in left]
             try:
                 self.launcher.launch(overrides, initial_job_idx=left[0].number)
             except Exception as error:  # whatever the launcher's engine raises
-                undone = self._unfinished(left)
+                undone = [job for job in left if self.status(job) not in plan.ENDED]
                 if len(undone) == len(left):
                     raise FashionError(f"hydra/launcher: {type(error).__name__}: {error}") from error
-                print(f"the launcher failed ({error.__class__.__name__}); launching {len(undone)} jobs again")
+                print(f"the launcher failed ({type(error).__name__}); launching {len(undone)} jobs again")
                 left = undone
             else:
                 return
-
-    def _unfinished(self, jobs: Sequence[Job]) -> list[Job]:
-        return [job for job in jobs if self.status(job) not in plan.ENDED]
 
     def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the resolved configuration of a job."""
