@@ -139,6 +139,11 @@ def make_venv() -> None:
         run(VENV_PYTHON, *tools, **fetch_debian_pip(Path(folder)))
 
 
+def project_with(extras: list[str]) -> str:
+    """Return the project as pip wants it: with its extras in brackets, but never with empty ones."""
+    return f".[{','.join(extras)}]" if extras else "."
+
+
 def set_up(extras: list[str]) -> None:
     """Bring .venv to what pyproject.toml and constraints.txt ask for; do nothing if it is there already.
 
@@ -156,7 +161,7 @@ def set_up(extras: list[str]) -> None:
     if found:
         command.append("--quiet")  # the first time takes a minute or two, and pip shows how far it is
     # Builds use the pinned setuptools of .venv; isolated ones would download whatever is newest.
-    run(*command, "--no-build-isolation", "--editable", f".[{','.join(wanted['extras'])}]")
+    run(*command, "--no-build-isolation", "--editable", project_with(wanted["extras"]))
     STAMP.write_text(json.dumps(wanted))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import logging
 import os
 import shlex
@@ -125,6 +126,7 @@ def now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
+@functools.cache  # as it was when the process began: it runs that code, whatever is committed meanwhile
 def git_commit() -> dict[str, Any] | None:
     """Return the commit of the checkout and whether files differ from it; None outside of one or without git."""
     try:

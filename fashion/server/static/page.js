@@ -86,6 +86,7 @@ function enqueue(name, thumbnail, prepare) {
   const cancelled = new AbortController();
   find(".name", job).textContent = name;
   if (thumbnail) find(".thumb", job).src = thumbnail;
+  find(".thumb", job).addEventListener("error", (event) => event.target.removeAttribute("src"));
   find(".cancel", job).addEventListener("click", () => {
     cancelled.abort();
     const next = job.nextElementSibling ?? find("#file");
@@ -132,6 +133,7 @@ async function run({ name, job, prepare, cancelled }) {
   const file = Object.assign(document.createElement("p"), { className: "file", textContent: name });
   find(".answer", result).prepend(file);
   job.replaceWith(result);
+  if (!waiting.length && running === 1) result.scrollIntoView({ block: "nearest" });
   say(`${name}: ${find("h2", result).textContent}. ${find(".verdict", result)?.textContent ?? ""}`);
 }
 
