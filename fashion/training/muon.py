@@ -4,6 +4,9 @@ from typing import Any
 
 import keras
 from keras import ops
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from fashion.config.schema import Share
 
 
 class Muon(keras.optimizers.Muon):
@@ -23,10 +26,10 @@ class Muon(keras.optimizers.Muon):
 
     def __init__(
         self,
-        learning_rate: Any,
-        weight_decay: float,
-        momentum: float,
-        adam_weight_decay: float,
+        learning_rate: PositiveFloat,
+        weight_decay: NonNegativeFloat,
+        momentum: Share,
+        adam_weight_decay: NonNegativeFloat,
         **kwargs: Any,
     ) -> None:
         super().__init__(
