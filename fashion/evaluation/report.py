@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -13,6 +12,7 @@ from fashion.data.dataset import CLASSES
 from fashion.files import write_json, write_text
 from fashion.inference.attribution import occlusion
 from fashion.inference.predictor import Predictor
+from fashion.pages import rendered
 
 REPORT_FILE, METRICS_FILE = "report.html", "metrics.json"
 # What an answer hangs on is laid over the picture in this colour, the page's accent.
@@ -43,14 +43,9 @@ def write(
         FashionError: When a file cannot be written.
     """
     write_json(folder / METRICS_FILE, {"artifact": about, **content})
-    places = jinja2.Environment(
-        loader=jinja2.PackageLoader("fashion.evaluation"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = places.get_template("report.html").render(
+    page = rendered(
+        "fashion.evaluation",
+        "report.html",
         about=about,
         classes=CLASSES,
         heat_map=_data_url(heat_map.read_bytes()) if heat_map else None,

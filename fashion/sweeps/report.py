@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from fashion.files import write_text
+from fashion.pages import rendered
 from fashion.sweeps.results import METRICS, Table
 
 COLOURS = ("#2f6690", "#e07a3f", "#5b8e7d", "#8d5a97", "#b23a48", "#66727f")
@@ -23,14 +22,9 @@ def write(path: Path, table: Table, folder: Path) -> None:
     Raises:
         FashionError: When it cannot be written.
     """
-    places = jinja2.Environment(
-        loader=jinja2.PackageLoader("fashion.sweeps"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = places.get_template("sweep.html").render(
+    page = rendered(
+        "fashion.sweeps",
+        "sweep.html",
         table=table,
         name=folder.resolve().name,
         metrics=METRICS,
