@@ -113,7 +113,7 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
             "keras.distribution is complete on JAX only"
         )
     callbacks = config["callbacks"] or {}
-    if not str(config["schedule"]).count("schedules.constant") and "ReduceLROnPlateau" in str(callbacks):
+    if "schedules.constant" not in str(config["schedule"]) and "ReduceLROnPlateau" in str(callbacks):
         raise FashionError(
             "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
             "beside this schedule, such as callbacks=none; or schedule=constant"

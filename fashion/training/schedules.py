@@ -1,10 +1,11 @@
 """How the learning rate goes over a run; each choice of the config group ``schedule`` is a function here."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import keras
 from keras import ops
-from pydantic import Field
+
+from fashion.config.schema import Share
 
 
 def constant(*, peak: float, steps: int) -> float:
@@ -12,7 +13,7 @@ def constant(*, peak: float, steps: int) -> float:
     return peak
 
 
-def one_cycle(warmup: Annotated[float, Field(ge=0, lt=1)], *, peak: float, steps: int) -> "OneCycle":
+def one_cycle(warmup: Share, *, peak: float, steps: int) -> "OneCycle":
     """Return a rate that rises from 0 and falls to 0, both in straight lines.
 
     Args:
