@@ -1,6 +1,7 @@
-"""Measure this project beside what one would use instead: ``python scripts/benchmark.py training``, ``... serving``."""
+"""Measure this project, beside what one would use instead: ``python scripts/benchmark.py --help`` lists what."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,15 @@ def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving
 
     _show(serving, serving.measure(options.artifact, options.seconds, options.rounds), options.folder)
+
+
+def _records(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import records
+
+    known = options.folder / "records.json"
+    rows = json.loads(known.read_text())["rows"] if known.exists() else []
+    fresh = records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
+    _show(records, {"rows": records.merged(rows, fresh)}, options.folder)
 
 
 def _show(benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
@@ -64,9 +74,23 @@ def _parser() -> ArgumentParser:
         default=OUTPUTS / "latest",
         help="a .keras file with its card, or the folder of a run (default: %(default)s)",
     )
-    for each, measure in ((training, _training), (serving, _serving)):
+    records = what.add_parser(
+        "records",
+        help="accuracy of a recipe over seeds, and its seconds (minutes to hours, as the recipe takes)",
+        description="A recipe is trained once for each seed; what was finished before is kept. Keep the machine idle.",
+    )
+    records.add_argument("recipe", metavar="RECIPE", help="a choice of experiment: speedrun, tiny, ...")
+    records.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides beside the recipe's own")
+    records.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: %(default)s)")
+    records.add_argument(
+        "--runs", type=Path, default=OUTPUTS / "records", help="where the runs go (default: %(default)s)"
+    )
+    for each, measure in ((training, _training), (serving, _serving), (records, _records)):
         each.set_defaults(measure=measure)
-        each.add_argument("--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)")
+        if each is not records:
+            each.add_argument(
+                "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
+            )
         each.add_argument(
             "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
         )
