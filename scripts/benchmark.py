@@ -9,7 +9,7 @@ from typing import Any
 
 from fashion.errors import ArgumentParser, with_exit_status
 from fashion.files import write_json
-from fashion.paths import OUTPUTS
+from fashion.paths import OUTPUTS, default_model
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def _parser() -> ArgumentParser:
     serving.add_argument(
         "--artifact",
         type=Path,
-        default=OUTPUTS / "latest",
+        default=default_model(),
         help="a .keras file with its card, or the folder of a run (default: %(default)s)",
     )
     records = what.add_parser(
