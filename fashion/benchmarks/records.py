@@ -16,7 +16,7 @@ from fashion.paths import PROJECT
 
 SEED_PROGRAM = "seed_program"
 SEED_PROGRAM_IMAGES = 15 * 54_000
-PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy")
+PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
 
 def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
