@@ -168,6 +168,18 @@ def prepare(picture: Image.Image) -> Prepared:
     if picture.size == (SIDE, SIDE) and picture.mode == "L":
         return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
     ImageOps.exif_transpose(picture, in_place=True)
+    if _on_plain_ground(picture):
+        return as_product(picture)
+    return _as_photo(picture)
+
+
+def as_product(picture: Image.Image) -> Prepared:
+    """Take the seven steps by which the data set was made from pictures of products on an even ground.
+
+    Args:
+        picture: A loaded picture in any mode; it may be turned in place.
+    """
+    ImageOps.exif_transpose(picture, in_place=True)
     corner = _corner_colour(picture)
     box = _trimmed_box(picture, corner)
     small = _subsample(_rgb(picture, box))

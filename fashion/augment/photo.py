@@ -1,0 +1,311 @@
+"""What is left of a garment after it was photographed and cut out by a program: the model learns to forgive it.
+
+The images of the data set are products on an even ground. A photo has light from one side, prints, folds, sleeves
+spread out and shoes in pairs seen from above; its cut-out lacks parts, and keeps shadows and pieces of the floor. All
+of it is drawn here from Fashion-MNIST's own images, inside the compiled step.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import keras
+from keras import ops
+from pydantic import Field, NonNegativeFloat
+
+from fashion.augment.resample import resample
+
+# Sleeves turn about a point of the shoulder; in pixels of the data set's 28, from the centre.
+SHOULDER_ACROSS, SHOULDER_UP, SLEEVE_RADIANS = (5.5, 8.5), (6.0, 11.0), (0.1, 1.2)
+MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never quite above
+# By the outlines of 20,000 training images: height over width, and the share of pixels without a mirrored partner.
+SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
+TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
+PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
+VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
+
+
+class Photo(keras.layers.Layer):
+    """Turn images of products into what a cut-out photo leaves of them.
+
+    Args:
+        product_share: Share of images that stay products: turned, shifted and scaled a little, and nothing else.
+        rotation_degrees: Angles are uniform in plus and minus this.
+        shift: Shifts are uniform in plus and minus this share of the side, on both axes.
+        zoom: Magnifications are uniform in 1 minus this to 1 plus this.
+        stretch: Width against height is changed by up to this share.
+        warp_pixels: Standard deviation of the displacement of cloth, which varies smoothly over the image.
+        mirror_probability: Share of images that are mirrored left to right.
+        splay_probability: Share of the garments for the upper body whose sleeves are turned outward.
+        pair_probability: Share of the shoes that become a pair.
+        residue_probability: Share of images that keep a piece of the ground.
+        seed: Seed of the random draws; each training step draws anew.
+    """
+
+    def __init__(
+        self,
+        product_share: Annotated[float, Field(ge=0, le=1)],
+        rotation_degrees: Annotated[float, Field(ge=0, le=180)],
+        shift: Annotated[float, Field(ge=0, le=1)],
+        zoom: Annotated[NonNegativeFloat, Field(lt=1)],
+        stretch: Annotated[NonNegativeFloat, Field(lt=1)],
+        warp_pixels: Annotated[float, Field(ge=0, le=4)],
+        mirror_probability: Annotated[float, Field(ge=0, le=1)],
+        splay_probability: Annotated[float, Field(ge=0, le=1)],
+        pair_probability: Annotated[float, Field(ge=0, le=1)],
+        residue_probability: Annotated[float, Field(ge=0, le=1)],
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__(name="augment", dtype="float32")
+        self.product_share = product_share
+        self.rotation_radians = math.radians(rotation_degrees)
+        self.shift = shift
+        self.zoom = zoom
+        self.stretch = stretch
+        self.warp_pixels = warp_pixels
+        self.mirror_probability = mirror_probability
+        self.splay_probability = splay_probability
+        self.pair_probability = pair_probability
+        self.residue_probability = residue_probability
+        self.random = keras.random.SeedGenerator(seed)
+
+    def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
+        if not training:
+            return images
+        product = self._chance(images, self.product_share)
+        posed = self._posed(images, product)
+        silhouette = _silhouette(posed)
+        photographed = self._camera(self._cut_out(self._surface(posed, silhouette), silhouette))
+        return ops.where(product, posed, photographed)
+
+    def _posed(self, images: keras.KerasTensor, product: keras.KerasTensor) -> keras.KerasTensor:
+        """Move the object, and the parts of it; what becomes no product is fitted to the frame, as a cut-out is."""
+        _, height, width, _ = images.shape
+        y, x = ops.meshgrid(
+            ops.arange(height, dtype="float32") - (height - 1) / 2,
+            ops.arange(width, dtype="float32") - (width - 1) / 2,
+            indexing="ij",
+        )
+        pose = self._pose(images, product[..., 0])
+        frame = ops.ones_like(images[..., 0])
+
+        def posed(x: keras.KerasTensor, y: keras.KerasTensor) -> keras.KerasTensor:
+            columns, rows, whole = pose(x * frame, y * frame)
+            return resample(images, rows + (height - 1) / 2, columns + (width - 1) / 2) * whole[..., None]
+
+        # From twice as far away all of it is in sight.
+        left, right, top, bottom = _extent(posed(2 * x, 2 * y)[..., 0] > VISIBLE)
+        scale = ops.maximum(right - left, bottom - top) * 2 / height * (1 + self._uniform(images, -0.06, 0.1)[..., 0])
+        cloth = ~product[..., 0]
+        scale = ops.where(cloth, scale, 1.0)
+        x_centre = ops.where(cloth, left + right - (width - 1), 0.0)
+        y_centre = ops.where(cloth, top + bottom - (height - 1), 0.0)
+        return posed(x * scale + x_centre, y * scale + y_centre)
+
+    def _pose(self, images: keras.KerasTensor, product: keras.KerasTensor) -> Callable[..., Any]:
+        """Draw a pose for each image.
+
+        Returns:
+            A function of coordinates from the centre, ``(n, h, w)`` across and down, that returns where to read the
+            image, and 0 where nothing is to be seen.
+        """
+        _, height, width, _ = images.shape
+        reach = ops.where(product, 0.5, 1.0)
+        cloth = ~product
+        shoe, low, top = _kinds(images)
+        pair = cloth & shoe & self._chance(images, self.pair_probability)[..., 0]
+        splay = cloth & top & self._chance(images, self.splay_probability)[..., 0]
+        x_shift = reach * self._uniform(images, -self.shift * width, self.shift * width)[..., 0]
+        y_shift = reach * self._uniform(images, -self.shift * height, self.shift * height)[..., 0]
+        angle = self._uniform(images, -self.rotation_radians, self.rotation_radians)[..., 0]
+        angle = angle * ops.where(cloth & shoe, 2.0, reach)  # shoes lie as they were taken off
+        scale = 1 / (1 + reach * self._uniform(images, -self.zoom, self.zoom)[..., 0])
+        stretch = 1 + reach * self._uniform(images, -self.stretch, self.stretch)[..., 0]
+        tilt = ops.where(cloth, self._uniform(images, -MOST_TILT, MOST_TILT)[..., 0], 0.0)
+        mirror = ops.where(self._chance(images, self.mirror_probability)[..., 0], -1.0, 1.0)
+        across = self._uniform(images, *SHOULDER_ACROSS)[..., 0]
+        up = -self._uniform(images, *SHOULDER_UP)[..., 0]
+        sleeve = self._uniform(images, *SLEEVE_RADIANS)[..., 0]
+        bend = ops.where(cloth, self.warp_pixels, 0.0)
+        x_bend, y_bend = (bend * self._field(images, 5)[..., 0] for _ in range(2))
+
+        def pose(x: keras.KerasTensor, y: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
+            x, y = _turned((x + x_shift) * scale * stretch, (y + y_shift) * scale / stretch, angle)
+            x = mirror * x * (1 + tilt * y)
+            splayed_x, splayed_y, seen = _splayed(x, y, across, up, sleeve)
+            x, y = ops.where(splay, splayed_x, x), ops.where(splay, splayed_y, y)
+            # Each half of a pair shows the shoe: a low one from above, that is turned a quarter; a boot as it stands.
+            half = ops.abs(x) - PAIR_HALF
+            x, y = ops.where(pair, ops.where(low, y, 2 * half), x), ops.where(pair & low, half, y)
+            return x + x_bend, y + y_bend, ops.where(splay & ~seen, 0.0, 1.0)
+
+        return pose
+
+    def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor) -> keras.KerasTensor:
+        """Give the cloth another colour, a print, stripes, folds and light from one side."""
+        inverted = self._chance(objects, 0.25)
+        cloth = ops.where(inverted, 1 - objects, objects)
+        gamma = ops.exp(self._uniform(objects, -0.6, 0.6))
+        cloth = ops.power(ops.clip(cloth, 1e-3, 1), gamma)
+        contrast, level = self._uniform(objects, 0.3, 1.0), self._uniform(objects, 0.0, 0.7)
+        cloth = level * (1 - contrast) + contrast * cloth
+        print_strength = self._uniform(objects, 0.1, 0.45) * ops.cast(self._chance(objects, 0.2), "float32")
+        cloth = cloth + print_strength * ops.tanh(2 * self._field(objects, 9)) * self._spot(objects)
+        stripes = self._uniform(objects, 0.1, 0.35) * ops.cast(self._chance(objects, 0.15), "float32")
+        cloth = cloth + stripes * self._waves(objects)
+        folds = self._uniform(objects, 0.0, 0.12) * self._field(objects, 11)
+        # A cut-out is brought to full brightness.
+        cloth = cloth * silhouette * self._uniform(objects, 0.75, 1.05)
+        cloth = cloth / ops.maximum(ops.max(cloth, axis=(1, 2), keepdims=True), 0.05)
+        light = ops.exp(self._uniform(objects, 0.0, 0.3) * self._field(objects, 3))
+        return ops.clip(cloth * light + folds, 0.04, 1) * silhouette
+
+    def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor) -> keras.KerasTensor:
+        """Lose parts of the object, keep parts of the ground and of its shadow."""
+        lost = ops.cast(self._chance(cloth, 0.2), "float32")
+        kept = 1 - lost * ops.sigmoid(12 * (self._field(cloth, 6) - self._uniform(cloth, 1.0, 2.2)))
+        kept = kept * self._uncropped(cloth)
+        ground = ops.clip(self._uniform(cloth, 0.05, 0.9) + 0.15 * self._field(cloth, 14), 0, 1)
+        residue = ops.cast(self._chance(cloth, self.residue_probability), "float32")
+        where = ops.sigmoid(10 * (self._field(cloth, 5) - self._uniform(cloth, 0.6, 2.2)))
+        # Most of it clings to the object, some lies apart.
+        near = keras.ops.max_pool(silhouette, 7, 1, "same")
+        where = residue * where * ops.where(self._chance(cloth, 0.7), near, ops.ones_like(near))
+        shadow = ops.cast(self._chance(cloth, 0.25), "float32") * self._uniform(cloth, 0.1, 0.5)
+        shadow = shadow * ops.sigmoid(4 * self._field(cloth, 4)) * _soft(near)
+        body = silhouette * kept
+        return body * cloth + (1 - body) * ops.maximum(where * ground, shadow)
+
+    def _camera(self, pictures: keras.KerasTensor) -> keras.KerasTensor:
+        """Blur or sharpen, and add noise."""
+        soft = _soft(pictures)
+        amount = self._uniform(pictures, -0.8, 0.7)
+        grain = self._uniform(pictures, 0.0, 0.05) * keras.random.normal(ops.shape(pictures), seed=self.random)
+        # Noise only where something is: the ground of a cut-out is 0.
+        present = ops.cast(pictures > VISIBLE, "float32")
+        return ops.clip(pictures + amount * (soft - pictures) + grain * present, 0, 1)
+
+    def _uncropped(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """Return 0 where an edge of the photo cut a part of the object off, else 1."""
+        _, height, width, _ = images.shape
+        y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
+        x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
+        reach = ops.where(self._chance(images, 0.2), self._uniform(images, 0.0, 0.2), 0.0)
+        side = self._uniform(images, 0.0, 4.0)
+        across, along = (x + 0.5) / width, (y + 0.5) / height
+        place = ops.where(side < 1, along, ops.where(side < 2, 1 - along, ops.where(side < 3, across, 1 - across)))
+        cut = place < reach
+        return 1 - ops.cast(cut, "float32")
+
+    def _spot(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """Return a soft spot in the middle, where prints are."""
+        _, height, width, _ = images.shape
+        y = ops.reshape((ops.arange(height, dtype="float32") - (height - 1) / 2) / height, (1, height, 1, 1))
+        x = ops.reshape((ops.arange(width, dtype="float32") - (width - 1) / 2) / width, (1, 1, width, 1))
+        size = self._uniform(images, 0.1, 0.6)
+        return ops.exp(-ops.square(ops.square(x / size) + ops.square((y + self._uniform(images, -0.1, 0.1)) / size)))
+
+    def _waves(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """Return stripes across, along or both, in -1 to 1."""
+        _, height, width, _ = images.shape
+        y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
+        x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
+        wave = 2 * math.pi / self._uniform(images, 2.5, 9.0)
+        across = ops.sin(wave * y + self._uniform(images, 0, 6.3))
+        along = ops.sin(wave * x + self._uniform(images, 0, 6.3))
+        kind = self._uniform(images, 0.0, 3.0)
+        return ops.where(kind < 1.5, across, ops.where(kind < 2, along, (across + along) / 2))
+
+    def _field(self, images: keras.KerasTensor, knots: int) -> keras.KerasTensor:
+        """Return ``(n, h, w, 1)``: values about 0, of deviation about 1, that vary smoothly between knots."""
+        count, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
+        coarse = keras.random.normal((count, knots, knots), seed=self.random)
+        fine = ops.einsum("hk,nkl,wl->nhw", _interpolation(height, knots), coarse, _interpolation(width, knots))
+        return 1.4 * fine[..., None]
+
+    def _uniform(self, images: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
+        """Return one number for each image, ``(n, 1, 1, 1)``."""
+        return keras.random.uniform((ops.shape(images)[0], 1, 1, 1), low, high, seed=self.random)
+
+    def _chance(self, images: keras.KerasTensor, probability: float) -> keras.KerasTensor:
+        """Return whether it happens, for each image, ``(n, 1, 1, 1)`` bool."""
+        return self._uniform(images, 0.0, 1.0) < probability
+
+
+def _interpolation(side: int, knots: int) -> keras.KerasTensor:
+    """Return the ``(side, knots)`` matrix of linear interpolation."""
+    place = ops.reshape(ops.arange(side, dtype="float32") * ((knots - 1) / (side - 1)), (side, 1))
+    return ops.maximum(0.0, 1 - ops.abs(place - ops.reshape(ops.arange(knots, dtype="float32"), (1, knots))))
+
+
+def _turned(
+    x: keras.KerasTensor, y: keras.KerasTensor, angle: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    return cosine * x - sine * y, sine * x + cosine * y
+
+
+def _splayed(
+    x: keras.KerasTensor,
+    y: keras.KerasTensor,
+    across: keras.KerasTensor,
+    up: keras.KerasTensor,
+    sleeve: keras.KerasTensor,
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """Turn what is outside of the shoulders outward; return where to read, and whether something is to be seen."""
+    outside = ops.abs(x) > across
+    turned_x, turned_y = _turned(ops.abs(x) - across, y - up, sleeve)
+    return (
+        ops.where(outside, ops.sign(x) * (turned_x + across), x),
+        ops.where(outside, turned_y + up, y),
+        ~outside | (turned_x > 0),  # the cloth went with the sleeve
+    )
+
+
+def _extent(visible: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
+    """Return the first and last column, and the first and last row, that something of each image is in.
+
+    Args:
+        visible: ``(n, h, w)`` bool; images with nothing on them are taken to be full.
+
+    Returns:
+        Four tensors ``(n, 1, 1)`` float32.
+    """
+    found = []
+    for axis in (1, 2):
+        line = ops.any(visible, axis=axis)
+        line = line | ~ops.any(line, axis=1, keepdims=True)
+        last = line.shape[1] - 1
+        found += [ops.argmax(line, axis=1), last - ops.argmax(line[:, ::-1], axis=1)]
+    return tuple(ops.cast(ops.reshape(each, (-1, 1, 1)), "float32") for each in found)
+
+
+def _silhouette(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return 1 on the object and 0 on the ground; small holes are closed."""
+    solid = ops.cast(images > VISIBLE, "float32")
+    return -keras.ops.max_pool(-keras.ops.max_pool(solid, 3, 1, "same"), 3, 1, "same")
+
+
+def _kinds(images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
+    """Tell by the outline alone what an image shows; in the data set's classes nine of ten times rightly.
+
+    Args:
+        images: ``(n, h, w, 1)`` float32.
+
+    Returns:
+        Three tensors ``(n, 1, 1)`` bool: whether it is a shoe, something low, and a garment for the upper body.
+    """
+    solid = ops.cast(images[..., 0] > VISIBLE, "float32")
+    left, right, top, bottom = _extent(solid > 0)
+    aspect = (bottom - top + 1) / (right - left + 1)
+    asymmetry = ops.sum(ops.abs(solid - solid[:, :, ::-1]), axis=(1, 2), keepdims=True)
+    asymmetry = asymmetry / ops.maximum(ops.sum(solid, axis=(1, 2), keepdims=True), 1.0)
+    shoe = (asymmetry > SHOE_ASYMMETRY) & (aspect < SHOE_ASPECT)
+    return shoe, aspect < LOW_ASPECT, (asymmetry < TOP_ASYMMETRY) & (aspect > TOP_ASPECT[0]) & (aspect < TOP_ASPECT[1])
+
+
+def _soft(pictures: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the mean of 3 x 3 pixels."""
+    return keras.ops.average_pool(pictures, 3, 1, "same")
