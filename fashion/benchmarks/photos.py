@@ -57,7 +57,7 @@ def _negated(picture: Image.Image) -> Prepared:
 
 WAYS: dict[str, Callable[[Image.Image], Prepared]] = {
     "this project": photo.prepare,
-    "the data set's seven steps": photo.as_product,
+    "the data set's seven steps": _seven_steps,
     "grey, resized": _grey,
     "grey, resized, negated": _negated,
 }
@@ -142,7 +142,11 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
             "answers": answers,
         }
     return {
-        "machine": {**machine.hardware(), "versions": machine.versions(PACKAGES), "measured": time.strftime("%Y-%m-%d")},
+        "machine": {
+            **machine.hardware(),
+            "versions": machine.versions(PACKAGES),
+            "measured": time.strftime("%Y-%m-%d"),
+        },
         "classes": classes,
         "ways": ways,
     }
