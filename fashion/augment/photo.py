@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 from keras import ops
 from pydantic import Field, NonNegativeFloat
 
@@ -22,6 +23,7 @@ MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never 
 SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
+BATCH = 2_000  # images at a time, outside of training
 VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
 
 
@@ -74,7 +76,24 @@ class Photo(keras.layers.Layer):
         """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
         if not training:
             return images
-        product = self._chance(images, self.product_share)
+        return self._changed(images, self._chance(images, self.product_share))
+
+    def photographed(self, pixels: np.ndarray) -> np.ndarray:
+        """Return what photos of images leave of them, none staying a product.
+
+        Args:
+            pixels: ``(n, 28, 28)`` uint8, 0-255.
+
+        Returns:
+            ``(n, 28, 28)`` float32 in [0, 1].
+        """
+        images = pixels[..., np.newaxis].astype(np.float32) / 255
+        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        return np.concatenate(
+            [ops.convert_to_numpy(self._changed(batch, self._chance(batch, 0.0)))[..., 0] for batch in batches]
+        )
+
+    def _changed(self, images: keras.KerasTensor, product: keras.KerasTensor) -> keras.KerasTensor:
         posed = self._posed(images, product)
         silhouette = _silhouette(posed)
         photographed = self._camera(self._cut_out(self._surface(posed, silhouette), silhouette))

@@ -19,3 +19,8 @@ class Prepared(NamedTuple):
     pixels: np.ndarray
     steps: tuple[str, ...]
     mask: np.ndarray | None = None
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether it was cut out of a photo."""
+        return self.mask is not None

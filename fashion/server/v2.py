@@ -79,7 +79,7 @@ def model_infer() -> Response:
     with work().room():
         with work().workplace(), work().large(len(body) > LARGE_BODY_BYTES):
             images, request_id = _read(body)
-        probabilities = infer(images).probabilities
+        probabilities = infer(images, [False] * len(images)).probabilities
     answer = {
         "model_name": NAME,
         "model_version": served_model().version,
