@@ -1,4 +1,4 @@
-"""Measure this project beside what one would use instead: ``python scripts/benchmark.py training``, ``... serving``."""
+"""Measure this project beside what one would use instead: ``python scripts/benchmark.py --help`` lists what."""
 
 import argparse
 import sys
@@ -6,9 +6,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fashion import backend
 from fashion.errors import ArgumentParser, with_exit_status
-from fashion.files import write_json
-from fashion.paths import OUTPUTS
+from fashion.files import write_json, write_text
+from fashion.paths import OUTPUTS, PROJECT
 
 
 def main() -> None:
@@ -30,6 +31,23 @@ def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving
 
     _show(serving, serving.measure(options.artifact, options.seconds, options.rounds), options.folder)
+
+
+def _photos(options: argparse.Namespace) -> None:
+    backend.select(options.backend)
+    from fashion.benchmarks import photos  # imports Keras, on the backend just chosen
+    from fashion.inference.predictor import Predictor
+
+    predictor, loaded = Predictor.load(options.artifact)
+    classes = loaded.card["classes"]
+    found = photos.find(options.photos, photos.read_mapping(options.mapping, classes))
+    result = photos.measure(found, predictor, classes)
+    result["model"] = {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "photos.json", result)
+    write_text(options.folder / "photos.html", photos.sheet(found, result))
+    print(photos.table(result))
+    print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
 
 
 def _show(benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
@@ -58,15 +76,34 @@ def _parser() -> ArgumentParser:
         description="Contenders are asked by turns over HTTP; medians are printed. Keep the machine idle.",
     )
     serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
-    serving.add_argument(
-        "--artifact",
-        type=Path,
-        default=OUTPUTS / "latest",
-        help="a .keras file with its card, or the folder of a run (default: %(default)s)",
+    photos = what.add_parser(
+        "photos",
+        help="how well photos are answered, beside simpler ways to prepare them (a minute for 300 photos)",
+        description="Each photo of a folder of folders is answered by one model, prepared in each of the ways.",
     )
-    for each, measure in ((training, _training), (serving, _serving)):
+    photos.add_argument("photos", type=Path, metavar="FOLDER", help="holds a folder of photos for each kind of thing")
+    photos.add_argument(
+        "--mapping",
+        type=Path,
+        default=PROJECT / "configs" / "photos" / "clothing_dataset.yaml",
+        help="which classes are right for each folder (default: %(default)s)",
+    )
+    photos.add_argument(
+        "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
+    )
+    for each, measure in ((training, _training), (serving, _serving), (photos, _photos)):
         each.set_defaults(measure=measure)
-        each.add_argument("--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)")
+        if each is not photos:
+            each.add_argument(
+                "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
+            )
+        if each is not training:
+            each.add_argument(
+                "--artifact",
+                type=Path,
+                default=OUTPUTS / "latest",
+                help="a .keras file with its card, or the folder of a run (default: %(default)s)",
+            )
         each.add_argument(
             "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
         )

@@ -28,9 +28,8 @@ def thumbnail(stream: IO[bytes]) -> Image.Image:
     """
     stream.seek(0)
     picture = photo.open_checked(stream.read())
-    picture.draft(picture.mode, (KEPT_SIDE, KEPT_SIDE))  # of a JPEG, decode no more than that
     with work().large(picture.width * picture.height > LARGE_PIXELS):
-        photo.load(picture)
+        photo.load(picture, KEPT_SIDE)
         picture = rgb.upright(picture)
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
     # Made anew: nothing of the file that was sent goes on with it but the pixels.
