@@ -7,6 +7,7 @@ of it is drawn here from Fashion-MNIST's own images, inside the compiled step.
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated, Any
 
 import keras
@@ -23,7 +24,7 @@ MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never 
 SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
-BATCH = 2_000  # images at a time, outside of training
+BATCH = 1_000  # images at a time, outside of training
 VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
 
 
@@ -88,10 +89,36 @@ class Photo(keras.layers.Layer):
             ``(n, 28, 28)`` float32 in [0, 1].
         """
         images = pixels[..., np.newaxis].astype(np.float32) / 255
-        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        return np.concatenate(
-            [ops.convert_to_numpy(self._changed(batch, self._chance(batch, 0.0)))[..., 0] for batch in batches]
-        )
+        starts = range(0, len(images), BATCH)
+        padded = np.pad(images, ((0, -len(images) % BATCH), (0, 0), (0, 0), (0, 0)))  # one shape is compiled
+        seen = [ops.convert_to_numpy(self._photographing(padded[start : start + BATCH]))[..., 0] for start in starts]
+        return np.concatenate(seen)[: len(images)]
+
+    @cached_property
+    def _photographing(self) -> Callable[[np.ndarray], keras.KerasTensor]:
+        """Return the change of photographs as one program: single operations take JAX a minute to compile."""
+
+        def change(images: keras.KerasTensor) -> keras.KerasTensor:
+            return self._changed(images, self._chance(images, 0.0))
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            return tf.function(change)
+        import jax
+
+        @jax.jit
+        def stateless(images: np.ndarray, state: Any) -> tuple[Any, Any]:
+            with keras.StatelessScope(state_mapping=[(self.random.state, state)]) as scope:
+                changed = change(images)
+            return changed, scope.get_current_value(self.random.state)
+
+        def stateful(images: np.ndarray) -> keras.KerasTensor:
+            changed, state = stateless(images, self.random.state.value)
+            self.random.state.assign(state)
+            return changed
+
+        return stateful
 
     def _changed(self, images: keras.KerasTensor, product: keras.KerasTensor) -> keras.KerasTensor:
         posed = self._posed(images, product)
@@ -246,17 +273,17 @@ class Photo(keras.layers.Layer):
 
     def _uniform(self, images: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
         """Return one number for each image, ``(n, 1, 1, 1)``."""
-        return keras.random.uniform((ops.shape(images)[0], 1, 1, 1), low, high, seed=self.random)
+        return low + (high - low) * keras.random.uniform((ops.shape(images)[0], 1, 1, 1), seed=self.random)
 
     def _chance(self, images: keras.KerasTensor, probability: float) -> keras.KerasTensor:
         """Return whether it happens, for each image, ``(n, 1, 1, 1)`` bool."""
         return self._uniform(images, 0.0, 1.0) < probability
 
 
-def _interpolation(side: int, knots: int) -> keras.KerasTensor:
-    """Return the ``(side, knots)`` matrix of linear interpolation."""
-    place = ops.reshape(ops.arange(side, dtype="float32") * ((knots - 1) / (side - 1)), (side, 1))
-    return ops.maximum(0.0, 1 - ops.abs(place - ops.reshape(ops.arange(knots, dtype="float32"), (1, knots))))
+def _interpolation(side: int, knots: int) -> np.ndarray:
+    """Return the ``(side, knots)`` float32 matrix of linear interpolation."""
+    places = np.arange(side)[:, np.newaxis] * ((knots - 1) / (side - 1))
+    return np.maximum(0, 1 - np.abs(places - np.arange(knots))).astype(np.float32)
 
 
 def _turned(

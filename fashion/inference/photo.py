@@ -26,6 +26,7 @@ Image.MAX_IMAGE_PIXELS = None
 # A progressive JPEG has about ten scans, its thumbnail as many. Each goes over all pixels, however few bytes it has.
 MOST_SCANS = 100
 NEEDED_SIDE = 640  # pixels: twice what a cut-out is made from, so that shrinking smooths
+SENT_SIZE = "sent_size"  # a note on the picture
 START_OF_SCAN = b"\xff\xda"  # within a scan a zero follows every 255, so these bytes are nothing else there
 # Text beside the picture is never shown: a few bytes that unpack to Pillow's own 64 MiB are an attack.
 PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK
@@ -97,6 +98,7 @@ def load(picture: Image.Image, side: int = NEEDED_SIDE) -> None:
         BadPictureError: When it is damaged.
     """
     with _damage_told():
+        picture.info[SENT_SIZE] = picture.size
         picture.draft(picture.mode, (side, side))
         picture.load()
 
@@ -149,7 +151,11 @@ def prepare(picture: Image.Image) -> Prepared:
     """
     if picture.size == (SIDE, SIDE) and picture.mode == "L":
         return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
+    sent, decoded = picture.info.get(SENT_SIZE, picture.size), picture.size
     ImageOps.exif_transpose(picture, in_place=True)
-    if min(picture.size) < cutout.LEAST_SIDE or product.on_plain_ground(picture):
-        return product.prepare(picture)
-    return cutout.prepare(picture)
+    plain = min(picture.size) < cutout.LEAST_SIDE or product.on_plain_ground(picture)
+    prepared = product.prepare(picture) if plain else cutout.prepare(picture)
+    if sent == decoded:
+        return prepared
+    smaller = f"made smaller: {decoded[0]} x {decoded[1]} of {sent[0]} x {sent[1]}"
+    return prepared._replace(steps=(smaller, *prepared.steps))
