@@ -24,6 +24,8 @@ MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never 
 SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
+NUMBERS, NORMALS = 64, 1_600  # drawn for an image, a few more than are used
+FIELD_DEVIATION = 1.4  # makes good for what interpolation averages away
 BATCH = 1_000  # images at a time, outside of training
 VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
 
@@ -77,7 +79,7 @@ class Photo(keras.layers.Layer):
         """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
         if not training:
             return images
-        return self._changed(images, self._chance(images, self.product_share))
+        return self._changed(images, self.product_share)
 
     def photographed(self, pixels: np.ndarray) -> np.ndarray:
         """Return what photos of images leave of them, none staying a product.
@@ -99,7 +101,7 @@ class Photo(keras.layers.Layer):
         """Return the change of photographs as one program: single operations take JAX a minute to compile."""
 
         def change(images: keras.KerasTensor) -> keras.KerasTensor:
-            return self._changed(images, self._chance(images, 0.0))
+            return self._changed(images, 0.0)
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -120,13 +122,16 @@ class Photo(keras.layers.Layer):
 
         return stateful
 
-    def _changed(self, images: keras.KerasTensor, product: keras.KerasTensor) -> keras.KerasTensor:
-        posed = self._posed(images, product)
+    def _changed(self, images: keras.KerasTensor, product_share: float) -> keras.KerasTensor:
+        draws = _Draws(images, self.random)
+        product = draws.chance(product_share)
+        posed = self._posed(images, product, draws)
         silhouette = _silhouette(posed)
-        photographed = self._camera(self._cut_out(self._surface(posed, silhouette), silhouette))
+        cloth = self._surface(posed, silhouette, draws)
+        photographed = self._camera(self._cut_out(cloth, silhouette, draws), draws)
         return ops.where(product, posed, photographed)
 
-    def _posed(self, images: keras.KerasTensor, product: keras.KerasTensor) -> keras.KerasTensor:
+    def _posed(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Move the object, and the parts of it; what becomes no product is fitted to the frame, as a cut-out is."""
         _, height, width, _ = images.shape
         y, x = ops.meshgrid(
@@ -134,7 +139,7 @@ class Photo(keras.layers.Layer):
             ops.arange(width, dtype="float32") - (width - 1) / 2,
             indexing="ij",
         )
-        pose = self._pose(images, product[..., 0])
+        pose = self._pose(images, product[..., 0], draws)
         frame = ops.ones_like(images[..., 0])
 
         def posed(x: keras.KerasTensor, y: keras.KerasTensor) -> keras.KerasTensor:
@@ -143,14 +148,14 @@ class Photo(keras.layers.Layer):
 
         # From twice as far away all of it is in sight.
         left, right, top, bottom = _extent(posed(2 * x, 2 * y)[..., 0] > VISIBLE)
-        scale = ops.maximum(right - left, bottom - top) * 2 / height * (1 + self._uniform(images, -0.06, 0.1)[..., 0])
+        scale = ops.maximum(right - left, bottom - top) * 2 / height * (1 + draws.uniform(-0.06, 0.1)[..., 0])
         cloth = ~product[..., 0]
         scale = ops.where(cloth, scale, 1.0)
         x_centre = ops.where(cloth, left + right - (width - 1), 0.0)
         y_centre = ops.where(cloth, top + bottom - (height - 1), 0.0)
         return posed(x * scale + x_centre, y * scale + y_centre)
 
-    def _pose(self, images: keras.KerasTensor, product: keras.KerasTensor) -> Callable[..., Any]:
+    def _pose(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: "_Draws") -> Callable[..., Any]:
         """Draw a pose for each image.
 
         Returns:
@@ -161,21 +166,21 @@ class Photo(keras.layers.Layer):
         reach = ops.where(product, 0.5, 1.0)
         cloth = ~product
         shoe, low, top = _kinds(images)
-        pair = cloth & shoe & self._chance(images, self.pair_probability)[..., 0]
-        splay = cloth & top & self._chance(images, self.splay_probability)[..., 0]
-        x_shift = reach * self._uniform(images, -self.shift * width, self.shift * width)[..., 0]
-        y_shift = reach * self._uniform(images, -self.shift * height, self.shift * height)[..., 0]
-        angle = self._uniform(images, -self.rotation_radians, self.rotation_radians)[..., 0]
+        pair = cloth & shoe & draws.chance(self.pair_probability)[..., 0]
+        splay = cloth & top & draws.chance(self.splay_probability)[..., 0]
+        x_shift = reach * draws.uniform(-self.shift * width, self.shift * width)[..., 0]
+        y_shift = reach * draws.uniform(-self.shift * height, self.shift * height)[..., 0]
+        angle = draws.uniform(-self.rotation_radians, self.rotation_radians)[..., 0]
         angle = angle * ops.where(cloth & shoe, 2.0, reach)  # shoes lie as they were taken off
-        scale = 1 / (1 + reach * self._uniform(images, -self.zoom, self.zoom)[..., 0])
-        stretch = 1 + reach * self._uniform(images, -self.stretch, self.stretch)[..., 0]
-        tilt = ops.where(cloth, self._uniform(images, -MOST_TILT, MOST_TILT)[..., 0], 0.0)
-        mirror = ops.where(self._chance(images, self.mirror_probability)[..., 0], -1.0, 1.0)
-        across = self._uniform(images, *SHOULDER_ACROSS)[..., 0]
-        up = -self._uniform(images, *SHOULDER_UP)[..., 0]
-        sleeve = self._uniform(images, *SLEEVE_RADIANS)[..., 0]
+        scale = 1 / (1 + reach * draws.uniform(-self.zoom, self.zoom)[..., 0])
+        stretch = 1 + reach * draws.uniform(-self.stretch, self.stretch)[..., 0]
+        tilt = ops.where(cloth, draws.uniform(-MOST_TILT, MOST_TILT)[..., 0], 0.0)
+        mirror = ops.where(draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)
+        across = draws.uniform(*SHOULDER_ACROSS)[..., 0]
+        up = -draws.uniform(*SHOULDER_UP)[..., 0]
+        sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
         bend = ops.where(cloth, self.warp_pixels, 0.0)
-        x_bend, y_bend = (bend * self._field(images, 5)[..., 0] for _ in range(2))
+        x_bend, y_bend = (bend * draws.field(5)[..., 0] for _ in range(2))
 
         def pose(x: keras.KerasTensor, y: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
             x, y = _turned((x + x_shift) * scale * stretch, (y + y_shift) * scale / stretch, angle)
@@ -189,95 +194,119 @@ class Photo(keras.layers.Layer):
 
         return pose
 
-    def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor) -> keras.KerasTensor:
+    def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Give the cloth another colour, a print, stripes, folds and light from one side."""
-        inverted = self._chance(objects, 0.25)
+        inverted = draws.chance(0.25)
         cloth = ops.where(inverted, 1 - objects, objects)
-        gamma = ops.exp(self._uniform(objects, -0.6, 0.6))
+        gamma = ops.exp(draws.uniform(-0.6, 0.6))
         cloth = ops.power(ops.clip(cloth, 1e-3, 1), gamma)
-        contrast, level = self._uniform(objects, 0.3, 1.0), self._uniform(objects, 0.0, 0.7)
+        contrast, level = draws.uniform(0.3, 1.0), draws.uniform(0.0, 0.7)
         cloth = level * (1 - contrast) + contrast * cloth
-        print_strength = self._uniform(objects, 0.1, 0.45) * ops.cast(self._chance(objects, 0.2), "float32")
-        cloth = cloth + print_strength * ops.tanh(2 * self._field(objects, 9)) * self._spot(objects)
-        stripes = self._uniform(objects, 0.1, 0.35) * ops.cast(self._chance(objects, 0.15), "float32")
-        cloth = cloth + stripes * self._waves(objects)
-        folds = self._uniform(objects, 0.0, 0.12) * self._field(objects, 11)
+        print_strength = draws.uniform(0.1, 0.45) * ops.cast(draws.chance(0.2), "float32")
+        cloth = cloth + print_strength * ops.tanh(2 * draws.field(9)) * self._spot(objects, draws)
+        stripes = draws.uniform(0.1, 0.35) * ops.cast(draws.chance(0.15), "float32")
+        cloth = cloth + stripes * self._waves(objects, draws)
+        folds = draws.uniform(0.0, 0.12) * draws.field(11)
         # A cut-out is brought to full brightness.
-        cloth = cloth * silhouette * self._uniform(objects, 0.75, 1.05)
+        cloth = cloth * silhouette * draws.uniform(0.75, 1.05)
         cloth = cloth / ops.maximum(ops.max(cloth, axis=(1, 2), keepdims=True), 0.05)
-        light = ops.exp(self._uniform(objects, 0.0, 0.3) * self._field(objects, 3))
+        light = ops.exp(draws.uniform(0.0, 0.3) * draws.field(3))
         return ops.clip(cloth * light + folds, 0.04, 1) * silhouette
 
-    def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor) -> keras.KerasTensor:
+    def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Lose parts of the object, keep parts of the ground and of its shadow."""
-        lost = ops.cast(self._chance(cloth, 0.2), "float32")
-        kept = 1 - lost * ops.sigmoid(12 * (self._field(cloth, 6) - self._uniform(cloth, 1.0, 2.2)))
-        kept = kept * self._uncropped(cloth)
-        ground = ops.clip(self._uniform(cloth, 0.05, 0.9) + 0.15 * self._field(cloth, 14), 0, 1)
-        residue = ops.cast(self._chance(cloth, self.residue_probability), "float32")
-        where = ops.sigmoid(10 * (self._field(cloth, 5) - self._uniform(cloth, 0.6, 2.2)))
+        lost = ops.cast(draws.chance(0.2), "float32")
+        kept = 1 - lost * ops.sigmoid(12 * (draws.field(6) - draws.uniform(1.0, 2.2)))
+        kept = kept * self._uncropped(cloth, draws)
+        ground = ops.clip(draws.uniform(0.05, 0.9) + 0.15 * draws.field(14), 0, 1)
+        residue = ops.cast(draws.chance(self.residue_probability), "float32")
+        where = ops.sigmoid(10 * (draws.field(5) - draws.uniform(0.6, 2.2)))
         # Most of it clings to the object, some lies apart.
         near = keras.ops.max_pool(silhouette, 7, 1, "same")
-        where = residue * where * ops.where(self._chance(cloth, 0.7), near, ops.ones_like(near))
-        shadow = ops.cast(self._chance(cloth, 0.25), "float32") * self._uniform(cloth, 0.1, 0.5)
-        shadow = shadow * ops.sigmoid(4 * self._field(cloth, 4)) * _soft(near)
+        where = residue * where * ops.where(draws.chance(0.7), near, ops.ones_like(near))
+        shadow = ops.cast(draws.chance(0.25), "float32") * draws.uniform(0.1, 0.5)
+        shadow = shadow * ops.sigmoid(4 * draws.field(4)) * _soft(near)
         body = silhouette * kept
         return body * cloth + (1 - body) * ops.maximum(where * ground, shadow)
 
-    def _camera(self, pictures: keras.KerasTensor) -> keras.KerasTensor:
+    def _camera(self, pictures: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Blur or sharpen, and add noise."""
         soft = _soft(pictures)
-        amount = self._uniform(pictures, -0.8, 0.7)
-        grain = self._uniform(pictures, 0.0, 0.05) * keras.random.normal(ops.shape(pictures), seed=self.random)
+        amount = draws.uniform(-0.8, 0.7)
+        grain = draws.uniform(0.0, 0.05) * draws.grain()
         # Noise only where something is: the ground of a cut-out is 0.
         present = ops.cast(pictures > VISIBLE, "float32")
         return ops.clip(pictures + amount * (soft - pictures) + grain * present, 0, 1)
 
-    def _uncropped(self, images: keras.KerasTensor) -> keras.KerasTensor:
+    def _uncropped(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Return 0 where an edge of the photo cut a part of the object off, else 1."""
         _, height, width, _ = images.shape
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
         x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
-        reach = ops.where(self._chance(images, 0.2), self._uniform(images, 0.0, 0.2), 0.0)
-        side = self._uniform(images, 0.0, 4.0)
+        reach = ops.where(draws.chance(0.2), draws.uniform(0.0, 0.2), 0.0)
+        side = draws.uniform(0.0, 4.0)
         across, along = (x + 0.5) / width, (y + 0.5) / height
         place = ops.where(side < 1, along, ops.where(side < 2, 1 - along, ops.where(side < 3, across, 1 - across)))
         cut = place < reach
         return 1 - ops.cast(cut, "float32")
 
-    def _spot(self, images: keras.KerasTensor) -> keras.KerasTensor:
+    def _spot(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Return a soft spot in the middle, where prints are."""
         _, height, width, _ = images.shape
         y = ops.reshape((ops.arange(height, dtype="float32") - (height - 1) / 2) / height, (1, height, 1, 1))
         x = ops.reshape((ops.arange(width, dtype="float32") - (width - 1) / 2) / width, (1, 1, width, 1))
-        size = self._uniform(images, 0.1, 0.6)
-        return ops.exp(-ops.square(ops.square(x / size) + ops.square((y + self._uniform(images, -0.1, 0.1)) / size)))
+        size = draws.uniform(0.1, 0.6)
+        return ops.exp(-ops.square(ops.square(x / size) + ops.square((y + draws.uniform(-0.1, 0.1)) / size)))
 
-    def _waves(self, images: keras.KerasTensor) -> keras.KerasTensor:
+    def _waves(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Return stripes across, along or both, in -1 to 1."""
         _, height, width, _ = images.shape
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
         x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
-        wave = 2 * math.pi / self._uniform(images, 2.5, 9.0)
-        across = ops.sin(wave * y + self._uniform(images, 0, 6.3))
-        along = ops.sin(wave * x + self._uniform(images, 0, 6.3))
-        kind = self._uniform(images, 0.0, 3.0)
+        wave = 2 * math.pi / draws.uniform(2.5, 9.0)
+        across = ops.sin(wave * y + draws.uniform(0, 6.3))
+        along = ops.sin(wave * x + draws.uniform(0, 6.3))
+        kind = draws.uniform(0.0, 3.0)
         return ops.where(kind < 1.5, across, ops.where(kind < 2, along, (across + along) / 2))
 
-    def _field(self, images: keras.KerasTensor, knots: int) -> keras.KerasTensor:
-        """Return ``(n, h, w, 1)``: values about 0, of deviation about 1, that vary smoothly between knots."""
-        count, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
-        coarse = keras.random.normal((count, knots, knots), seed=self.random)
-        fine = ops.einsum("hk,nkl,wl->nhw", _interpolation(height, knots), coarse, _interpolation(width, knots))
-        return 1.4 * fine[..., None]
 
-    def _uniform(self, images: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
+class _Draws:
+    """The random numbers of one batch, drawn at once: each draw of its own would take as long to compile and run.
+
+    Args:
+        images: ``(n, h, w, 1)``, the batch.
+        random: Source of the numbers.
+    """
+
+    def __init__(self, images: keras.KerasTensor, random: keras.random.SeedGenerator) -> None:
+        count, self._height, self._width = ops.shape(images)[0], images.shape[1], images.shape[2]
+        self._numbers = keras.random.uniform((count, NUMBERS), seed=random)
+        self._normals = keras.random.normal((count, NORMALS), seed=random)
+        self._numbers_used = self._normals_used = 0
+
+    def uniform(self, low: float, high: float) -> keras.KerasTensor:
         """Return one number for each image, ``(n, 1, 1, 1)``."""
-        return low + (high - low) * keras.random.uniform((ops.shape(images)[0], 1, 1, 1), seed=self.random)
+        self._numbers_used += 1
+        chosen = self._numbers[:, self._numbers_used - 1 : self._numbers_used]
+        return low + (high - low) * ops.reshape(chosen, (-1, 1, 1, 1))
 
-    def _chance(self, images: keras.KerasTensor, probability: float) -> keras.KerasTensor:
+    def chance(self, probability: float) -> keras.KerasTensor:
         """Return whether it happens, for each image, ``(n, 1, 1, 1)`` bool."""
-        return self._uniform(images, 0.0, 1.0) < probability
+        return self.uniform(0.0, 1.0) < probability
+
+    def field(self, knots: int) -> keras.KerasTensor:
+        """Return ``(n, h, w, 1)``: values about 0, of deviation about 1, that vary smoothly between knots."""
+        start = self._normals_used
+        self._normals_used += knots**2
+        coarse = ops.reshape(self._normals[:, start : self._normals_used], (-1, knots, knots))
+        across, down = _interpolation(self._width, knots), _interpolation(self._height, knots)
+        return FIELD_DEVIATION * ops.einsum("hk,nkl,wl->nhw", down, coarse, across)[..., None]
+
+    def grain(self) -> keras.KerasTensor:
+        """Return ``(n, h, w, 1)``: every pixel for itself, of deviation 1."""
+        start = self._normals_used
+        self._normals_used += self._height * self._width
+        return ops.reshape(self._normals[:, start : self._normals_used], (-1, self._height, self._width, 1))
 
 
 def _interpolation(side: int, knots: int) -> np.ndarray:
