@@ -40,7 +40,7 @@ class Photo(keras.layers.Layer):
         zoom: Magnifications are uniform in 1 minus this to 1 plus this.
         stretch: Width against height is changed by up to this share.
         warp_pixels: Standard deviation of the displacement of cloth, which varies smoothly over the image.
-        mirror_probability: Share of images that are mirrored left to right.
+        mirror_probability: Share of what is no product that is mirrored left to right.
         splay_probability: Share of the garments for the upper body whose sleeves are turned outward.
         pair_probability: Share of the shoes that become a pair.
         residue_probability: Share of images that keep a piece of the ground.
@@ -175,7 +175,7 @@ class Photo(keras.layers.Layer):
         scale = 1 / (1 + reach * draws.uniform(-self.zoom, self.zoom)[..., 0])
         stretch = 1 + reach * draws.uniform(-self.stretch, self.stretch)[..., 0]
         tilt = ops.where(cloth, draws.uniform(-MOST_TILT, MOST_TILT)[..., 0], 0.0)
-        mirror = ops.where(draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)
+        mirror = ops.where(cloth & draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)
         across = draws.uniform(*SHOULDER_ACROSS)[..., 0]
         up = -draws.uniform(*SHOULDER_UP)[..., 0]
         sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
