@@ -9,6 +9,7 @@ import numpy as np
 from fashion import backend
 from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
 from fashion.inference import photo
+from fashion.inference.prepared import Prepared, shown
 from fashion.paths import OUTPUTS
 
 
@@ -27,12 +28,12 @@ def main() -> None:
         sys.exit(WRONG_INPUT)
 
 
-def _predict(prepared: dict[Path, photo.Prepared], artifact: Path, backend_name: backend.Backend) -> None:
+def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backend.Backend) -> None:
     backend.select(backend_name)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
     predictor, loaded = Predictor.load(artifact)
-    answer = predictor.predict(np.stack([picture.pixels for picture in prepared.values()]))
+    answer = shown(list(prepared.values()), predictor.predict)
     classes = loaded.card["classes"]
     width = max(len(str(path)) for path in prepared)
     for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):

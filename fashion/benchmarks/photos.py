@@ -24,7 +24,7 @@ from fashion import machine
 from fashion.errors import FashionError
 from fashion.inference import photo, product, rgb
 from fashion.inference.predictor import Predictor
-from fashion.inference.prepared import SIDE, Prepared
+from fashion.inference.prepared import SIDE, Prepared, shown
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 HALVES = ((0, "first half"), (1, "second half"))
@@ -173,7 +173,7 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
     times.append(time.perf_counter())
     prepared = prepare(picture)
     times.append(time.perf_counter())
-    answer = predictor.predict(prepared.pixels[np.newaxis])
+    answer = shown([prepared], predictor.predict)
     times.append(time.perf_counter())
     probabilities = answer.probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]

@@ -1,8 +1,11 @@
 """What becomes of a picture before the model sees it."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from fashion.inference.trust import Prediction
 
 SIDE = 28
 
@@ -24,3 +27,27 @@ class Prepared(NamedTuple):
     def is_photo(self) -> bool:
         """Whether it was cut out of a photo."""
         return self.mask is not None
+
+    @property
+    def views(self) -> np.ndarray:
+        """What the model is shown, ``(k, 28, 28)`` uint8: of a photo also the mirror image, for nobody posed it."""
+        return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]
+
+
+def shown(pictures: Sequence[Prepared], predict: Callable[[np.ndarray], Prediction]) -> Prediction:
+    """Return one answer to each picture, the mean over its views.
+
+    Args:
+        pictures: At least one.
+        predict: ``(n, 28, 28)`` uint8 images to their answers.
+    """
+    views = [picture.views for picture in pictures]
+    counts = np.array([len(each) for each in views])
+    starts = np.cumsum(counts) - counts
+    answer = predict(np.concatenate(views))
+
+    def mean(rows: np.ndarray) -> np.ndarray:
+        sums = np.add.reduceat(rows, starts)
+        return sums / counts.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
+
+    return Prediction(*map(mean, answer))

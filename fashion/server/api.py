@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from fashion.inference.prepared import Prepared
+from fashion.inference.prepared import Prepared, shown
 from fashion.inference.trust import Prediction
 from fashion.server import result_page, uploads
 from fashion.server.auth import login_required
@@ -54,10 +53,7 @@ def predict_batch() -> Response:
                 except HTTPException as error:
                     results.append({"problem": describe(error)})
         if readable:
-            answer = infer(
-                np.stack([prepared.pixels for prepared in readable.values()]),
-                [prepared.is_photo for prepared in readable.values()],
-            )
+            answer = infer(list(readable.values()))
             for row, (index, prepared) in enumerate(readable.items()):
                 results[index] = _prediction(answer, row, prepared)
     return jsonify({"results": results, **_about()})
@@ -73,7 +69,7 @@ def classify(file: FileStorage) -> tuple[dict[str, Any], uploads.Upload]:
         with work().workplace():
             upload = uploads.read(file)
         g.told["picture_sha256"] = upload.sha256
-        answer = infer(upload.prepared.pixels[np.newaxis], [upload.prepared.is_photo])
+        answer = infer([upload.prepared])
     result = {**_prediction(answer, 0, upload.prepared), **_about()}
     for name in ("predicted_class", "confidence", "decision"):
         g.told[name] = result[name]
@@ -89,20 +85,15 @@ def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> s
     return result_page.page(result, upload, sent, marked)
 
 
-def infer(images: np.ndarray, photos: Sequence[bool]) -> Prediction:
-    """Answer images, and count what is said of them.
-
-    Args:
-        images: ``(n, 28, 28)`` uint8, 0-255, or float32 in [0, 1].
-        photos: For each, whether it was cut out of a photo.
-    """
+def infer(pictures: Sequence[Prepared]) -> Prediction:
+    """Answer pictures, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
-        answer = model.predict(images)
-    for row, (probabilities, photo) in enumerate(zip(answer.probabilities, photos, strict=True)):
-        index = int(probabilities.argmax())
-        decision = model.trust.judge(answer, row, photo=photo).decision
-        monitor().classified(model.classes[index], float(probabilities[index]), decision)
+        answer = shown(pictures, model.predict)
+    for row, picture in enumerate(pictures):
+        index = int(answer.probabilities[row].argmax())
+        decision = model.trust.judge(answer, row, photo=picture.is_photo).decision
+        monitor().classified(model.classes[index], float(answer.probabilities[row, index]), decision)
     return answer
 
 

@@ -99,25 +99,6 @@ def test_holes_between_trouser_legs_stay_and_specks_go():
     assert not whole[55].any()
 
 
-def test_the_barrier_is_what_must_be_crossed():
-    """A ring of another colour: inside of it one must cross it, even where the colour is the ground's again."""
-    colours = np.zeros((64, 64, 3), np.float32)
-    colours[16:48, 16:48] = 90
-    colours[24:40, 24:40] = 0
-    barrier = cutout._barrier(colours)
-    assert barrier[2, 2] == 0
-    assert barrier[32, 32] == pytest.approx(270)
-    assert barrier[20, 32] == pytest.approx(270)
-
-
-def test_one_colour_of_four_sides_is_ground_and_one_of_a_single_side_may_be_an_object():
-    colours = np.full((60, 60, 3), 100, np.float32)
-    colours[20:40, :30] = (100, 200, 100)  # reaches the left side only
-    distance = cutout._distance_from_ground(colours)
-    assert distance[5, 5] == pytest.approx(0, abs=1e-3)
-    assert distance[30, 10] == pytest.approx(1, abs=1e-3)
-
-
 def test_the_same_photo_gives_the_same_pixels_every_time(garments):
     picture = Image.fromarray(photographed(garments["boot"], carpet, (90, 90, 160)))
     first, again = (photo.prepare(picture.copy()).pixels for _ in range(2))
