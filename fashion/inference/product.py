@@ -16,11 +16,17 @@ GROUND_SIDE = 320
 # pixel in many of theirs would keep noise.
 THUMBNAIL_SIDE = 73
 LIGHT = 128
+DARK_GROUND, LIGHT_GROUND = 40, 200
 
 
 def on_plain_ground(picture: Image.Image) -> bool:
-    """Return whether nearly all of a picture's border has the colour of its corners."""
+    """Return whether nearly all of a picture's border has the colour of its corners, near white or near black.
+
+    Negated or not, any other ground would stay grey around the object.
+    """
     small = rgb.reduced(picture, GROUND_SIDE)
+    if DARK_GROUND < _brightness(_corner_colour(small)) < LIGHT_GROUND:
+        return False
     pixels = np.asarray(small).astype(np.float32)
     thickness = max(1, round(BORDER_SHARE * min(small.size)))
     border = np.ones(pixels.shape[:2], bool)
@@ -46,10 +52,14 @@ def prepare(picture: Image.Image) -> Prepared:
         f"trimmed from {picture.width} x {picture.height} to {box[2] - box[0]} x {box[3] - box[1]}",
         f"resized to {small.width} x {small.height}, sharpened, centred",
     ]
-    if np.asarray(Image.new("RGB", (1, 1), corner).convert("L"))[0, 0] >= LIGHT:
+    if _brightness(corner) >= LIGHT:
         grey = ImageOps.invert(grey)
         steps.append("negated: its background is light")
     return Prepared(np.asarray(grey), tuple(steps))
+
+
+def _brightness(colour: tuple[int, int, int]) -> int:
+    return int(np.asarray(Image.new("RGB", (1, 1), colour).convert("L"))[0, 0])
 
 
 def _corner_colour(picture: Image.Image) -> tuple[int, int, int]:
