@@ -59,15 +59,16 @@ def _negated(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(weight.max(axis=1) > 0.5)[0], np.nonzero(weight.max(axis=0) > 0.5)[0]
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     dark = 255 - cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)[box]
-    brightest = np.quantile(dark[weight[box] > 0.5], BRIGHT_QUANTILE)
+    brightest = float(np.quantile(dark[weight[box] > 0.5], BRIGHT_QUANTILE))
     gain = min(BRIGHT / max(brightest, 1.0), MOST_GAIN)
     return np.clip(dark * gain, DIMMEST, 255) * weight[box]
 
 
 def _fitted(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """Return ``(28, 28)`` uint8 with the picture in its middle, as large as it can be, and its width and height."""
-    scale = SIDE / max(grey.shape)
-    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    high, wide = grey.shape
+    scale = SIDE / max(high, wide)
+    height, width = (max(1, round(side * scale)) for side in (high, wide))
     square = np.zeros((SIDE, SIDE), np.float32)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
     small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
@@ -105,8 +106,9 @@ def _refined(pixels: np.ndarray, guess: np.ndarray) -> np.ndarray:
     if not (guess == cv2.GC_PR_FGD).any():
         return np.zeros(guess.shape, bool)
     cv2.setRNGSeed(SEED)
-    models = np.zeros((2, 1, 65))
-    cv2.grabCut(np.ascontiguousarray(pixels[..., ::-1]), guess, None, *models, REFINEMENTS, cv2.GC_INIT_WITH_MASK)
+    ground, thing = np.zeros((1, 65)), np.zeros((1, 65))
+    bgr = np.ascontiguousarray(pixels[..., ::-1])
+    cv2.grabCut(bgr, guess, (0, 0, 0, 0), ground, thing, REFINEMENTS, cv2.GC_INIT_WITH_MASK)
     return (guess & 1).astype(bool)
 
 
