@@ -85,7 +85,7 @@ def _parser() -> ArgumentParser:
     photos.add_argument(
         "--mapping",
         type=Path,
-        default=PROJECT / "configs" / "photos" / "clothing_dataset.yaml",
+        default=PROJECT / "configs" / "photo_folders" / "clothing_dataset.yaml",
         help="which classes are right for each folder (default: %(default)s)",
     )
     photos.add_argument(

@@ -17,8 +17,9 @@ from pydantic import Field, NonNegativeFloat
 
 from fashion.augment.resample import resample
 
-# Sleeves turn about a point of the shoulder; in pixels of the data set's 28, from the centre.
-SHOULDER_ACROSS, SHOULDER_UP, SLEEVE_RADIANS = (5.5, 8.5), (6.0, 11.0), (0.1, 1.2)
+# Sleeves turn about the shoulder: so high above the centre, in pixels of the data set's 28.
+SHOULDER_UP, SLEEVE_RADIANS = (6.0, 11.0), (0.1, 1.2)
+LOW_DOWN, LONG_SLEEVED, BODY_SHARE = 0.75, 0.85, 0.65  # of the height; of the greatest width; of the width with sleeves
 MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never quite above
 # By the outlines of 20,000 training images: height over width, and the share of pixels without a mirrored partner.
 SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
@@ -27,6 +28,8 @@ PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
 NUMBERS, NORMALS = 64, 1_600  # drawn for an image, a few more than are used
 FIELD_DEVIATION = 1.4  # makes good for what interpolation averages away
 BATCH = 1_000  # images at a time, outside of training
+BRIGHTEST = 1.5  # deviations above the mean, about the quantile that a cut-out is made bright by
+DIMMEST = 0.15  # the least brightness of cloth in a cut-out
 VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
 
 
@@ -38,12 +41,15 @@ class Photo(keras.layers.Layer):
         rotation_degrees: Angles are uniform in plus and minus this.
         shift: Shifts are uniform in plus and minus this share of the side, on both axes.
         zoom: Magnifications are uniform in 1 minus this to 1 plus this.
-        stretch: Width against height is changed by up to this share.
+        widening: Width against height grows by up to this share, and shrinks by up to a quarter of it: clothes that lie
+            on a floor are wider than those that hang.
         warp_pixels: Standard deviation of the displacement of cloth, which varies smoothly over the image.
         mirror_probability: Share of what is no product that is mirrored left to right.
         splay_probability: Share of the garments for the upper body whose sleeves are turned outward.
         pair_probability: Share of the shoes that become a pair.
-        residue_probability: Share of images that keep a piece of the ground.
+        surface_probability: Share of what is no product whose cloth gets another brightness, a print, stripes or folds.
+        defect_probability: Share of images that lack a piece, and as many that are cut by the edge of the photo, keep a
+            piece of the ground, or keep a shadow.
         seed: Seed of the random draws; each training step draws anew.
     """
 
@@ -53,12 +59,13 @@ class Photo(keras.layers.Layer):
         rotation_degrees: Annotated[float, Field(ge=0, le=180)],
         shift: Annotated[float, Field(ge=0, le=1)],
         zoom: Annotated[NonNegativeFloat, Field(lt=1)],
-        stretch: Annotated[NonNegativeFloat, Field(lt=1)],
+        widening: Annotated[NonNegativeFloat, Field(lt=2)],
         warp_pixels: Annotated[float, Field(ge=0, le=4)],
         mirror_probability: Annotated[float, Field(ge=0, le=1)],
         splay_probability: Annotated[float, Field(ge=0, le=1)],
         pair_probability: Annotated[float, Field(ge=0, le=1)],
-        residue_probability: Annotated[float, Field(ge=0, le=1)],
+        surface_probability: Annotated[float, Field(ge=0, le=1)],
+        defect_probability: Annotated[float, Field(ge=0, le=1)],
         *,
         seed: int,
     ) -> None:
@@ -67,12 +74,13 @@ class Photo(keras.layers.Layer):
         self.rotation_radians = math.radians(rotation_degrees)
         self.shift = shift
         self.zoom = zoom
-        self.stretch = stretch
+        self.widening = widening
         self.warp_pixels = warp_pixels
         self.mirror_probability = mirror_probability
         self.splay_probability = splay_probability
         self.pair_probability = pair_probability
-        self.residue_probability = residue_probability
+        self.surface_probability = surface_probability
+        self.defect_probability = defect_probability
         self.random = keras.random.SeedGenerator(seed)
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
@@ -173,17 +181,18 @@ class Photo(keras.layers.Layer):
         angle = draws.uniform(-self.rotation_radians, self.rotation_radians)[..., 0]
         angle = angle * ops.where(cloth & shoe, 2.0, reach)  # shoes lie as they were taken off
         scale = 1 / (1 + reach * draws.uniform(-self.zoom, self.zoom)[..., 0])
-        stretch = 1 + reach * draws.uniform(-self.stretch, self.stretch)[..., 0]
+        wider = reach * draws.uniform(-math.log1p(self.widening / 4), math.log1p(self.widening))[..., 0]
+        wider = ops.exp(ops.where(cloth & shoe, 0.0, wider) / 2)
         tilt = ops.where(cloth, draws.uniform(-MOST_TILT, MOST_TILT)[..., 0], 0.0)
         mirror = ops.where(cloth & draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)
-        across = draws.uniform(*SHOULDER_ACROSS)[..., 0]
+        across = _half_of_body(images) + draws.uniform(-1.0, 0.5)[..., 0]
         up = -draws.uniform(*SHOULDER_UP)[..., 0]
         sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
         bend = ops.where(cloth, self.warp_pixels, 0.0)
         x_bend, y_bend = (bend * draws.field(5)[..., 0] for _ in range(2))
 
         def pose(x: keras.KerasTensor, y: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
-            x, y = _turned((x + x_shift) * scale * stretch, (y + y_shift) * scale / stretch, angle)
+            x, y = _turned((x + x_shift) * scale / wider, (y + y_shift) * scale * wider, angle)
             x = mirror * x * (1 + tilt * y)
             splayed_x, splayed_y, seen = _splayed(x, y, across, up, sleeve)
             x, y = ops.where(splay, splayed_x, x), ops.where(splay, splayed_y, y)
@@ -195,60 +204,55 @@ class Photo(keras.layers.Layer):
         return pose
 
     def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
-        """Give the cloth another colour, a print, stripes, folds and light from one side."""
-        inverted = draws.chance(0.25)
-        cloth = ops.where(inverted, 1 - objects, objects)
-        gamma = ops.exp(draws.uniform(-0.6, 0.6))
-        cloth = ops.power(ops.clip(cloth, 1e-3, 1), gamma)
-        contrast, level = draws.uniform(0.3, 1.0), draws.uniform(0.0, 0.7)
-        cloth = level * (1 - contrast) + contrast * cloth
-        print_strength = draws.uniform(0.1, 0.45) * ops.cast(draws.chance(0.2), "float32")
-        cloth = cloth + print_strength * ops.tanh(2 * draws.field(9)) * self._spot(objects, draws)
+        """Give the cloth another brightness, a print, stripes, folds and light from one side."""
+        level, _ = _moments(objects, silhouette)
+        cloth = level + draws.uniform(0.3, 1.0) * (objects - level)
+        cloth = ops.power(ops.clip(cloth, 1e-3, 1), ops.exp(draws.uniform(-0.5, 0.5)))
+        print_strength = draws.uniform(0.1, 0.4) * ops.cast(draws.chance(0.25), "float32")
+        cloth = cloth + print_strength * ops.tanh(2 * draws.field(11)) * self._spot(objects, draws)
         stripes = draws.uniform(0.1, 0.35) * ops.cast(draws.chance(0.15), "float32")
         cloth = cloth + stripes * self._waves(objects, draws)
-        folds = draws.uniform(0.0, 0.12) * draws.field(11)
-        # A cut-out is brought to full brightness.
-        cloth = cloth * silhouette * draws.uniform(0.75, 1.05)
-        cloth = cloth / ops.maximum(ops.max(cloth, axis=(1, 2), keepdims=True), 0.05)
-        light = ops.exp(draws.uniform(0.0, 0.3) * draws.field(3))
-        return ops.clip(cloth * light + folds, 0.04, 1) * silhouette
+        cloth = cloth + draws.uniform(0.0, 0.06) * draws.field(11)
+        cloth = cloth * ops.exp(draws.uniform(0.0, 0.2) * draws.field(3))
+        cloth = ops.where(draws.chance(self.surface_probability), cloth, objects)
+        # A cut-out is brought to full brightness, and nothing on it is as dark as its ground.
+        level, deviation = _moments(cloth, silhouette)
+        cloth = cloth * draws.uniform(0.8, 1.0) / ops.maximum(level + BRIGHTEST * deviation, 0.05)
+        return ops.clip(cloth, DIMMEST, 1) * silhouette
 
     def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Lose parts of the object, keep parts of the ground and of its shadow."""
-        lost = ops.cast(draws.chance(0.2), "float32")
+        lost, cropped, residue, shadow = (ops.cast(draws.chance(self.defect_probability), "float32") for _ in range(4))
         kept = 1 - lost * ops.sigmoid(12 * (draws.field(6) - draws.uniform(1.0, 2.2)))
-        kept = kept * self._uncropped(cloth, draws)
+        kept = kept * (1 - cropped * self._beyond_the_photo(cloth, draws))
         ground = ops.clip(draws.uniform(0.05, 0.9) + 0.15 * draws.field(14), 0, 1)
-        residue = ops.cast(draws.chance(self.residue_probability), "float32")
         where = ops.sigmoid(10 * (draws.field(5) - draws.uniform(0.6, 2.2)))
         # Most of it clings to the object, some lies apart.
         near = keras.ops.max_pool(silhouette, 7, 1, "same")
         where = residue * where * ops.where(draws.chance(0.7), near, ops.ones_like(near))
-        shadow = ops.cast(draws.chance(0.25), "float32") * draws.uniform(0.1, 0.5)
-        shadow = shadow * ops.sigmoid(4 * draws.field(4)) * _soft(near)
+        shadow = shadow * draws.uniform(0.1, 0.5) * ops.sigmoid(4 * draws.field(4)) * _soft(near)
         body = silhouette * kept
         return body * cloth + (1 - body) * ops.maximum(where * ground, shadow)
 
     def _camera(self, pictures: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Blur or sharpen, and add noise."""
         soft = _soft(pictures)
-        amount = draws.uniform(-0.8, 0.7)
-        grain = draws.uniform(0.0, 0.05) * draws.grain()
+        amount = draws.uniform(-0.4, 0.5)
+        grain = draws.uniform(0.0, 0.03) * draws.grain()
         # Noise only where something is: the ground of a cut-out is 0.
         present = ops.cast(pictures > VISIBLE, "float32")
-        return ops.clip(pictures + amount * (soft - pictures) + grain * present, 0, 1)
+        return ops.clip(pictures + amount * (soft - pictures) * present + grain * present, 0, 1)
 
-    def _uncropped(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
-        """Return 0 where an edge of the photo cut a part of the object off, else 1."""
+    def _beyond_the_photo(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+        """Return 1 where an edge of the photo cut a part of the object off, else 0."""
         _, height, width, _ = images.shape
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
         x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width, 1))
-        reach = ops.where(draws.chance(0.2), draws.uniform(0.0, 0.2), 0.0)
+        reach = draws.uniform(0.0, 0.2)
         side = draws.uniform(0.0, 4.0)
         across, along = (x + 0.5) / width, (y + 0.5) / height
         place = ops.where(side < 1, along, ops.where(side < 2, 1 - along, ops.where(side < 3, across, 1 - across)))
-        cut = place < reach
-        return 1 - ops.cast(cut, "float32")
+        return ops.cast(place < reach, "float32")
 
     def _spot(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Return a soft spot in the middle, where prints are."""
@@ -357,6 +361,27 @@ def _extent(visible: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
     return tuple(ops.cast(ops.reshape(each, (-1, 1, 1)), "float32") for each in found)
 
 
+def _half_of_body(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return half of the width of each garment for the upper body without its sleeves, ``(n, 1, 1)``.
+
+    Sleeves are long where a garment is nearly as wide low down as at its widest: by this outline 98 % of pullovers, 97 %
+    of coats, 69 % of shirts and 6 % of T-shirts, of 20,000 training images.
+
+    Args:
+        images: ``(n, h, w, 1)`` float32.
+    """
+    visible = images[..., 0] > VISIBLE
+    _, _, top, bottom = _extent(visible)
+    columns = ops.arange(images.shape[2], dtype="float32")
+    first = ops.min(ops.where(visible, columns, images.shape[2] / 2), axis=2, keepdims=True)
+    last = ops.max(ops.where(visible, columns, images.shape[2] / 2), axis=2, keepdims=True)
+    widths = last - first
+    row = ops.cast(ops.round(top + LOW_DOWN * (bottom - top)), "int32")
+    low = ops.take_along_axis(widths, row, axis=1)
+    long = low > LONG_SLEEVED * ops.max(widths, axis=1, keepdims=True)
+    return low / 2 * ops.where(long, BODY_SHARE, 1.0)
+
+
 def _silhouette(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return 1 on the object and 0 on the ground; small holes are closed."""
     solid = ops.cast(images > VISIBLE, "float32")
@@ -379,6 +404,16 @@ def _kinds(images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
     asymmetry = asymmetry / ops.maximum(ops.sum(solid, axis=(1, 2), keepdims=True), 1.0)
     shoe = (asymmetry > SHOE_ASYMMETRY) & (aspect < SHOE_ASPECT)
     return shoe, aspect < LOW_ASPECT, (asymmetry < TOP_ASYMMETRY) & (aspect > TOP_ASPECT[0]) & (aspect < TOP_ASPECT[1])
+
+
+def _moments(
+    pictures: keras.KerasTensor, silhouette: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the mean and the deviation of the brightness on the object, each ``(n, 1, 1, 1)``."""
+    size = ops.maximum(ops.sum(silhouette, axis=(1, 2, 3), keepdims=True), 1.0)
+    mean = ops.sum(pictures * silhouette, axis=(1, 2, 3), keepdims=True) / size
+    variance = ops.sum(ops.square(pictures - mean) * silhouette, axis=(1, 2, 3), keepdims=True) / size
+    return mean, ops.sqrt(variance + 1e-6)
 
 
 def _soft(pictures: keras.KerasTensor) -> keras.KerasTensor:

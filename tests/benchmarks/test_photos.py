@@ -126,7 +126,7 @@ def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, sma
 
 
 def test_the_mapping_of_the_project_names_classes():
-    mapping = photos.read_mapping(PROJECT / "configs" / "photos" / "clothing_dataset.yaml", list(CLASSES))
+    mapping = photos.read_mapping(PROJECT / "configs" / "photo_folders" / "clothing_dataset.yaml", list(CLASSES))
     assert len(mapping) == 10
     assert mapping["shoes"] == (5, 7, 9)
     assert mapping["hat"] == ()

@@ -9,6 +9,7 @@ from PIL import Image
 from serving import CLASSES, SETTINGS, form, png
 from sqlalchemy import func, select, update
 
+from fashion.inference.trust import Judgement
 from fashion.server import predictions as module
 from fashion.server.accounts import Accounts
 from fashion.server.database import PictureRow, PredictionRow
@@ -263,7 +264,7 @@ def test_programs_leave_no_answers_behind(post, accounts):
 
 
 def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
-    monkeypatch.setattr(type(served_model.trust), "decision", lambda *_: "abstain")
+    monkeypatch.setattr(type(served_model.trust), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
     number, token = ask(client)
     page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
     assert "<h2>Not sure</h2>" in page
