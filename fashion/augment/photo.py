@@ -25,6 +25,7 @@ MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never 
 SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
+FROM_ABOVE, SHOE_BREADTH = 0.6, (0.9, 1.8)  # of the low pairs; rows of the side view for a pixel away from the middle
 NUMBERS, NORMALS = 64, 1_600  # drawn for an image, a few more than are used
 FIELD_DEVIATION = 1.4  # makes good for what interpolation averages away
 BATCH = 1_000  # images at a time, outside of training
@@ -188,6 +189,10 @@ class Photo(keras.layers.Layer):
         across = _half_of_body(images) + draws.uniform(-1.0, 0.5)[..., 0]
         up = -draws.uniform(*SHOULDER_UP)[..., 0]
         sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
+        upper = _upper_edge(images)
+        seen_from_above = draws.chance(FROM_ABOVE)[..., 0]
+        breadth = draws.uniform(*SHOE_BREADTH)[..., 0]
+        toe = ops.where(draws.chance(0.5)[..., 0], -1.0, 1.0)
         bend = ops.where(cloth, self.warp_pixels, 0.0)
         x_bend, y_bend = (bend * draws.field(5)[..., 0] for _ in range(2))
 
@@ -196,9 +201,15 @@ class Photo(keras.layers.Layer):
             x = mirror * x * (1 + tilt * y)
             splayed_x, splayed_y, seen = _splayed(x, y, across, up, sleeve)
             x, y = ops.where(splay, splayed_x, x), ops.where(splay, splayed_y, y)
-            # Each half of a pair shows the shoe: a low one from above, that is turned a quarter; a boot as it stands.
+            # Each half of a pair shows the shoe: a low one turned a quarter, lying or from above; a boot as it stands.
             half = ops.abs(x) - PAIR_HALF
-            x, y = ops.where(pair, ops.where(low, y, 2 * half), x), ops.where(pair & low, half, y)
+            along = toe * y
+            # From above its upper edge is in the middle, and the sole around it.
+            above = _at(upper, along) + breadth * ops.abs(half)
+            x, y = (
+                ops.where(pair, ops.where(low, along, 2 * half), x),
+                ops.where(pair & low, ops.where(seen_from_above, above, half), y),
+            )
             return x + x_bend, y + y_bend, ops.where(splay & ~seen, 0.0, 1.0)
 
         return pose
@@ -361,6 +372,22 @@ def _extent(visible: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
     return tuple(ops.cast(ops.reshape(each, (-1, 1, 1)), "float32") for each in found)
 
 
+def _upper_edge(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return how far below the middle each column begins, smoothed, ``(n, w)`` float32; 0 where it is empty."""
+    visible = images[..., 0] > VISIBLE
+    first = ops.cast(ops.argmax(visible, axis=1), "float32") - (images.shape[1] - 1) / 2
+    edge = ops.where(ops.any(visible, axis=1), first, 0.0)
+    return ops.average_pool(edge[..., None], 3, 1, "same")[..., 0]
+
+
+def _at(columns: keras.KerasTensor, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the values of the columns nearest to places from the middle: of ``(n, w)`` at ``(n, h, w)``."""
+    count = columns.shape[1]
+    nearest = ops.cast(ops.clip(ops.round(x + (count - 1) / 2), 0, count - 1), "int32")
+    flat = ops.reshape(nearest, (-1, nearest.shape[1] * nearest.shape[2]))
+    return ops.reshape(ops.take_along_axis(columns, flat, axis=1), ops.shape(x))
+
+
 def _half_of_body(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return half of the width of each garment for the upper body without its sleeves, ``(n, 1, 1)``.
 
@@ -406,9 +433,7 @@ def _kinds(images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
     return shoe, aspect < LOW_ASPECT, (asymmetry < TOP_ASYMMETRY) & (aspect > TOP_ASPECT[0]) & (aspect < TOP_ASPECT[1])
 
 
-def _moments(
-    pictures: keras.KerasTensor, silhouette: keras.KerasTensor
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _moments(pictures: keras.KerasTensor, silhouette: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the mean and the deviation of the brightness on the object, each ``(n, 1, 1, 1)``."""
     size = ops.maximum(ops.sum(silhouette, axis=(1, 2, 3), keepdims=True), 1.0)
     mean = ops.sum(pictures * silhouette, axis=(1, 2, 3), keepdims=True) / size
