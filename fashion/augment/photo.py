@@ -391,8 +391,8 @@ def _at(columns: keras.KerasTensor, x: keras.KerasTensor) -> keras.KerasTensor:
 def _half_of_body(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return half of the width of each garment for the upper body without its sleeves, ``(n, 1, 1)``.
 
-    Sleeves are long where a garment is nearly as wide low down as at its widest: by this outline 98 % of pullovers, 97 %
-    of coats, 69 % of shirts and 6 % of T-shirts, of 20,000 training images.
+    Sleeves are long where a garment is nearly as wide low down as at its widest: so are, of 20,000 training images,
+    98 % of the pullovers, 97 % of the coats, 69 % of the shirts and 6 % of the T-shirts.
 
     Args:
         images: ``(n, h, w, 1)`` float32.
