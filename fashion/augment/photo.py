@@ -22,7 +22,7 @@ SHOULDER_UP, SLEEVE_RADIANS = (6.0, 11.0), (0.1, 1.2)
 LOW_DOWN, LONG_SLEEVED, BODY_SHARE = 0.75, 0.85, 0.65  # of the height; of the greatest width; of the width with sleeves
 MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never quite above
 # By the outlines of 20,000 training images: height over width, and the share of pixels without a mirrored partner.
-SHOE_ASYMMETRY, SHOE_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.62
+SHOE_ASYMMETRY, SHOE_ASPECT, FLAT_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.5, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
 FROM_ABOVE, SHOE_BREADTH = 0.6, (0.9, 1.8)  # of the low pairs; rows of the side view for a pixel away from the middle
@@ -180,7 +180,7 @@ class Photo(keras.layers.Layer):
         x_shift = reach * draws.uniform(-self.shift * width, self.shift * width)[..., 0]
         y_shift = reach * draws.uniform(-self.shift * height, self.shift * height)[..., 0]
         angle = draws.uniform(-self.rotation_radians, self.rotation_radians)[..., 0]
-        angle = angle * ops.where(cloth & shoe, 2.0, reach)  # shoes lie as they were taken off
+        angle = angle * ops.where(cloth & shoe, 3.0, reach)  # shoes lie as they were taken off
         scale = 1 / (1 + reach * draws.uniform(-self.zoom, self.zoom)[..., 0])
         wider = reach * draws.uniform(-math.log1p(self.widening / 4), math.log1p(self.widening))[..., 0]
         wider = ops.exp(ops.where(cloth & shoe, 0.0, wider) / 2)
@@ -216,15 +216,17 @@ class Photo(keras.layers.Layer):
 
     def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Give the cloth another brightness, a print, stripes, folds and light from one side."""
+        inside_out = draws.chance(0.1)
+        objects = ops.where(inside_out, (1 - objects) * silhouette, objects)
         level, _ = _moments(objects, silhouette)
         cloth = level + draws.uniform(0.3, 1.0) * (objects - level)
-        cloth = ops.power(ops.clip(cloth, 1e-3, 1), ops.exp(draws.uniform(-0.5, 0.5)))
+        cloth = ops.power(ops.clip(cloth, 1e-3, 1), ops.exp(draws.uniform(-0.6, 0.6)))
         print_strength = draws.uniform(0.1, 0.4) * ops.cast(draws.chance(0.25), "float32")
         cloth = cloth + print_strength * ops.tanh(2 * draws.field(11)) * self._spot(objects, draws)
         stripes = draws.uniform(0.1, 0.35) * ops.cast(draws.chance(0.15), "float32")
         cloth = cloth + stripes * self._waves(objects, draws)
-        cloth = cloth + draws.uniform(0.0, 0.06) * draws.field(11)
-        cloth = cloth * ops.exp(draws.uniform(0.0, 0.2) * draws.field(3))
+        cloth = cloth + draws.uniform(0.0, 0.1) * draws.field(11)
+        cloth = cloth * ops.exp(draws.uniform(0.0, 0.3) * draws.field(3))
         cloth = ops.where(draws.chance(self.surface_probability), cloth, objects)
         # A cut-out is brought to full brightness, and nothing on it is as dark as its ground.
         level, deviation = _moments(cloth, silhouette)
@@ -248,8 +250,8 @@ class Photo(keras.layers.Layer):
     def _camera(self, pictures: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Blur or sharpen, and add noise."""
         soft = _soft(pictures)
-        amount = draws.uniform(-0.4, 0.5)
-        grain = draws.uniform(0.0, 0.03) * draws.grain()
+        amount = draws.uniform(-0.6, 0.7)
+        grain = draws.uniform(0.0, 0.05) * draws.grain()
         # Noise only where something is: the ground of a cut-out is 0.
         present = ops.cast(pictures > VISIBLE, "float32")
         return ops.clip(pictures + amount * (soft - pictures) * present + grain * present, 0, 1)
@@ -429,7 +431,7 @@ def _kinds(images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
     aspect = (bottom - top + 1) / (right - left + 1)
     asymmetry = ops.sum(ops.abs(solid - solid[:, :, ::-1]), axis=(1, 2), keepdims=True)
     asymmetry = asymmetry / ops.maximum(ops.sum(solid, axis=(1, 2), keepdims=True), 1.0)
-    shoe = (asymmetry > SHOE_ASYMMETRY) & (aspect < SHOE_ASPECT)
+    shoe = ((asymmetry > SHOE_ASYMMETRY) & (aspect < SHOE_ASPECT)) | (aspect < FLAT_ASPECT)
     return shoe, aspect < LOW_ASPECT, (asymmetry < TOP_ASYMMETRY) & (aspect > TOP_ASPECT[0]) & (aspect < TOP_ASPECT[1])
 
 

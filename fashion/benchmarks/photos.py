@@ -173,11 +173,11 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
     times.append(time.perf_counter())
     prepared = prepare(picture)
     times.append(time.perf_counter())
+    # All ways are taken for photos: none of them is to lose by odds or a doubt that are not for it.
     answer = shown([prepared], predictor.predict)
     times.append(time.perf_counter())
-    probabilities = answer.probabilities[0]
+    probabilities = answer.photo_probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]
-    # The doubt of photos is asked for all ways: none of them is to lose by another's score.
     judgement = predictor.trust.judge(answer, 0, photo=True)
     return {
         "photo": f"{each.kind}/{each.path.name}",

@@ -86,7 +86,7 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     validation = predictor.outputs(data.validation_images)
     augment = build(loaded.card["config"]["augment"], seed=loaded.card["seed"])
     fitted = trust.fit(predictor, data, validation, augment)
-    anew = {"calibration", "abstention", "photo_abstention"}
+    anew = {"calibration", "abstention", "photo_abstention", "photo_odds"}
     card = {key: value for key, value in loaded.card.items() if key not in anew}
     card |= trust.card_entries(fitted, data.validation_labels, validation)
     path = folder / artifact.MODEL_FILE

@@ -50,4 +50,6 @@ def shown(pictures: Sequence[Prepared], predict: Callable[[np.ndarray], Predicti
         sums = np.add.reduceat(rows, starts)
         return sums / counts.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
 
-    return Prediction(*map(mean, answer))
+    means = Prediction(*map(mean, answer))
+    photos = np.array([[picture.is_photo] for picture in pictures])
+    return means._replace(probabilities=np.where(photos, means.photo_probabilities, means.probabilities))

@@ -28,11 +28,13 @@ class Prediction(NamedTuple):
     Attributes:
         probabilities: ``(n, classes)`` float32, calibrated.
         scores: ``(n,)`` float32, how unlike the training images each is; NaN for a model without that knowledge.
+        photo_probabilities: ``(n, classes)`` float32, of what was cut out of a photo.
         photo_scores: ``(n,)`` float32, the same for what was cut out of a photo.
     """
 
     probabilities: np.ndarray
     scores: np.ndarray
+    photo_probabilities: np.ndarray
     photo_scores: np.ndarray
 
 
@@ -58,11 +60,14 @@ class Trust:
         temperature: Of the softmax.
         abstention: The score of unlikeness, if it is known.
         doubt: The same for what was cut out of photos, for a model that was trained for them.
+        photo_odds: ``(classes,)`` float32, how much likelier each class is on a photo than the network says; None:
+            just as likely.
     """
 
     temperature: float = 1.0
     abstention: Abstention | None = None
     doubt: Doubt | None = None
+    photo_odds: np.ndarray | None = None
 
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> "Trust":
@@ -70,7 +75,13 @@ class Trust:
         entry, photos = card.get("abstention"), card.get("photo_abstention")
         temperature = card.get("calibration", {}).get("temperature", 1.0)
         abstention = Abstention.from_card(entry) if entry else None
-        return cls(temperature, abstention, Doubt.from_card(photos) if abstention and photos else None)
+        odds = card.get("photo_odds")
+        return cls(
+            temperature,
+            abstention,
+            Doubt.from_card(photos) if abstention and photos else None,
+            np.array([odds[name] for name in card["classes"]], np.float32) if odds else None,
+        )
 
     @property
     def threshold(self) -> float | None:
@@ -84,7 +95,11 @@ class Trust:
             scores = photo_scores = self.abstention.scores(outputs.features)
         if self.abstention and self.doubt:
             photo_scores = self.doubt.scores(evidence(*outputs, self.abstention))
-        return Prediction(at_temperature(outputs.probabilities, self.temperature), scores, photo_scores)
+        probabilities = photo_probabilities = at_temperature(outputs.probabilities, self.temperature)
+        if self.photo_odds is not None:
+            weighted = probabilities * self.photo_odds
+            photo_probabilities = weighted / weighted.sum(axis=1, keepdims=True)
+        return Prediction(probabilities, scores, photo_probabilities, photo_scores)
 
     def judge(self, answer: Prediction, row: int, *, photo: bool) -> Judgement:
         """Decide whether to give an answer.

@@ -9,17 +9,17 @@ from PIL import Image
 from fashion.data.dataset import fashion_mnist
 from fashion.inference import cutout, photo
 
-SIDE = 160
+SIDE = cutout.WORKING_SIDE
 
 
 @pytest.fixture(scope="module")
 def garments(fashion_mnist_root) -> dict[str, np.ndarray]:
-    """Outlines of an ankle boot, a pullover and trousers of the test set, ``(160, 160)`` bool, margins around them."""
+    """Outlines of an ankle boot, a pullover and trousers of the test set, ``(128, 128)`` bool, margins around them."""
     images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test_images[:3]
     outlines = {}
     for name, image in zip(("boot", "pullover", "trousers"), images, strict=True):
-        large = np.asarray(Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC))
-        outlines[name] = np.pad(large > 40, (SIDE - 112) // 2)
+        large = np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.BICUBIC))
+        outlines[name] = np.pad(large > 40, (SIDE - 90) // 2)
     return outlines
 
 
