@@ -25,6 +25,7 @@ from fashion.errors import FashionError
 from fashion.inference import photo, product, rgb
 from fashion.inference.predictor import Predictor
 from fashion.inference.prepared import SIDE, Prepared, shown
+from fashion.inference.trust import also_likely
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 HALVES = ((0, "first half"), (1, "second half"))
@@ -178,6 +179,7 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
     times.append(time.perf_counter())
     probabilities = answer.photo_probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]
+    named = [int(first), *also_likely(probabilities)]
     judgement = predictor.trust.judge(answer, 0, photo=True)
     return {
         "photo": f"{each.kind}/{each.path.name}",
@@ -187,6 +189,8 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
         "second": int(second),
         "confidence": float(probabilities[first]),
         "right": int(first) in each.right if each.right else None,
+        "named": named,
+        "right_named": not set(named).isdisjoint(each.right) if each.right else None,
         "score": judgement.score,
         "decision": judgement.decision,
         "steps": list(prepared.steps),
@@ -212,6 +216,8 @@ def _summary(answers: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
         "answerable": len(known),
         "macro_accuracy": _share(list(by_kind.values())),
         "micro_accuracy": _share([answer["right"] for answer in known]),
+        "right_named": _share([answer["right_named"] for answer in known]),
+        "names": _share([len(answer["named"]) for answer in known]),
         "by_kind": by_kind,
         "own_threshold": _declining(answers, [answer["decision"] == "abstain" for answer in answers]),
         "at_abstaining": _declining(answers, [answer["score"] > threshold for answer in answers]),
@@ -258,6 +264,8 @@ def table(result: dict[str, Any]) -> str:
             columns = ("abstained", "accuracy_accepted", "strange_declined", "right_or_declined")
             cells = [_percent(told[column]) for column in columns]
             lines.append(f"{f'{title}, {name}':<32}{cells[0]:>8}{cells[1]:>23}{cells[2]:>18}{cells[3]:>19}")
+    told = ours["all"]
+    lines += ["", f"right among the {told['names']:.2f} names of an answer: {_percent(told['right_named'])}"]
     lines += ["", f"{'answered':<14}" + "".join(f"{name[:7]:>8}" for name in classes)]
     for kind, counts in ours["confusion"].items():
         lines.append(f"{kind:<14}" + "".join(f"{counts.get(number, 0) or '':>8}" for number in range(len(classes))))

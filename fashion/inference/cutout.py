@@ -32,13 +32,13 @@ def prepare(picture: Image.Image) -> Prepared:
     """Cut out what a photo shows, negate it as the data set is negated, and fit it into 28 x 28 pixels.
 
     Args:
-        picture: A loaded picture in any mode, upright.
+        picture: A loaded picture in any mode, upright; ``DETAIL_SIDE`` pixels of it are enough.
     """
     pixels = np.asarray(rgb.reduced(picture, DETAIL_SIDE))
     scale = WORKING_SIDE / max(pixels.shape)
     size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
     mask = find_object(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-    steps = [f"cut out of the photo: {mask.mean():.0%} of {picture.width} x {picture.height}"]
+    steps = [f"cut out of the photo: {mask.mean():.0%} of it"]
     weight = _edge(mask, pixels.shape[:2])
     if mask.mean() < LEAST_OBJECT or weight.max() <= 0.5:
         steps = ["nothing stands out from its ground: the photo is taken whole"]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fashion.errors import FashionError
-from fashion.inference import cutout, product
+from fashion.inference import cutout, product, rgb
 from fashion.inference.prepared import SIDE, Prepared
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -153,8 +153,9 @@ def prepare(picture: Image.Image) -> Prepared:
         return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
     sent, decoded = picture.info.get(SENT_SIZE, picture.size), picture.size
     ImageOps.exif_transpose(picture, in_place=True)
-    plain = min(picture.size) < cutout.LEAST_SIDE or product.on_plain_ground(picture)
-    prepared = product.prepare(picture) if plain else cutout.prepare(picture)
+    small = rgb.reduced(picture, cutout.DETAIL_SIDE)
+    plain = min(picture.size) < cutout.LEAST_SIDE or product.on_plain_ground(small)
+    prepared = product.prepare(picture) if plain else cutout.prepare(small)
     if sent == decoded:
         return prepared
     smaller = f"made smaller: {decoded[0]} x {decoded[1]} of {sent[0]} x {sent[1]}"

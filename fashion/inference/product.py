@@ -11,7 +11,6 @@ TRIM_DISTANCE = 0.05 * 255 * np.sqrt(3)
 # Of the border's pixels: renderings of the test images on near-white have 91 % and more, of 341 photos six have.
 PLAIN_SHARE = 0.9
 BORDER_SHARE = 0.02
-GROUND_SIDE = 320
 # The product thumbnails that the data set was made from are 73 pixels high; photos have far more, and keeping one
 # pixel in many of theirs would keep noise.
 THUMBNAIL_SIDE = 73
@@ -19,12 +18,14 @@ LIGHT = 128
 DARK_GROUND, LIGHT_GROUND = 40, 200
 
 
-def on_plain_ground(picture: Image.Image) -> bool:
+def on_plain_ground(small: Image.Image) -> bool:
     """Return whether nearly all of a picture's border has the colour of its corners, near white or near black.
 
     Negated or not, any other ground would stay grey around the object.
+
+    Args:
+        small: The picture, made so small that single pixels are no noise.
     """
-    small = rgb.reduced(picture, GROUND_SIDE)
     if DARK_GROUND < _brightness(_corner_colour(small)) < LIGHT_GROUND:
         return False
     pixels = np.asarray(small).astype(np.float32)

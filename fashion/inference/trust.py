@@ -9,6 +9,8 @@ from fashion.inference.abstention import Abstention
 from fashion.inference.calibration import at_temperature
 from fashion.inference.doubt import Doubt, evidence
 
+BESIDE = 0.5  # of the answer's probability: from there on another class is named beside it
+
 
 class Outputs(NamedTuple):
     """What a network computes of ``n`` images.
@@ -50,6 +52,16 @@ class Judgement(NamedTuple):
     decision: str
     score: float
     threshold: float | None
+
+
+def also_likely(probabilities: np.ndarray) -> list[int]:
+    """Return the classes that stand beside the answer, the likeliest first; none where the answer stands alone.
+
+    Args:
+        probabilities: ``(classes,)``, of one image.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    return [int(index) for index in order[1:] if probabilities[index] >= BESIDE * probabilities[order[0]]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from fashion.inference.prepared import Prepared, shown
-from fashion.inference.trust import Prediction
+from fashion.inference.trust import Prediction, also_likely
 from fashion.server import result_page, uploads
 from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
@@ -112,6 +112,7 @@ def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, A
         "class_index": index,
         "confidence": float(probabilities[index]),
         "probabilities": dict(zip(model.classes, probabilities.tolist(), strict=True)),
+        "also_likely": [model.classes[other] for other in also_likely(probabilities)],
         "decision": judgement.decision,
     }
     if judgement.threshold is not None:

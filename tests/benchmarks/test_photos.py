@@ -77,7 +77,8 @@ def test_all_ways_are_measured_with_one_model(found, small_artifact):
 
 
 def answer(kind: str, right: bool | None, score: float, decision: str) -> dict:
-    return {"kind": kind, "right": right, "score": score, "decision": decision}
+    named = {"named": [3], "right_named": right}
+    return {"kind": kind, "right": right, "score": score, "decision": decision, **named}
 
 
 def test_a_summary_counts_what_is_right_declined_or_both():
@@ -85,10 +86,13 @@ def test_a_summary_counts_what_is_right_declined_or_both():
         answer("a", True, 1, "accept"), answer("a", True, 5, "abstain"), answer("a", False, 2, "accept"),
         answer("b", False, 6, "abstain"), answer("c", None, 7, "abstain"), answer("c", None, 0, "accept"),
     ]  # fmt: skip
+    answers[2] |= {"named": [3, 4], "right_named": True}
     told = photos._summary(answers, threshold=1.5)
     assert told["by_kind"] == pytest.approx({"a": 2 / 3, "b": 0})
     assert told["macro_accuracy"] == pytest.approx(1 / 3)
     assert told["micro_accuracy"] == 0.5
+    assert told["right_named"] == 0.75
+    assert told["names"] == 1.25
     assert told["own_threshold"] == {
         "abstained": 0.5, "accuracy_accepted": 0.5, "strange_declined": 0.5, "right_or_declined": pytest.approx(4 / 6),
     }  # fmt: skip

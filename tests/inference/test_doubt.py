@@ -6,7 +6,8 @@ import pytest
 from fashion.evaluation.trust import _logistic_regression
 from fashion.inference.abstention import Abstention, Part
 from fashion.inference.doubt import Doubt, evidence
-from fashion.inference.trust import Outputs, Trust
+from fashion.inference.prepared import Prepared, shown
+from fashion.inference.trust import Outputs, Trust, also_likely
 
 PART = Part(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.zeros((1, 2), np.float32), False)
 ABSTENTION = Abstention((PART,), threshold=0.0)
@@ -41,6 +42,34 @@ def test_the_card_brings_it_back():
     entry = json.loads(json.dumps({"abstention": ABSTENTION.to_card(), "photo_abstention": DOUBT.to_card()}))
     read = Trust.from_card(entry).prediction(OUTPUTS).photo_scores
     assert np.array_equal(read, Trust(1.0, ABSTENTION, DOUBT).prediction(OUTPUTS).photo_scores)
+
+
+def test_odds_change_the_answer_to_photos_alone():
+    card = {"classes": ["Coat", "Pullover"], "photo_odds": {"Coat": 0.5, "Pullover": 2.0}}
+    trust = Trust.from_card(json.loads(json.dumps(card)))
+    outputs = Outputs(np.array([[0.6, 0.4]] * 2, np.float32))
+    answer = trust.prediction(outputs)
+    assert answer.probabilities[0] == pytest.approx([0.6, 0.4])
+    assert answer.photo_probabilities[0] == pytest.approx([0.3 / 1.1, 0.8 / 1.1])
+    pixels = np.zeros((28, 28), np.uint8)
+    pictures = [Prepared(pixels, ()), Prepared(pixels, (), mask=np.ones((4, 4), bool))]
+    rows = shown(
+        pictures, lambda images: trust.prediction(Outputs(np.repeat(outputs.probabilities[:1], len(images), 0)))
+    )
+    assert rows.probabilities == pytest.approx(np.array([[0.6, 0.4], [0.3 / 1.1, 0.8 / 1.1]]))
+
+
+def test_a_card_without_odds_leaves_photos_as_they_are():
+    answer = Trust().prediction(OUTPUTS)
+    assert np.array_equal(answer.photo_probabilities, answer.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "beside"),
+    [([0.5, 0.3, 0.2], [1]), ([0.25, 0.4, 0.35], [2, 0]), ([0.9, 0.1, 0.0], []), ([0.6, 0.3, 0.1], [1])],
+)
+def test_what_is_half_as_likely_stands_beside_the_answer(probabilities, beside):
+    assert also_likely(np.array(probabilities)) == beside
 
 
 def test_the_regression_is_logistic_and_agrees_with_scikit_learn():
