@@ -21,7 +21,8 @@ from fashion.augment.resample import resample
 SHOULDER_UP, SLEEVE_RADIANS = (6.0, 11.0), (0.1, 1.2)
 LOW_DOWN, LONG_SLEEVED, BODY_SHARE = 0.75, 0.85, 0.65  # of the height; of the greatest width; of the width with sleeves
 MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never quite above
-# By the outlines of 20,000 training images: height over width, and the share of pixels without a mirrored partner.
+# By the outlines of 20,000 training images: the share of pixels without a mirrored partner, and height over width. 98 %
+# of each kind of shoe are told so, and 5 % of the bags.
 SHOE_ASYMMETRY, SHOE_ASPECT, FLAT_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.5, 0.62
 TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
@@ -189,10 +190,7 @@ class Photo(keras.layers.Layer):
         across = _half_of_body(images) + draws.uniform(-1.0, 0.5)[..., 0]
         up = -draws.uniform(*SHOULDER_UP)[..., 0]
         sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
-        upper = _upper_edge(images)
-        seen_from_above = draws.chance(FROM_ABOVE)[..., 0]
-        breadth = draws.uniform(*SHOE_BREADTH)[..., 0]
-        toe = ops.where(draws.chance(0.5)[..., 0], -1.0, 1.0)
+        paired = self._paired(images, pair, low, draws)
         bend = ops.where(cloth, self.warp_pixels, 0.0)
         x_bend, y_bend = (bend * draws.field(5)[..., 0] for _ in range(2))
 
@@ -200,24 +198,39 @@ class Photo(keras.layers.Layer):
             x, y = _turned((x + x_shift) * scale / wider, (y + y_shift) * scale * wider, angle)
             x = mirror * x * (1 + tilt * y)
             splayed_x, splayed_y, seen = _splayed(x, y, across, up, sleeve)
-            x, y = ops.where(splay, splayed_x, x), ops.where(splay, splayed_y, y)
-            # Each half of a pair shows the shoe: a low one turned a quarter, lying or from above; a boot as it stands.
-            half = ops.abs(x) - PAIR_HALF
-            along = toe * y
-            # From above its upper edge is in the middle, and the sole around it.
-            above = _at(upper, along) + breadth * ops.abs(half)
-            x, y = (
-                ops.where(pair, ops.where(low, along, 2 * half), x),
-                ops.where(pair & low, ops.where(seen_from_above, above, half), y),
-            )
+            x, y = paired(ops.where(splay, splayed_x, x), ops.where(splay, splayed_y, y))
             return x + x_bend, y + y_bend, ops.where(splay & ~seen, 0.0, 1.0)
 
         return pose
 
+    def _paired(
+        self, images: keras.KerasTensor, pair: keras.KerasTensor, low: keras.KerasTensor, draws: "_Draws"
+    ) -> Callable[..., Any]:
+        """Draw how shoes become pairs: a low one turned a quarter, on its side or from above; a boot as it stands.
+
+        Returns:
+            A function from coordinates to those where to read the image, as ``_pose`` has them.
+        """
+        upper = _upper_edge(images)
+        seen_from_above = draws.chance(FROM_ABOVE)[..., 0]
+        breadth = draws.uniform(*SHOE_BREADTH)[..., 0]
+        toe = ops.where(draws.chance(0.5)[..., 0], -1.0, 1.0)
+
+        def paired(x: keras.KerasTensor, y: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+            half = ops.abs(x) - PAIR_HALF  # in each half of the picture, from the middle of its shoe
+            along = toe * y
+            # From above, the upper edge of the side view is in the middle, and the sole around it.
+            above = _at(upper, along) + breadth * ops.abs(half)
+            return (
+                ops.where(pair, ops.where(low, along, 2 * half), x),
+                ops.where(pair & low, ops.where(seen_from_above, above, half), y),
+            )
+
+        return paired
+
     def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
         """Give the cloth another brightness, a print, stripes, folds and light from one side."""
-        inside_out = draws.chance(0.1)
-        objects = ops.where(inside_out, (1 - objects) * silhouette, objects)
+        objects = ops.where(draws.chance(0.1), (1 - objects) * silhouette, objects)
         level, _ = _moments(objects, silhouette)
         cloth = level + draws.uniform(0.3, 1.0) * (objects - level)
         cloth = ops.power(ops.clip(cloth, 1e-3, 1), ops.exp(draws.uniform(-0.6, 0.6)))

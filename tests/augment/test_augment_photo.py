@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fashion.augment.photo import Photo, _extent, _kinds
+from fashion.augment.photo import Photo, _at, _extent, _half_of_body, _kinds, _upper_edge
 from fashion.data.dataset import CLASSES, fashion_mnist
 
 pytestmark = pytest.mark.backend
 
+SLOW_ON_JAX = "JAX takes a minute for what TensorFlow does in a second: single operations"
 NOTHING = {name: 0.0 for name in inspect.signature(Photo).parameters if name != "seed"}
 
 
@@ -48,7 +49,7 @@ def test_nothing_happens_outside_training(products):
 
 def test_the_share_of_products_stays_as_it_is(products, keras_backend):
     if keras_backend == "jax":
-        pytest.skip("JAX takes a minute for what TensorFlow does in a second: single operations")
+        pytest.skip(SLOW_ON_JAX)
     images = products[0][:300, ..., np.newaxis].astype(np.float32) / 255
     seen = ops.convert_to_numpy(layer(product_share=0.3)(images, training=True))
     same = np.abs(seen - images).max(axis=(1, 2, 3)) < 1e-5
@@ -90,6 +91,33 @@ def test_outlines_tell_shoes_and_tops(products):
         assert shoe[of_class[name]].mean() < 0.05, name
         assert top[of_class[name]].mean() > 0.75, name
     assert top[of_class["Trouser"]].mean() < 0.2
+
+
+def test_a_body_is_what_is_left_without_sleeves(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    shirts = np.zeros((2, 28, 28, 1), np.float32)
+    shirts[:, 2:26, 8:20] = 1  # a body 12 pixels wide
+    shirts[0, 2:24, 4:24] = 1  # sleeves to the hem, 4 pixels each
+    shirts[1, 2:10, 2:26] = 1  # short sleeves
+    long, short = ops.convert_to_numpy(_half_of_body(shirts)).ravel()
+    assert long == pytest.approx(6, abs=0.6)
+    assert short == pytest.approx(6, abs=0.6)
+
+
+def test_the_upper_edge_is_where_each_column_begins(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10:, :14] = 1
+    image[0, 20:, 14:21] = 1
+    edge = _upper_edge(image)
+    found = ops.convert_to_numpy(edge)[0]
+    assert found[3] == pytest.approx(10 - 13.5)
+    assert found[17] == pytest.approx(20 - 13.5)
+    assert found[25] == 0
+    places = np.array([[[-10.0, 3.4, 40.0]]], np.float32)
+    assert ops.convert_to_numpy(_at(edge, places)).ravel() == pytest.approx([10 - 13.5, 20 - 13.5, 0])
 
 
 def test_a_pair_is_its_own_mirror_image_and_sleeves_make_it_wide(products, plain):
