@@ -1,6 +1,7 @@
-"""Measure this project beside what one would use instead: ``python scripts/benchmark.py --help`` lists what."""
+"""Measure this project, beside what one would use instead: ``python scripts/benchmark.py --help`` lists what."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ from typing import Any
 from fashion import backend
 from fashion.errors import ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
-from fashion.paths import OUTPUTS, PROJECT
+from fashion.paths import OUTPUTS, PROJECT, default_model
 
 
 def main() -> None:
@@ -48,6 +49,15 @@ def _photos(options: argparse.Namespace) -> None:
     write_text(options.folder / "photos.html", photos.sheet(found, result))
     print(photos.table(result))
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
+
+
+def _records(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import records
+
+    known = options.folder / "records.json"
+    rows = json.loads(known.read_text())["rows"] if known.exists() else []
+    fresh = records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
+    _show(records, {"rows": records.merged(rows, fresh)}, options.folder)
 
 
 def _show(benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
@@ -91,17 +101,28 @@ def _parser() -> ArgumentParser:
     photos.add_argument(
         "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
     )
-    for each, measure in ((training, _training), (serving, _serving), (photos, _photos)):
+    records = what.add_parser(
+        "records",
+        help="accuracy of a recipe over seeds, and its seconds (minutes to hours, as the recipe takes)",
+        description="A recipe is trained once for each seed; what was finished before is kept. Keep the machine idle.",
+    )
+    records.add_argument("recipe", metavar="RECIPE", help="a choice of experiment: speedrun, tiny, ...")
+    records.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides beside the recipe's own")
+    records.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: %(default)s)")
+    records.add_argument(
+        "--runs", type=Path, default=OUTPUTS / "records", help="where the runs go (default: %(default)s)"
+    )
+    for each, measure in ((training, _training), (serving, _serving), (records, _records), (photos, _photos)):
         each.set_defaults(measure=measure)
-        if each is not photos:
+        if each in (training, serving):
             each.add_argument(
                 "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
             )
-        if each is not training:
+        if each in (serving, photos):
             each.add_argument(
                 "--artifact",
                 type=Path,
-                default=OUTPUTS / "latest",
+                default=default_model(),
                 help="a .keras file with its card, or the folder of a run (default: %(default)s)",
             )
         each.add_argument(

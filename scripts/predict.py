@@ -10,7 +10,7 @@ from fashion import backend
 from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
 from fashion.inference import photo
 from fashion.inference.prepared import Prepared, shown
-from fashion.paths import OUTPUTS
+from fashion.paths import default_model
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--artifact",
         type=Path,
-        default=OUTPUTS / "latest",
+        default=default_model(),
         help="a .keras file or a run's folder (default: %(default)s)",
     )
     parser.add_argument(

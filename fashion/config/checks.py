@@ -44,6 +44,7 @@ class Trainer(Checked):
     batch_size: PositiveInt
     seed: Seed
     label_smoothing: Share
+    flip_average: bool
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool

@@ -14,7 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from fashion.config.schema import unknown_key
 from fashion.errors import FashionError, with_exit_status
-from fashion.paths import OUTPUTS, PROJECT
+from fashion.paths import OUTPUTS, PROJECT, default_model
 
 
 def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -87,9 +87,10 @@ def one_sentence(error: Exception) -> str:
 
 @functools.cache
 def register_resolvers() -> None:
-    """Give the configuration files ``${project_folder:NAME}`` and ``${unique_folder:KIND}``."""
+    """Give the configuration files ``${project_folder:NAME}``, ``${unique_folder:KIND}`` and ``${default_model:}``."""
     OmegaConf.register_new_resolver("project_folder", lambda name: str(PROJECT / name))
     OmegaConf.register_new_resolver("unique_folder", unique_folder)
+    OmegaConf.register_new_resolver("default_model", lambda: str(default_model()))
 
 
 @functools.cache  # Hydra asks several times; a process runs one run, or one sweep

@@ -1,5 +1,6 @@
 """What a model costs: parameters, arithmetic, time."""
 
+import itertools
 import time
 from typing import Any
 
@@ -13,18 +14,33 @@ TIMED_CALLS, WARM_UP_CALLS = 100, 5
 
 def of_network(model: keras.Model) -> dict[str, int]:
     """Return the number of parameters and of multiply-adds for one image."""
-    layers = model._flatten_layers(include_self=False, recursive=True)
-    return {"parameters": model.count_params(), "multiply_adds": sum(multiply_adds(layer) for layer in layers)}
+    return {"parameters": model.count_params(), "multiply_adds": _multiply_adds_of_graph(model)}
 
 
-def multiply_adds(layer: Any) -> int:
+def _multiply_adds_of_graph(model: Any) -> int:
+    """Add up every call of every layer: one that is called twice computes twice."""
+    total = 0
+    for node in itertools.chain(*getattr(model, "_functional", model)._nodes_by_depth.values()):
+        operation = node.operation
+        if isinstance(operation, keras.Model):
+            total += _multiply_adds_of_graph(operation)
+        else:
+            total += multiply_adds(operation, node.output_tensors[0].shape)
+    return total
+
+
+def multiply_adds(layer: Any, output_shape: tuple[Any, ...]) -> int:
     """Return the multiply-adds of a convolution or dense layer for one image, and 0 for any other.
 
     Each output is a sum of products; what normalises, activates, adds or pools is a few percent beside it.
+
+    Args:
+        layer: Any layer or operation.
+        output_shape: Of one call of it, the number of images first.
     """
     if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return 0
-    outputs = int(np.prod(layer.output.shape[1:]))
+    outputs = int(np.prod(output_shape[1:]))
     kernel = layer.kernel.shape
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return outputs * kernel[0] * kernel[1]

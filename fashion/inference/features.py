@@ -2,6 +2,8 @@
 
 import keras
 
+from fashion.models.blocks import last_dense
+
 LEAST_SIDE = 2
 LEAST_CHANNELS = 2  # one is the picture itself
 
@@ -15,12 +17,14 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
     Returns:
         Tensors ``(n, d)``: one, if no layer keeps a map of 2 x 2 or more; none, if the last layer is not dense.
     """
-    last = model.outputs[0]._keras_history.operation
-    if not isinstance(last, keras.layers.Dense):
+    found = last_dense(model)
+    if not found:
         return []
+    _, penultimate = found
     narrowest: dict[tuple[int, ...], keras.KerasTensor] = {}
     for layer in model.layers:
-        tensor = layer.output
+        # A layer may be called more than once (see fashion.models.mirrored): first for the image as it is.
+        tensor = layer._inbound_nodes[0].output_tensors[0]
         if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
             continue
         _, height, width, channels = tensor.shape
@@ -31,4 +35,4 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
             narrowest[height, width] = tensor
     means = [keras.layers.GlobalAveragePooling2D()(tensor) for tensor in narrowest.values()]
     spatial = [keras.layers.Concatenate()(means)] if len(means) > 1 else means
-    return [last.input, *spatial]
+    return [penultimate, *spatial]

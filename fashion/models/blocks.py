@@ -1,10 +1,14 @@
 """What every network of this project begins and ends with."""
 
+from typing import Literal
+
 import keras
 
 # Mean and standard deviation of the 60,000 training images in [0, 1], rounded: 0.28604, 0.35302.
 PIXEL_MEAN = 0.2860
 PIXEL_STANDARD_DEVIATION = 0.3530
+
+Stride = Literal[1, 2]
 
 
 def image_input() -> keras.KerasTensor:
@@ -21,3 +25,11 @@ def standardise(images: keras.KerasTensor) -> keras.KerasTensor:
 def class_probabilities(features: keras.KerasTensor) -> keras.KerasTensor:
     """Return ``(n, 10)`` float32 softmax probabilities of ``(n, d)`` features, whatever the precision of the rest."""
     return keras.layers.Dense(10, activation="softmax", dtype="float32", name="probabilities")(features)
+
+
+def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, keras.KerasTensor] | None:
+    """Return the dense layer that a model ends in and what goes into it; None for a model that ends otherwise."""
+    layer, node, _ = model.outputs[0]._keras_history
+    if not isinstance(layer, keras.layers.Dense):
+        return None
+    return layer, layer._inbound_nodes[node].input_tensors[0]  # not its input: a layer may be called more than once

@@ -5,34 +5,35 @@ from typing import Annotated, Literal, NamedTuple
 import keras
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from fashion.models.blocks import class_probabilities, image_input, standardise
+from fashion.models.blocks import Stride, class_probabilities, image_input, standardise
 
 
 class Stage(NamedTuple):
-    """One row of table 1 of the paper: ``repeats`` MBConv blocks, the first of which has the stride."""
+    """One row of table 1 of the paper: ``repeats`` MBConv blocks."""
 
     expansion: int
     kernel: int
-    stride: int
     filters: int
     repeats: int
 
 
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
 STAGES = (
-    Stage(expansion=1, kernel=3, stride=1, filters=16, repeats=1),
-    Stage(expansion=6, kernel=3, stride=2, filters=24, repeats=2),
-    Stage(expansion=6, kernel=5, stride=2, filters=40, repeats=2),
-    Stage(expansion=6, kernel=3, stride=2, filters=80, repeats=3),
-    Stage(expansion=6, kernel=5, stride=1, filters=112, repeats=3),
-    Stage(expansion=6, kernel=5, stride=2, filters=192, repeats=4),
-    Stage(expansion=6, kernel=3, stride=1, filters=320, repeats=1),
+    Stage(expansion=1, kernel=3, filters=16, repeats=1),
+    Stage(expansion=6, kernel=3, filters=24, repeats=2),
+    Stage(expansion=6, kernel=5, filters=40, repeats=2),
+    Stage(expansion=6, kernel=3, filters=80, repeats=3),
+    Stage(expansion=6, kernel=5, filters=112, repeats=3),
+    Stage(expansion=6, kernel=5, filters=192, repeats=4),
+    Stage(expansion=6, kernel=3, filters=320, repeats=1),
 )
 SQUEEZE_RATIO = 0.25
 
 
 def efficientnetb0(
     image_size: Literal[28, 32],
+    stem_stride: Stride,
+    stage_strides: Annotated[list[Stride], Field(min_length=len(STAGES), max_length=len(STAGES))],
     scaling: Literal["standardise", "divide_by_255"],
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)],
     drop_connect_rate: Annotated[float, Field(ge=0, lt=1)],
@@ -44,6 +45,8 @@ def efficientnetb0(
     Args:
         image_size: Side in pixels that the stem sees; 32 pads two pixels of background on each side, so that every
             stride of 2 divides evenly.
+        stem_stride: Stride of the first convolution; 2 in the paper.
+        stage_strides: Stride of each stage's first block; 1, 2, 2, 2, 1, 2, 1 in the paper, for images of 224 pixels.
         scaling: ``standardise`` shows the stem pixels of mean 0 and deviation 1. ``divide_by_255`` divides the [0, 1]
             input by 255 once more, as Keras's ready-made EfficientNetB0 does: the seed program to the letter, and a
             trap, since the stem's batch normalisation (epsilon 1e-3) cannot recover inputs of 0 to 0.004.
@@ -60,13 +63,15 @@ def efficientnetb0(
     images = image_input()
     x = keras.layers.ZeroPadding2D((image_size - 28) // 2, name="pad")(images) if image_size > 28 else images
     x = standardise(x) if scaling == "standardise" else keras.layers.Rescaling(1 / 255, name="divide_by_255")(x)
-    x = _convolution(x, STEM_FILTERS, kernel=3, stride=2, momentum=batch_norm_momentum, name="stem")
+    x = _convolution(x, STEM_FILTERS, kernel=3, stride=stem_stride, momentum=batch_norm_momentum, name="stem")
     x = keras.layers.Activation("silu", name="stem_activation")(x)
 
-    blocks = [stage for stage in STAGES for _ in range(stage.repeats)]
-    firsts = {sum(stage.repeats for stage in STAGES[:index]) for index in range(len(STAGES))}
-    for index, stage in enumerate(blocks):
-        stride = stage.stride if index in firsts else 1
+    blocks = [
+        (stage, stride if repeat == 0 else 1)
+        for stage, stride in zip(STAGES, stage_strides, strict=True)
+        for repeat in range(stage.repeats)
+    ]
+    for index, (stage, stride) in enumerate(blocks):
         drop = drop_connect_rate * index / len(blocks)
         x = _mbconv(x, stage, stride, drop, batch_norm_momentum, name=f"block{index + 1:02d}")
 

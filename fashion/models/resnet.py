@@ -5,10 +5,12 @@ from typing import Annotated
 import keras
 from pydantic import Field, PositiveInt
 
-from fashion.models.blocks import class_probabilities, image_input, standardise
+from fashion.models.blocks import Stride, class_probabilities, image_input, standardise
 
 
 def resnet(
+    stem_filters: PositiveInt,
+    stem_stride: Stride,
     widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)],
     blocks_per_stage: PositiveInt,
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)],
@@ -17,6 +19,8 @@ def resnet(
     """Build a residual network of plain 3 x 3 convolutions, the arithmetic that CPUs do fastest.
 
     Args:
+        stem_filters: Filters of the first convolution.
+        stem_stride: Its stride.
         widths: Filters of each stage; every stage but the first halves height and width.
         blocks_per_stage: Residual blocks, of two convolutions each, in every stage.
         batch_norm_momentum: Share of the moving statistics kept at each step.
@@ -26,7 +30,7 @@ def resnet(
         A model from ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
     """
     images = image_input()
-    x = _convolution(standardise(images), widths[0], 1, batch_norm_momentum, "stem")
+    x = _convolution(standardise(images), stem_filters, stem_stride, batch_norm_momentum, "stem")
     x = keras.layers.Activation("relu", name="stem_activation")(x)
     for stage, filters in enumerate(widths, start=1):
         for block in range(1, blocks_per_stage + 1):

@@ -20,6 +20,7 @@ from gunicorn.glogging import Logger
 
 from fashion.backend import Backend
 from fashion.errors import WRONG_INPUT, FashionError
+from fashion.paths import PRETRAINED
 from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts
 from fashion.server.model import ServedModel
 from fashion.server.settings import Settings
@@ -64,6 +65,8 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
 
     _check_address(settings)
     model = ServedModel(artifact, backend)
+    if artifact == PRETRAINED:
+        log.info("nothing is trained yet: this is the model that comes with the project", path=str(model.path))
     LoginLimits(settings.redis_url)
     accounts = Accounts(settings.database_url)
     accounts.upgrade()

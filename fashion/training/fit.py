@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
             with run.timing("evaluation"):
                 test = outcome.write(network.deployable(), data, recorder, run)
+            run.timings["total"] = round(record.seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder / artifact.MODEL_FILE)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
@@ -90,7 +92,9 @@ def build_network(config: dict[str, Any], settings: Trainer, steps: int) -> Trai
     """
     backend.seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
-    network = TrainingNetwork(build(config["model"]), augment, fast=settings.fast_layers)
+    network = TrainingNetwork(
+        build(config["model"]), augment, fast=settings.fast_layers, flip_average=settings.flip_average
+    )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)
     network.compile(

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from fashion.models.conversion import fast_layers, stock_layers
+from fashion.models.mirrored import averaged_with_mirror_image
 
 
 def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
@@ -32,10 +33,14 @@ class TrainingNetwork(keras.Model):
         model: ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities, of stock layers.
         augment: A layer that changes such images in training only.
         fast: Compute with this project's CPU kernels where they are faster; the weights are the same.
+        flip_average: Whether the deployable model averages over an image and its mirror image.
     """
 
-    def __init__(self, model: keras.Model, augment: keras.layers.Layer, *, fast: bool) -> None:
+    def __init__(
+        self, model: keras.Model, augment: keras.layers.Layer, *, fast: bool, flip_average: bool = False
+    ) -> None:
         super().__init__(name="training")
+        self.flip_average = flip_average
         self.augment = augment
         self.core = fast_layers(model) if fast else model
 
@@ -50,4 +55,5 @@ class TrainingNetwork(keras.Model):
 
     def deployable(self) -> keras.Model:
         """Return the trained model with stock layers in float32, without augmentation: what the artifact holds."""
-        return stock_layers(self.core, dtype="float32")
+        model = stock_layers(self.core, dtype="float32")
+        return averaged_with_mirror_image(model) if self.flip_average else model

@@ -33,13 +33,13 @@ def transformed(layer, images: np.ndarray) -> np.ndarray:
     return ops.convert_to_numpy(layer(images, training=True))
 
 
-@pytest.mark.parametrize("layer", [affine(10, 0.1, 0.1, 0.1), CropFlip(2, 0.5, seed=0), none(seed=0)])
+@pytest.mark.parametrize("layer", [affine(10, 0.1, 0.1, 0.1), CropFlip(2, 0.5, 1.0, seed=0), none(seed=0)])
 def test_nothing_happens_outside_training(layer):
     images = pictures()
     assert np.array_equal(ops.convert_to_numpy(layer(images, training=False)), images)
 
 
-@pytest.mark.parametrize("layer", [affine(), CropFlip(0, 0.0, seed=0), none(seed=0)])
+@pytest.mark.parametrize("layer", [affine(), CropFlip(0, 0.0, 0.0, seed=0), none(seed=0)])
 def test_no_reach_is_no_change(layer):
     images = pictures()
     assert np.allclose(transformed(layer, images), images, atol=1e-6)
@@ -92,7 +92,7 @@ def test_the_draws_fill_their_range():
 
 def test_crop_flip_only_mirrors_and_shifts_whole_pixels():
     image = pictures(1)
-    results = transformed(CropFlip(2, 0.5, seed=0), np.repeat(image, 64, axis=0))
+    results = transformed(CropFlip(2, 0.5, 0.0, seed=0), np.repeat(image, 64, axis=0))
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2), (0, 0)))
     possible = {}
     for mirrored in (False, True):
@@ -107,7 +107,23 @@ def test_crop_flip_only_mirrors_and_shifts_whole_pixels():
 
 def test_probabilities_zero_and_one_mirror_none_and_all():
     images = pictures()
-    assert np.array_equal(transformed(CropFlip(0, 1.0, seed=0), images), images[:, :, ::-1])
+    assert np.array_equal(transformed(CropFlip(0, 1.0, 0.0, seed=0), images), images[:, :, ::-1])
+
+
+def test_erasing_puts_noise_into_one_rectangle_of_the_paper_s_sizes():
+    images = np.zeros((400, 28, 28, 1), np.float32)
+    changed = transformed(CropFlip(0, 0.0, 0.5, seed=0), images)[..., 0] != 0
+    erased = changed.any(axis=(1, 2))
+    assert 160 < erased.sum() < 240
+    shares = []
+    for where in changed[erased]:
+        rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+        assert where[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert where.sum() == (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+        shares.append(where.mean())
+    assert min(shares) < 0.05
+    assert 0.35 < max(shares) < 0.45
+    assert changed.any(axis=0).all()  # it reaches every pixel
 
 
 def bilinear(image: np.ndarray, row: float, column: float) -> float:

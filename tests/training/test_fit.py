@@ -58,7 +58,7 @@ def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend
     assert run["backend"] == keras_backend
     assert run["seed"] == 0
     assert run["peak_memory_mb"] > 100
-    assert set(run["timings_seconds"]) == {"start_up", "training", "evaluation"}
+    assert set(run["timings_seconds"]) == {"start_up", "training", "evaluation", "total"}
     with (folder / "history.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -1,0 +1,153 @@
+"""Recipes over seeds: accuracy with its spread, and the seconds that it took."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fashion.errors import FashionError
+from fashion.figures import ACCENT, MUTED, PRIMARY, picture
+from fashion.paths import PROJECT
+
+SEED_PROGRAM = "seed_program"
+PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy")
+
+
+def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Train a recipe once for each seed, one after the other; what was finished before is not run again.
+
+    Args:
+        recipe: A choice of ``experiment``.
+        seeds: The seeds.
+        overrides: Hydra overrides beside the recipe's own; they become part of the row's name.
+        folder: Where each run goes, in a folder of its own.
+
+    Returns:
+        The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
+
+    Raises:
+        FashionError: When a run does not end well; its own last line is in the message.
+    """
+    name = " ".join([recipe, *overrides])
+    runs = []
+    for seed in seeds:
+        run = folder / re.sub(r"[^\w.-]+", "_", name) / f"seed_{seed}"
+        _train(run, [f"experiment={recipe}", f"trainer.seed={seed}", *overrides])
+        runs.append(_read(run))
+        _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1]['accuracy']:.2f} %  {runs[-1]['seconds']:.0f} s")
+    return row(name, list(seeds), runs)
+
+
+def row(name: str, seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is told of a recipe.
+
+    Args:
+        name: Of the recipe.
+        seeds: One for each run.
+        runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds`` and ``where``.
+
+    Raises:
+        FashionError: When the runs were not made on one kind of machine with one set of versions.
+    """
+    first = runs[0]
+    if any(run["where"] != first["where"] for run in runs):
+        raise FashionError(f"{name}: its runs are of different machines or versions; remove the older ones' folders")
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "recipe": name,
+        "parameters": first["parameters"],
+        "multiply_adds": first["multiply_adds"],
+        "seeds": seeds,
+        "accuracies": accuracies,
+        "accuracy_mean": statistics.mean(accuracies),
+        "accuracy_deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
+        "all_seconds": [run["seconds"] for run in runs],
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "total_seconds": statistics.median(run["total_seconds"] for run in runs),
+        **first["where"],
+        "measured": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _train(run: Path, overrides: list[str]) -> None:
+    result = run / "result.json"
+    if result.exists() and json.loads(result.read_text())["status"] == "completed":
+        return
+    started = [f"hydra.run.dir={run}", *overrides]
+    command = [f"trainer.resume={run}"] if (run / ".hydra").exists() else started
+    finished = subprocess.run(
+        [sys.executable, "scripts/train.py", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        last = finished.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise FashionError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
+
+
+def _read(run: Path) -> dict[str, Any]:
+    told, metrics, result = (
+        json.loads((run / file).read_text()) for file in ("run.json", "metrics.json", "result.json")
+    )
+    return {
+        "accuracy": result["metrics"]["test_accuracy"],
+        "seconds": told["timings_seconds"]["training"],
+        "total_seconds": told["timings_seconds"]["total"],
+        "parameters": metrics["cost"]["parameters"],
+        "multiply_adds": metrics["cost"]["multiply_adds"],
+        "where": {
+            "backend": told["backend"],
+            "device": told["device"],
+            "machine": told["hardware"],
+            "versions": {package: told["versions"][package] for package in PACKAGES if package in told["versions"]},
+        },
+    }
+
+
+def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows with one of them replaced, or added, the quickest first."""
+    return sorted([*(row for row in rows if row["recipe"] != fresh["recipe"]), fresh], key=lambda row: row["seconds"])
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the rows as the lines that a terminal shows."""
+    rows = result["rows"]
+    lines = [f"{'recipe':<18}{'parameters':>11}{'multiply-adds':>15}   {'test accuracy':<19}seeds  training     total"]
+    for row in rows:
+        spread = f" +- {100 * row['accuracy_deviation']:.2f}" if row["accuracy_deviation"] is not None else ""
+        accuracy = f"{100 * row['accuracy_mean']:.2f}{spread} %"
+        lines.append(
+            f"{row['recipe']:<18}{row['parameters']:>11,}{row['multiply_adds']:>15,}   {accuracy:<19}"
+            f"{len(row['seeds']):>5}  {row['seconds']:>6.0f} s  {row['total_seconds']:>6.0f} s"
+        )
+    places = {
+        f"{row['machine']['processor']}, {row['machine']['cores']} cores; "
+        + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        for row in rows
+    }
+    return "\n".join([*lines, "", *sorted(places)])
+
+
+def chart(result: dict[str, Any], path: Path) -> None:
+    """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG."""
+    rows = result["rows"]
+    with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
+        axes = figure.subplots()
+        for row in rows:
+            color = {SEED_PROGRAM: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
+            mean, deviation = 100 * row["accuracy_mean"], 100 * (row["accuracy_deviation"] or 0)
+            axes.errorbar(row["seconds"], mean, deviation, fmt="o", color=color, capsize=4)
+            axes.annotate(
+                f"{row['recipe']}  {mean:.2f} %", (row["seconds"], mean), xytext=(8, 6), textcoords="offset points"
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel(f"seconds on {rows[0]['machine']['cores']} cores")
+        axes.set_ylabel("test accuracy, %")
+        axes.margins(x=0.3, y=0.15)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,32 @@
+"""Averaging over an image and its mirror image, inside the model."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from fashion.errors import FashionError
+from fashion.models.blocks import last_dense
+
+
+def averaged_with_mirror_image(model: keras.Model) -> keras.Model:
+    """Return a model that looks at each image twice, the second time mirrored left to right.
+
+    What goes into the last layer is averaged, so the answer is the normalised geometric mean of both (flip averaging at
+    test time: Krizhevsky et al., 2012). The layers and weights are the same; the arithmetic doubles.
+
+    Args:
+        model: ``(n, h, w, c)`` to ``(n, classes)`` probabilities, of stock layers, a dense one last.
+
+    Raises:
+        FashionError: When the last layer is not dense.
+    """
+    found = last_dense(model)
+    if not found:
+        raise FashionError("trainer.flip_average: got a model that does not end in a dense layer; set it to false")
+    last, features = found
+    trunk = keras.Model(model.input, features)
+    # The layers themselves are called again and no nested model is made: whoever looks for layers finds them.
+    mirrored: Any = trunk._run_through_graph(ops.flip(model.input, axis=2), operation_fn=lambda layer: layer)
+    both = keras.layers.Average(name="flip_average")([features, keras.tree.flatten(mirrored)[0]])
+    return keras.Model(model.input, last(both), name=model.name)

@@ -1,0 +1,73 @@
+"""Recipes over seeds: real runs, the table of what is known, and the README's."""
+
+import json
+import statistics
+
+import pytest
+
+from fashion.benchmarks import records
+from fashion.errors import FashionError
+from fashion.paths import PROJECT
+
+WHERE = {"backend": "jax", "device": "cpu:0", "machine": {"processor": "P", "cores": 2}, "versions": {"keras": "3"}}
+
+
+def run(accuracy: float, seconds: float = 10.0, **where: object) -> dict[str, object]:
+    cost = {"parameters": 1000, "multiply_adds": 2000}
+    told = {"accuracy": accuracy, "seconds": seconds, "total_seconds": seconds + 5}
+    return {**told, **cost, "where": {**WHERE, **where}}
+
+
+def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fashion_mnist_root, tmp_path):
+    root = f"data.root={fashion_mnist_root}"
+    folders = ("--folder", str(tmp_path / "benchmarks"), "--runs", str(tmp_path / "runs"))
+    command = ("benchmark.py", "records", "smoke", "trainer.epochs=1", root, "--seeds", "2", *folders)
+    finished = run_command(*command)
+    assert finished.returncode == 0, finished.stderr
+    (row,) = json.loads((tmp_path / "benchmarks" / "records.json").read_text())["rows"]
+    runs = sorted((tmp_path / "runs").glob("*/seed_*"))
+    results = [json.loads((each / "result.json").read_text())["metrics"]["test_accuracy"] for each in runs]
+    assert row["accuracies"] == results
+    assert results[0] != results[1]
+    assert row["accuracy_mean"] == pytest.approx(statistics.mean(results))
+    assert row["accuracy_deviation"] == pytest.approx(statistics.stdev(results))
+    assert row["recipe"] == f"smoke trainer.epochs=1 {root}"
+    assert 0 < row["seconds"] < row["total_seconds"]
+    assert (tmp_path / "benchmarks" / "records.png").stat().st_size > 10_000
+
+    before = [(each / "run.json").read_text() for each in runs]
+    again = run_command(*command)
+    assert again.stdout == finished.stdout
+    assert [(each / "run.json").read_text() for each in runs] == before
+
+
+def test_a_recipe_that_does_not_exist_is_one_line(run_command, tmp_path):
+    finished = run_command("benchmark.py", "records", "sprint", "--runs", str(tmp_path), "--folder", str(tmp_path))
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: experiment=sprint trainer.seed=0: ")
+    assert finished.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_of_one_run_has_no_deviation():
+    row = records.row("a", [0], [run(0.94)])
+    assert row["accuracy_deviation"] is None
+    assert "94.00 %  " in records.table({"rows": [row]})
+
+
+def test_runs_of_two_machines_make_no_row():
+    with pytest.raises(FashionError, match="a: its runs are of different machines or versions"):
+        records.row("a", [0, 1], [run(0.9), run(0.9, backend="tensorflow")])
+
+
+def test_a_fresh_row_replaces_the_old_one_and_rows_stand_by_their_seconds():
+    slow, quick = records.row("slow", [0], [run(0.9, 100)]), records.row("quick", [0], [run(0.8, 10)])
+    rows = records.merged([slow], quick)
+    assert [row["recipe"] for row in rows] == ["quick", "slow"]
+    better = records.row("slow", [0], [run(0.95, 100)])
+    assert records.merged(rows, better) == [quick, better]
+
+
+def test_the_readme_shows_the_table_in_docs():
+    result = json.loads((PROJECT / "docs" / "records.json").read_text())
+    assert records.table(result) in (PROJECT / "README.md").read_text()
