@@ -109,8 +109,8 @@ class Trust:
             photo_scores = self.doubt.scores(evidence(*outputs, self.abstention))
         probabilities = photo_probabilities = at_temperature(outputs.probabilities, self.temperature)
         if self.photo_odds is not None:
-            weighted = probabilities * self.photo_odds
-            photo_probabilities = weighted / weighted.sum(axis=1, keepdims=True)
+            weighted = outputs.probabilities * self.photo_odds
+            photo_probabilities = at_temperature(weighted / weighted.sum(axis=1, keepdims=True), self.temperature)
         return Prediction(probabilities, scores, photo_probabilities, photo_scores)
 
     def judge(self, answer: Prediction, row: int, *, photo: bool) -> Judgement:
