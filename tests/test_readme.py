@@ -62,7 +62,9 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
     named |= SHORTENED_SWEEP
     arguments = [named.get(argument, argument) for argument in arguments if argument != "artifact=OLD_RUN"]
     place = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
-    if script == "scripts/train.py":
+    if "records" in arguments:
+        arguments = ["records", *arguments[1:2], *SHORTENED, "--seeds", "1", "--folder", "run", "--runs", "runs"]
+    elif script == "scripts/train.py":
         arguments += [*SHORTENED, f"{place}={tmp_path}/run"]
     elif script == "scripts/predict.py":
         arguments += ["--artifact", str(artifact)]

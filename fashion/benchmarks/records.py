@@ -15,6 +15,7 @@ from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 
 SEED_PROGRAM = "seed_program"
+SEED_PROGRAM_IMAGES = 15 * 54_000
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy")
 
 
@@ -34,6 +35,7 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         FashionError: When a run does not end well; its own last line is in the message.
     """
     name = " ".join([recipe, *overrides])
+    folder = folder.resolve()  # the runs are started in the project's folder
     runs = []
     for seed in seeds:
         run = folder / re.sub(r"[^\w.-]+", "_", name) / f"seed_{seed}"
@@ -140,13 +142,26 @@ def chart(result: dict[str, Any], path: Path) -> None:
             color = {SEED_PROGRAM: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
             mean, deviation = 100 * row["accuracy_mean"], 100 * (row["accuracy_deviation"] or 0)
             axes.errorbar(row["seconds"], mean, deviation, fmt="o", color=color, capsize=4)
-            axes.annotate(
-                f"{row['recipe']}  {mean:.2f} %", (row["seconds"], mean), xytext=(8, 6), textcoords="offset points"
-            )
+            _label(axes, f"{row['recipe']}  {mean:.2f} %", row["seconds"], mean)
+            if row["recipe"] == SEED_PROGRAM:
+                seconds = literal_seconds()
+                axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
+                axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
+                _label(axes, "as it was written", seconds, mean)
         axes.set_xscale("log")
         axes.set_xlabel(f"seconds on {rows[0]['machine']['cores']} cores")
         axes.set_ylabel("test accuracy, %")
         axes.margins(x=0.3, y=0.15)
+
+
+def literal_seconds() -> float:
+    """Return how long the seed program takes as it was written, by its rate in ``docs/benchmark_training.json``."""
+    rates = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())["training"]["images_per_second"]
+    return SEED_PROGRAM_IMAGES / rates["literal"]
+
+
+def _label(axes: Any, text: str, seconds: float, accuracy: float) -> None:
+    axes.annotate(text, (seconds, accuracy), xytext=(8, 6), textcoords="offset points")
 
 
 def _say(line: str) -> None:

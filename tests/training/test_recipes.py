@@ -1,0 +1,39 @@
+"""The named recipes: each can be trained, and is what it says."""
+
+import json
+
+import pytest
+
+from fashion import artifact
+from fashion.config.build import build
+from fashion.config.checks import check_training
+from fashion.config.schema import resolved
+from fashion.paths import PROJECT
+from fashion.training import fit
+
+RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
+NARROW = {"record": ["model.widening=1", "model.blocks_per_stage=1"]}  # a network for a GPU, as narrow as it goes
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_a_configuration_that_can_be_trained(recipe, compose_train, tmp_path, keras_backend):
+    cfg = compose_train(tmp_path, f"experiment={recipe}", f"trainer.backend={keras_backend}")
+    settings = check_training(resolved(cfg))
+    assert settings.epochs >= 1
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("recipe", ["speedrun", "record"])
+def test_a_recipe_trains_and_saves_a_model_that_looks_twice(
+    recipe, compose_train, tmp_path, keras_backend, fashion_mnist_root
+):
+    quick = ["data.limit=400", "trainer.epochs=1", "trainer.batch_size=60", *NARROW.get(recipe, [])]
+    where = [f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}"]
+    fit.train(compose_train(tmp_path, f"experiment={recipe}", *where, *quick))
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
+    assert "flip_average" in {layer.name for layer in artifact.load(tmp_path).model.layers}
+
+
+def test_tiny_is_tiny(compose_train, tmp_path):
+    config = resolved(compose_train(tmp_path, "experiment=tiny"))
+    assert build(config["model"]).count_params() < 100_000
