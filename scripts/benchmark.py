@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fashion import backend
 from fashion.errors import ArgumentParser, with_exit_status
-from fashion.files import write_json
-from fashion.paths import OUTPUTS, default_model
+from fashion.files import write_json, write_text
+from fashion.paths import OUTPUTS, PROJECT, default_model
 
 
 def main() -> None:
@@ -31,6 +32,23 @@ def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving
 
     _show(serving, serving.measure(options.artifact, options.seconds, options.rounds), options.folder)
+
+
+def _photos(options: argparse.Namespace) -> None:
+    backend.select(options.backend)
+    from fashion.benchmarks import photos  # imports Keras, on the backend just chosen
+    from fashion.inference.predictor import Predictor
+
+    predictor, loaded = Predictor.load(options.artifact)
+    classes = loaded.card["classes"]
+    found = photos.find(options.photos, photos.read_mapping(options.mapping, classes))
+    result = photos.measure(found, predictor, classes)
+    result["model"] = {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "photos.json", result)
+    write_text(options.folder / "photos.html", photos.sheet(found, result))
+    print(photos.table(result))
+    print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
 
 
 def _records(options: argparse.Namespace) -> None:
@@ -68,11 +86,20 @@ def _parser() -> ArgumentParser:
         description="Contenders are asked by turns over HTTP; medians are printed. Keep the machine idle.",
     )
     serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
-    serving.add_argument(
-        "--artifact",
+    photos = what.add_parser(
+        "photos",
+        help="how well photos are answered, beside simpler ways to prepare them (a minute for 300 photos)",
+        description="Each photo of a folder of folders is answered by one model, prepared in each of the ways.",
+    )
+    photos.add_argument("photos", type=Path, metavar="FOLDER", help="holds a folder of photos for each kind of thing")
+    photos.add_argument(
+        "--mapping",
         type=Path,
-        default=default_model(),
-        help="a .keras file with its card, or the folder of a run (default: %(default)s)",
+        default=PROJECT / "configs" / "photo_folders" / "clothing_dataset.yaml",
+        help="which classes are right for each folder (default: %(default)s)",
+    )
+    photos.add_argument(
+        "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
     )
     records = what.add_parser(
         "records",
@@ -85,11 +112,18 @@ def _parser() -> ArgumentParser:
     records.add_argument(
         "--runs", type=Path, default=OUTPUTS / "records", help="where the runs go (default: %(default)s)"
     )
-    for each, measure in ((training, _training), (serving, _serving), (records, _records)):
+    for each, measure in ((training, _training), (serving, _serving), (records, _records), (photos, _photos)):
         each.set_defaults(measure=measure)
-        if each is not records:
+        if each in (training, serving):
             each.add_argument(
                 "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
+            )
+        if each in (serving, photos):
+            each.add_argument(
+                "--artifact",
+                type=Path,
+                default=default_model(),
+                help="a .keras file with its card, or the folder of a run (default: %(default)s)",
             )
         each.add_argument(
             "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"

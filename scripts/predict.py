@@ -9,6 +9,7 @@ import numpy as np
 from fashion import backend
 from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
 from fashion.inference import photo
+from fashion.inference.prepared import Prepared, shown
 from fashion.paths import default_model
 
 
@@ -27,18 +28,18 @@ def main() -> None:
         sys.exit(WRONG_INPUT)
 
 
-def _predict(prepared: dict[Path, photo.Prepared], artifact: Path, backend_name: backend.Backend) -> None:
+def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backend.Backend) -> None:
     backend.select(backend_name)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
     predictor, loaded = Predictor.load(artifact)
-    answer = predictor.predict(np.stack([picture.pixels for picture in prepared.values()]))
+    answer = shown(list(prepared.values()), predictor.predict)
     classes = loaded.card["classes"]
     width = max(len(str(path)) for path in prepared)
-    for (path, picture), row, score in zip(prepared.items(), *answer, strict=True):
+    for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):
         first, second = np.argsort(row)[::-1][:2]
         steps = list(picture.steps)
-        if predictor.trust.decision(score) == "abstain":
+        if predictor.trust.judge(answer, number, photo=picture.is_photo).decision == "abstain":
             steps.insert(0, "not sure: unlike the training images")
         print(
             f"{path!s:{width}}  {classes[first]:<11}  {row[first]:6.1%}   then {classes[second]} {row[second]:.1%}"
@@ -50,7 +51,8 @@ def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description="Name the class of picture files (PNG, JPEG, WebP).",
         epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set; any other is trimmed, "
-        "resized, sharpened, centred and, on a light background, negated, as the data set was made.",
+        "resized, sharpened, centred and, on a light background, negated, as the data set was made; out of a photo on "
+        "any other ground the object is cut out first.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture file")
     parser.add_argument(

@@ -56,6 +56,8 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
     artifact, _ = smoke_run
     (tmp_path / "photos" / "white").mkdir(parents=True)
     shutil.copy(tmp_path / "shoe.png", tmp_path / "photos" / "white")
+    (tmp_path / "photos" / "dress").mkdir()
+    Image.effect_noise((60, 90), 90).save(tmp_path / "photos" / "dress" / "noise.jpg")
     named = {"photos=FOLDER": f"photos={tmp_path}/photos", "compare=OTHER_RUN": f"compare={artifact}"}
     named |= SHORTENED_SWEEP
     arguments = [named.get(argument, argument) for argument in arguments if argument != "artifact=OLD_RUN"]
@@ -66,6 +68,9 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
         arguments += [*SHORTENED, f"{place}={tmp_path}/run"]
     elif script == "scripts/predict.py":
         arguments += ["--artifact", str(artifact)]
+    elif script == "scripts/benchmark.py":
+        shutil.rmtree(tmp_path / "photos" / "white")
+        arguments = ["photos", str(tmp_path / "photos"), f"--artifact={artifact}", f"--folder={tmp_path}/benchmarks"]
     else:
         arguments += [f"{place}={tmp_path}/run"]
         if "evaluate" in script or "audit=true" in arguments:

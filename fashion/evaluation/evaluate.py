@@ -84,8 +84,10 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     """Fit temperature and abstention anew, and write the same model with a new card into a folder."""
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
-    fitted = trust.fit(predictor, data, validation)
-    card = {key: value for key, value in loaded.card.items() if key not in {"calibration", "abstention"}}
+    augment = build(loaded.card["config"]["augment"], seed=loaded.card["seed"])
+    fitted = trust.fit(predictor, data, validation, augment)
+    anew = {"calibration", "abstention", "photo_abstention", "photo_odds"}
+    card = {key: value for key, value in loaded.card.items() if key not in anew}
     card |= trust.card_entries(fitted, data.validation_labels, validation)
     path = folder / artifact.MODEL_FILE
     if path.resolve() != loaded.path.resolve():

@@ -7,6 +7,7 @@ import numpy as np
 from fashion.data.dataset import CLASSES
 from fashion.evaluation.detection import auroc, coverage_accuracy, false_positive_rate
 from fashion.evaluation.metrics import brier_score, confusion_matrix, per_class, summary
+from fashion.evaluation.outliers import Pictures
 from fashion.evaluation.reliability import expected_calibration_error, reliability
 from fashion.inference.predictor import Predictor
 from fashion.inference.trust import Outputs, Trust
@@ -74,23 +75,24 @@ def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, An
     ]
 
 
-def strangers(predictor: Predictor, test: Outputs, sets: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def strangers(predictor: Predictor, test: Outputs, sets: dict[str, Pictures]) -> list[dict[str, Any]]:
     """Return for each set of outliers how well the score, and confidence alone, tell it from the test images.
 
     Args:
         predictor: One that knows when to abstain.
         test: What the network computes of the test images.
-        sets: Outliers, each ``(n, 28, 28)`` uint8.
+        sets: Outliers, by name.
     """
     rows = []
     ordinary = predictor.trust.prediction(test)
-    for name, images in sets.items():
+    for name, (images, photos) in sets.items():
         strange = predictor.predict(images)
+        judged = [predictor.trust.judge(strange, row, photo=cut_out) for row, cut_out in enumerate(photos)]
         rows.append(
             {
                 "set": name,
                 "images": len(images),
-                "abstained": float(np.mean(strange.scores > predictor.trust.threshold)),
+                "abstained": float(np.mean([each.decision == "abstain" for each in judged])),
                 "auroc": auroc(ordinary.scores, strange.scores),
                 "fpr95": false_positive_rate(ordinary.scores, strange.scores),
                 "baseline_auroc": auroc(-ordinary.probabilities.max(axis=1), -strange.probabilities.max(axis=1)),

@@ -9,12 +9,14 @@ import logging
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from fashion.errors import FashionError
 from fashion.inference import photo
+from fashion.inference.prepared import SIDE, Prepared
 
 log = logging.getLogger(__name__)
 
@@ -25,27 +27,37 @@ PAGE_SIDE, PAGE_MARGIN = 240, 20
 PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-def reported(photos: Path | None) -> dict[str, np.ndarray]:
+class Pictures(NamedTuple):
+    """A set of pictures.
+
+    Attributes:
+        images: ``(n, 28, 28)`` uint8, 0-255.
+        photos: ``(n,)`` bool, which of them were cut out of a photo.
+    """
+
+    images: np.ndarray
+    photos: np.ndarray
+
+
+def reported(photos: Path | None) -> dict[str, Pictures]:
     """Return the sets of pictures that the report speaks of, by name; without those whose package is not installed.
 
     Args:
         photos: A folder of folders of pictures, each a set of its own; or None.
 
-    Returns:
-        Each ``(n, 28, 28)`` uint8, 0-255.
-
     Raises:
         FashionError: When the folder is missing, or a picture in it cannot be read.
     """
     random = np.random.default_rng(SEED)
-    sets = {
+    made = {
         "blank": blank(),
-        "uniform noise": random.integers(0, 256, (NOISE_IMAGES, photo.SIDE, photo.SIDE), np.uint8),
-        "Gaussian noise": _bytes(random.normal(0.5, 0.25, (NOISE_IMAGES, photo.SIDE, photo.SIDE))),
+        "uniform noise": random.integers(0, 256, (NOISE_IMAGES, SIDE, SIDE), np.uint8),
+        "Gaussian noise": _bytes(random.normal(0.5, 0.25, (NOISE_IMAGES, SIDE, SIDE))),
         "text": text(TEXT_IMAGES, random),
     }
     if _installed("sklearn", "handwritten digits"):
-        sets["handwritten digits"] = digits()
+        made["handwritten digits"] = digits()
+    sets = {name: Pictures(images, np.zeros(len(images), bool)) for name, images in made.items()}
     if _installed("skimage", "sample photos"):
         sets["sample photos"] = sample_photos()
     return sets if photos is None else sets | photo_folders(photos)
@@ -53,7 +65,7 @@ def reported(photos: Path | None) -> dict[str, np.ndarray]:
 
 def blank() -> np.ndarray:
     """Return 256 images of one grey each: every grey there is."""
-    return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, photo.SIDE, photo.SIDE)).copy()
+    return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, SIDE, SIDE)).copy()
 
 
 def digits() -> np.ndarray:
@@ -64,7 +76,7 @@ def digits() -> np.ndarray:
     return np.stack([_resized(Image.fromarray(image.astype(np.uint8))) for image in small])
 
 
-def sample_photos() -> np.ndarray:
+def sample_photos() -> Pictures:
     """Return the pictures inside the package scikit-image, and the quarters of each, prepared as a user's photo is."""
     spec = importlib.util.find_spec("skimage")
     folder = Path(str(spec and spec.origin)).parent / "data"
@@ -73,8 +85,8 @@ def sample_photos() -> np.ndarray:
         width, height = picture.size
         boxes = [(0, 0, width, height)]
         boxes += [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
-        prepared += [photo.prepare(picture.crop(box)).pixels for box in boxes]
-    return np.stack(prepared)
+        prepared += [photo.prepare(picture.crop(box)) for box in boxes]
+    return _stacked(prepared)
 
 
 def text(count: int, random: np.random.Generator) -> np.ndarray:
@@ -95,7 +107,7 @@ def text(count: int, random: np.random.Generator) -> np.ndarray:
     return np.stack(images)
 
 
-def photo_folders(folder: Path) -> dict[str, np.ndarray]:
+def photo_folders(folder: Path) -> dict[str, Pictures]:
     """Return the pictures of each folder in a folder, prepared as a user's photo is.
 
     Raises:
@@ -105,9 +117,9 @@ def photo_folders(folder: Path) -> dict[str, np.ndarray]:
         raise FashionError(f"photos: there is no folder {folder}; expected one that holds folders of pictures")
     found = {}
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        prepared = [photo.prepare(picture).pixels for picture in _pictures(place)]
+        prepared = [photo.prepare(picture) for picture in _pictures(place)]
         if prepared:
-            found[f"photos: {place.name}"] = np.stack(prepared)
+            found[f"photos: {place.name}"] = _stacked(prepared)
     if not found:
         raise FashionError(f"photos: no folder in {folder} holds a picture; expected PNG, JPEG or WebP files")
     return found
@@ -123,7 +135,7 @@ def development(images: np.ndarray, random: np.random.Generator) -> dict[str, np
     Returns:
         Each ``(n, 28, 28)`` uint8, 0-255.
     """
-    count, side = len(images), photo.SIDE
+    count, side = len(images), SIDE
     y, x = np.mgrid[:side, :side]
     angle, wave, phase = (random.uniform(low, high, (count, 1, 1)) for low, high in ((0, 3.15), (2, 14), (0, 6.3)))
     stripes = 0.5 + 0.5 * np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wave + phase)
@@ -153,8 +165,12 @@ def _pictures(folder: Path) -> Iterator[Image.Image]:
                 raise FashionError(f"{path}: {error}") from None
 
 
+def _stacked(prepared: list[Prepared]) -> Pictures:
+    return Pictures(np.stack([each.pixels for each in prepared]), np.array([each.is_photo for each in prepared]))
+
+
 def _resized(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.resize((photo.SIDE, photo.SIDE), Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
 """Predictions: one picture, or up to 64 at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from fashion.inference.photo import Prepared
-from fashion.inference.trust import Prediction
+from fashion.inference.prepared import Prepared, shown
+from fashion.inference.trust import Prediction, also_likely
 from fashion.server import result_page, uploads
 from fashion.server.auth import login_required
 from fashion.server.model import NAME, ServedModel
@@ -53,7 +53,7 @@ def predict_batch() -> Response:
                 except HTTPException as error:
                     results.append({"problem": describe(error)})
         if readable:
-            answer = infer(np.stack([prepared.pixels for prepared in readable.values()]))
+            answer = infer(list(readable.values()))
             for row, (index, prepared) in enumerate(readable.items()):
                 results[index] = _prediction(answer, row, prepared)
     return jsonify({"results": results, **_about()})
@@ -69,7 +69,7 @@ def classify(file: FileStorage) -> tuple[dict[str, Any], uploads.Upload]:
         with work().workplace():
             upload = uploads.read(file)
         g.told["picture_sha256"] = upload.sha256
-        answer = infer(upload.prepared.pixels[np.newaxis])
+        answer = infer([upload.prepared])
     result = {**_prediction(answer, 0, upload.prepared), **_about()}
     for name in ("predicted_class", "confidence", "decision"):
         g.told[name] = result[name]
@@ -85,14 +85,15 @@ def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> s
     return result_page.page(result, upload, sent, marked)
 
 
-def infer(images: np.ndarray) -> Prediction:
-    """Answer ``(n, 28, 28)`` uint8 images, and count what is said of them."""
+def infer(pictures: Sequence[Prepared]) -> Prediction:
+    """Answer pictures, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
-        answer = model.predict(images)
-    for row, score in zip(*answer, strict=True):
-        index = int(row.argmax())
-        monitor().classified(model.classes[index], float(row[index]), model.trust.decision(score))
+        answer = shown(pictures, model.predict)
+    for row, picture in enumerate(pictures):
+        index = int(answer.probabilities[row].argmax())
+        decision = model.trust.judge(answer, row, photo=picture.is_photo).decision
+        monitor().classified(model.classes[index], float(answer.probabilities[row, index]), decision)
     return answer
 
 
@@ -103,17 +104,19 @@ def served_model() -> ServedModel:
 
 def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, Any]:
     model = served_model()
-    probabilities, score = answer.probabilities[row], float(answer.scores[row])
+    probabilities = answer.probabilities[row]
+    judgement = model.trust.judge(answer, row, photo=prepared.is_photo)
     index = int(probabilities.argmax())
     told: dict[str, Any] = {
         "predicted_class": model.classes[index],
         "class_index": index,
         "confidence": float(probabilities[index]),
         "probabilities": dict(zip(model.classes, probabilities.tolist(), strict=True)),
-        "decision": model.trust.decision(score),
+        "also_likely": [model.classes[other] for other in also_likely(probabilities)],
+        "decision": judgement.decision,
     }
-    if model.trust.threshold is not None:
-        told["abstention"] = {"score": score, "threshold": model.trust.threshold}
+    if judgement.threshold is not None:
+        told["abstention"] = {"score": judgement.score, "threshold": judgement.threshold}
     return {**told, "preprocessing": {"steps": list(prepared.steps)}}
 
 

@@ -43,6 +43,7 @@ def document(classes: tuple[str, ...]) -> dict[str, Any]:
         "class_index": {"type": "integer", "minimum": 0, "maximum": len(classes) - 1},
         "confidence": share,
         "probabilities": _object(dict.fromkeys(classes, share)),
+        "also_likely": {**_array({"enum": list(classes)}), "description": "At least half as likely as the answer."},
         "decision": {"enum": ["accept", "abstain"]},
         "preprocessing": _object({"steps": _array({"type": "string"})}),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from flask import g, render_template
 from PIL import Image
 
-from fashion.inference import attribution, photo
+from fashion.inference import attribution, photo, rgb
 from fashion.server import session
 from fashion.server.predictions import Prediction, predictions
 from fashion.server.uploads import LARGE_PIXELS, Upload
@@ -28,10 +28,9 @@ def thumbnail(stream: IO[bytes]) -> Image.Image:
     """
     stream.seek(0)
     picture = photo.open_checked(stream.read())
-    picture.draft(picture.mode, (KEPT_SIDE, KEPT_SIDE))  # of a JPEG, decode no more than that
     with work().large(picture.width * picture.height > LARGE_PIXELS):
-        photo.load(picture)
-        picture = photo.upright_rgb(picture)
+        photo.load(picture, KEPT_SIDE)
+        picture = rgb.upright(picture)
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
     # Made anew: nothing of the file that was sent goes on with it but the pixels.
     return Image.fromarray(np.asarray(picture))

@@ -9,6 +9,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
 from fashion.inference import photo
+from fashion.inference.prepared import Prepared
 from fashion.server.monitoring import monitor
 from fashion.server.work import work
 
@@ -34,7 +35,7 @@ class InMemoryRequest(Request):
 class Upload(NamedTuple):
     """A prepared picture, and the digest of the bytes it came in."""
 
-    prepared: photo.Prepared
+    prepared: Prepared
     sha256: str
 
 

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
+from fashion.inference.prepared import Prepared
 from fashion.server.api import infer, served_model
 from fashion.server.auth import login_required
 from fashion.server.model import NAME
@@ -79,7 +80,7 @@ def model_infer() -> Response:
     with work().room():
         with work().workplace(), work().large(len(body) > LARGE_BODY_BYTES):
             images, request_id = _read(body)
-        probabilities = infer(images).probabilities
+        probabilities = infer([Prepared(image, ()) for image in images]).probabilities
     answer = {
         "model_name": NAME,
         "model_version": served_model().version,

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from fashion import artifact
+from fashion.config.build import build
 from fashion.config.identity import comparable, config_hash
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.evaluation import cost, figures, measurement, report, trust
@@ -41,7 +42,8 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: record.
         "val_accuracy": validation["accuracy"],
         "val_loss": validation["loss"],
     }
-    fitted = trust.fit(predictor, data, validating)
+    augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
+    fitted = trust.fit(predictor, data, validating, augment)
     card = _card(run, data, recorder, test, validation)
     card |= trust.card_entries(fitted, data.validation_labels, validating)
     path = artifact.save(model, card, run.folder)

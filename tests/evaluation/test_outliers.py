@@ -14,7 +14,9 @@ def sets(tmp_path_factory) -> dict[str, np.ndarray]:
     (folder / "hat" / "notes.txt").write_text("not a picture")
     for name in ("a.jpg", "B.PNG"):
         Image.effect_noise((80, 60), 90).save(folder / "hat" / name)
-    return outliers.reported(folder)
+    found = outliers.reported(folder)
+    assert {name for name, each in found.items() if each.photos.any()} == {"sample photos", "photos: hat"}
+    return {name: each.images for name, each in found.items()}
 
 
 def test_every_set_has_the_form_of_the_data_set(sets):

@@ -9,6 +9,7 @@ import pytest
 
 from fashion.data.dataset import CLASSES
 from fashion.evaluation import measurement, report
+from fashion.evaluation.outliers import Pictures
 from fashion.evaluation.trust import fit_abstention
 from fashion.inference.predictor import Predictor
 from fashion.inference.trust import Outputs, Trust
@@ -126,9 +127,11 @@ def test_strangers_are_told_from_the_test_images():
     clothes = RANDOM.integers(100, 140, (400, 28, 28), np.uint8)
     outputs = predictor.outputs(clothes)
     trust = Trust(1.0, fit_abstention(outputs.features, np.arange(400) % 10, outputs.features))
-    rows = measurement.strangers(
-        predictor.trusting(trust), outputs, {"black": np.zeros((9, 28, 28), np.uint8), "same": clothes[:200]}
-    )
+    sets = {
+        "black": Pictures(np.zeros((9, 28, 28), np.uint8), np.zeros(9, bool)),
+        "same": Pictures(clothes[:200], np.zeros(200, bool)),
+    }
+    rows = measurement.strangers(predictor.trusting(trust), outputs, sets)
     black, same = rows
     assert (black["auroc"], black["fpr95"], black["abstained"], black["images"]) == (1, 0, 1, 9)
     assert same["auroc"] == pytest.approx(0.5, abs=0.1)

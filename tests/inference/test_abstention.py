@@ -44,8 +44,10 @@ def test_a_card_gives_back_what_it_was_given():
 def test_what_is_too_unlike_is_abstained_from():
     trust = Trust(1.0, Abstention((PART,), 0.5))
     outputs = Outputs(np.full((2, 2), 0.5, np.float32), (np.array([[4, 1, 9], [60, 1, 0]], np.float32),))
-    assert [trust.decision(score) for score in trust.prediction(outputs).scores] == ["accept", "abstain"]
-    assert trust.decision(float("nan")) == "abstain"
+    answer = trust.prediction(outputs)
+    assert [trust.judge(answer, row, photo=False).decision for row in range(2)] == ["accept", "abstain"]
+    unknown = answer._replace(scores=np.full(2, np.nan))
+    assert trust.judge(unknown, 0, photo=False).decision == "abstain"
 
 
 def test_an_old_card_accepts_everything():
@@ -54,4 +56,4 @@ def test_an_old_card_accepts_everything():
     assert answer.probabilities.tolist() == np.array([[0.3, 0.7]], np.float32).tolist()
     assert np.isnan(answer.scores).all()
     assert trust.threshold is None
-    assert trust.decision(float("nan")) == "accept"
+    assert trust.judge(answer, 0, photo=False).decision == "accept"

@@ -9,7 +9,7 @@ from fashion.inference.trust import Prediction
 
 def means(images: np.ndarray) -> Prediction:
     mean = images.reshape(len(images), -1).mean(axis=1)
-    return Prediction(mean[:, np.newaxis], -mean)
+    return Prediction(mean[:, np.newaxis], -mean, mean[:, np.newaxis], -mean)
 
 
 def test_every_thread_gets_its_own_answer():

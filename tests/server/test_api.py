@@ -36,8 +36,8 @@ def test_the_answer_is_that_of_the_contract(post):
     assert answer.mimetype == "application/json"
     result = answer.json
     assert list(result) == [
-        "predicted_class", "class_index", "confidence", "probabilities", "decision", "abstention", "preprocessing",
-        "model", "request_id",
+        "predicted_class", "class_index", "confidence", "probabilities", "also_likely", "decision", "abstention",
+        "preprocessing", "model", "request_id",
     ]  # fmt: skip
     assert list(result["probabilities"]) == CLASSES
     assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)

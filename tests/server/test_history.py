@@ -9,6 +9,8 @@ from PIL import Image
 from serving import CLASSES, SETTINGS, form, png
 from sqlalchemy import func, select, update
 
+from fashion.inference.trust import Judgement
+from fashion.server import api
 from fashion.server import predictions as module
 from fashion.server.accounts import Accounts
 from fashion.server.database import PictureRow, PredictionRow
@@ -263,12 +265,22 @@ def test_programs_leave_no_answers_behind(post, accounts):
 
 
 def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
-    monkeypatch.setattr(type(served_model.trust), "decision", lambda *_: "abstain")
+    monkeypatch.setattr(type(served_model.trust), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
     number, token = ask(client)
     page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
     assert "<h2>Not sure</h2>" in page
     assert "This may be none of the ten. Closest: <b>" in page
     assert "Not sure" in client.get(f"/history/{number}").text
+
+
+def test_what_is_also_likely_stands_beside_the_answer(client, sign_in, served_model, monkeypatch):
+    token = sign_in(client)
+    monkeypatch.setattr(type(served_model.trust), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
+    for beside, said in (([4, 2], True), ([], False)):
+        monkeypatch.setattr(api, "also_likely", lambda _, beside=beside: beside)
+        page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
+        assert ("Or perhaps Coat, or Pullover." in page) == said
+        assert ("Or perhaps" in page) == said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""What a photo's cut-out leaves of a product: laws of it, on either backend."""
+
+import inspect
+
+import numpy as np
+import pytest
+from keras import ops
+
+from fashion.augment.photo import Photo, _at, _extent, _half_of_body, _kinds, _upper_edge
+from fashion.data.dataset import CLASSES, fashion_mnist
+
+pytestmark = pytest.mark.backend
+
+SLOW_ON_JAX = "JAX takes a minute for what TensorFlow does in a second: single operations"
+NOTHING = {name: 0.0 for name in inspect.signature(Photo).parameters if name != "seed"}
+
+
+@pytest.fixture(scope="module")
+def products(fashion_mnist_root):
+    """100 images of each class, and their labels."""
+    data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+    chosen = np.concatenate([np.flatnonzero(data.validation_labels == number)[:100] for number in range(10)])
+    return data.validation_images[chosen], data.validation_labels[chosen]
+
+
+def layer(seed: int = 0, **changes) -> Photo:
+    return Photo(**{**NOTHING, **changes}, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Photo:
+    """Light, cloth and camera alone; shared, because each layer is compiled anew."""
+    return layer()
+
+
+@pytest.fixture(scope="module")
+def varied() -> Photo:
+    """Everything at once."""
+    return layer(
+        rotation_degrees=10, shift=0.1, zoom=0.2, widening=0.5, warp_pixels=0.8, mirror_probability=0.5,
+        splay_probability=1.0, pair_probability=1.0, surface_probability=0.7, defect_probability=0.2,
+    )  # fmt: skip
+
+
+def test_nothing_happens_outside_training(products):
+    images = products[0][:5, ..., np.newaxis].astype(np.float32) / 255
+    assert np.array_equal(ops.convert_to_numpy(layer()(images, training=False)), images)
+
+
+def test_the_share_of_products_stays_as_it_is(products, keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    images = products[0][:300, ..., np.newaxis].astype(np.float32) / 255
+    seen = ops.convert_to_numpy(layer(product_share=0.3)(images, training=True))
+    same = np.abs(seen - images).max(axis=(1, 2, 3)) < 1e-5
+    assert 0.2 < same.mean() < 0.4
+
+
+def test_photographs_are_pictures_that_still_show_the_object(products, varied):
+    pixels = products[0]
+    seen = varied.photographed(pixels)
+    assert seen.shape == pixels.shape
+    assert 0 <= seen.min() <= seen.max() <= 1
+    assert (seen.max(axis=(1, 2)) > 0.05).mean() > 0.99
+    assert len({image.tobytes() for image in seen}) == len(seen)
+
+
+def test_what_is_no_product_fills_the_frame(products, varied):
+    seen = varied.photographed(products[0][:300])
+    left, right, top, bottom = (ops.convert_to_numpy(each).ravel() for each in _extent(seen > 0.03))
+    longest = np.maximum(right - left, bottom - top) + 1
+    assert np.median(longest) >= 26
+
+
+def test_without_residue_nothing_is_far_from_the_object(products, plain):
+    trousers = products[0][products[1] == CLASSES.index("Trouser")]
+    corners = plain.photographed(trousers)[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners < 0.02).mean() > 0.95
+
+
+def test_outlines_tell_shoes_and_tops(products):
+    images, labels = products
+    shoe, low, top = (
+        ops.convert_to_numpy(each).ravel() for each in _kinds(images[..., np.newaxis].astype(np.float32) / 255)
+    )
+    of_class = {name: labels == number for number, name in enumerate(CLASSES)}
+    for name in ("Sneaker", "Ankle boot", "Sandal"):
+        assert shoe[of_class[name]].mean() > 0.6, name
+    assert low[of_class["Sneaker"]].mean() > 0.75
+    for name in ("T-shirt/top", "Pullover", "Coat", "Shirt"):
+        assert shoe[of_class[name]].mean() < 0.05, name
+        assert top[of_class[name]].mean() > 0.75, name
+    assert top[of_class["Trouser"]].mean() < 0.2
+
+
+def test_a_body_is_what_is_left_without_sleeves(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    shirts = np.zeros((2, 28, 28, 1), np.float32)
+    shirts[:, 2:26, 8:20] = 1  # a body 12 pixels wide
+    shirts[0, 2:24, 4:24] = 1  # sleeves to the hem, 4 pixels each
+    shirts[1, 2:10, 2:26] = 1  # short sleeves
+    long, short = ops.convert_to_numpy(_half_of_body(shirts)).ravel()
+    assert long == pytest.approx(6, abs=0.6)
+    assert short == pytest.approx(6, abs=0.6)
+
+
+def test_the_upper_edge_is_where_each_column_begins(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10:, :14] = 1
+    image[0, 20:, 14:21] = 1
+    edge = _upper_edge(image)
+    found = ops.convert_to_numpy(edge)[0]
+    assert found[3] == pytest.approx(10 - 13.5)
+    assert found[17] == pytest.approx(20 - 13.5)
+    assert found[25] == 0
+    places = np.array([[[-10.0, 3.4, 40.0]]], np.float32)
+    assert ops.convert_to_numpy(_at(edge, places)).ravel() == pytest.approx([10 - 13.5, 20 - 13.5, 0])
+
+
+def test_a_pair_is_its_own_mirror_image_and_sleeves_make_it_wide(products, plain):
+    images, labels = products
+    sneakers, pullovers = (images[labels == CLASSES.index(name)][:60] for name in ("Sneaker", "Pullover"))
+    moved = layer(pair_probability=1.0, splay_probability=1.0)
+    pairs, alone = (each.photographed(sneakers) > 0.1 for each in (moved, plain))
+    mirrored, one = ((seen == seen[:, :, ::-1]).mean(axis=(1, 2)) for seen in (pairs, alone))
+    assert np.median(mirrored) > np.median(one) + 0.05
+    wide, hanging = ((each.photographed(pullovers) > 0.1).any(axis=1).sum(axis=1) for each in (moved, plain))
+    assert np.median(wide) > np.median(hanging)
+
+
+def test_the_seed_decides_and_every_call_draws_anew(products):
+    pixels = products[0][:20]
+    one = layer(seed=3)
+    first, later = one.photographed(pixels), one.photographed(pixels)
+    one.random.state.assign(layer(seed=3).random.state)
+    again = one.photographed(pixels)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, later)
