@@ -27,7 +27,7 @@ def test_data_that_cannot_be_had_is_one_line(run_command, tmp_path):
 def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path):
     run = run_command("explore.py", "augment=nosuch", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 2
-    assert run.stderr == "error: augment: got nosuch, expected one of affine, crop_flip, none\n"
+    assert run.stderr == "error: augment: got nosuch, expected one of affine, crop_flip, none, photo\n"
 
 
 def test_an_audit_measures_the_artifact_and_writes_what_it_found(run_command, keras_backend, smoke_run, tmp_path):
