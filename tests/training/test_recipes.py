@@ -1,7 +1,9 @@
 """The named recipes: each can be trained, and is what it says."""
 
 import json
+from collections.abc import Iterator
 
+import keras
 import pytest
 
 from fashion import artifact
@@ -13,6 +15,13 @@ from fashion.training import fit
 
 RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
 NARROW = {"record": ["model.widening=1", "model.blocks_per_stage=1"]}  # a network for a GPU, as narrow as it goes
+
+
+@pytest.fixture(autouse=True)
+def this_process_stays_in_float32() -> Iterator[None]:
+    """Recipes choose the precision of a whole process, which other tests share here."""
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
