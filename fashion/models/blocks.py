@@ -1,4 +1,4 @@
-"""What every network of this project begins and ends with."""
+"""What networks of this project begin with, end with and have in common."""
 
 from typing import Literal
 
@@ -20,6 +20,19 @@ def standardise(images: keras.KerasTensor) -> keras.KerasTensor:
     """Bring ``(n, h, w, 1)`` pixels from [0, 1] to mean 0 and standard deviation 1 over the training set."""
     scale = 1 / PIXEL_STANDARD_DEVIATION
     return keras.layers.Rescaling(scale, offset=-PIXEL_MEAN * scale, name="standardise")(images)
+
+
+def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+    """Convolve ``(n, h, w, c)`` without bias, which batch normalisation has; weights begin as He's normal."""
+    return keras.layers.Conv2D(
+        filters,
+        kernel,
+        stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(inputs)
 
 
 def class_probabilities(features: keras.KerasTensor) -> keras.KerasTensor:

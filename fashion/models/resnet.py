@@ -5,7 +5,7 @@ from typing import Annotated
 import keras
 from pydantic import Field, PositiveInt
 
-from fashion.models.blocks import Stride, class_probabilities, image_input, standardise
+from fashion.models.blocks import Stride, class_probabilities, convolution, image_input, standardise
 
 
 def resnet(
@@ -58,13 +58,5 @@ def _residual_block(
 def _convolution(
     inputs: keras.KerasTensor, filters: int, stride: int, momentum: float, name: str, kernel: int = 3
 ) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(inputs)
+    x = convolution(inputs, filters, kernel, stride, name)
     return keras.layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)

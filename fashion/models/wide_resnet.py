@@ -5,7 +5,7 @@ from typing import Annotated
 import keras
 from pydantic import Field, PositiveInt
 
-from fashion.models.blocks import class_probabilities, image_input, standardise
+from fashion.models.blocks import class_probabilities, convolution, image_input, standardise
 
 STEM_FILTERS = 16
 STAGE_FILTERS = (16, 32, 64)  # times the widening
@@ -29,7 +29,7 @@ def wide_resnet(
         A model from ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
     """
     images = image_input()
-    x = _convolution(standardise(images), STEM_FILTERS, 3, 1, "stem")
+    x = convolution(standardise(images), STEM_FILTERS, 3, 1, "stem")
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
         for block in range(1, blocks_per_stage + 1):
             stride = 2 if stage > 1 and block == 1 else 1
@@ -44,29 +44,17 @@ def _block(
     inputs: keras.KerasTensor, filters: int, stride: int, momentum: float, dropout: float, name: str
 ) -> keras.KerasTensor:
     activated = _activated(inputs, momentum, f"{name}_first")
-    x = _convolution(activated, filters, 3, stride, f"{name}_first")
+    x = convolution(activated, filters, 3, stride, f"{name}_first")
     x = _activated(x, momentum, f"{name}_second")
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    x = _convolution(x, filters, 3, 1, f"{name}_second")
+    x = convolution(x, filters, 3, 1, f"{name}_second")
     shortcut = inputs
     if stride > 1 or inputs.shape[-1] != filters:
-        shortcut = _convolution(activated, filters, 1, stride, f"{name}_shortcut")
+        shortcut = convolution(activated, filters, 1, stride, f"{name}_shortcut")
     return keras.layers.Add(name=f"{name}_add")([shortcut, x])
 
 
 def _activated(inputs: keras.KerasTensor, momentum: float, name: str) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(inputs)
     return keras.layers.Activation("relu", name=f"{name}_activation")(x)
-
-
-def _convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
-    return keras.layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(inputs)
