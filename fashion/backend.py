@@ -101,6 +101,21 @@ def on_cpu() -> bool:
     return all("cpu" in device.lower() for device in keras.distribution.list_devices())
 
 
+def devices() -> str:
+    """Return what Keras, already on its backend, computes on: ``cpu:0``, or ``gpu:0 (NVIDIA H100 80GB HBM3)``."""
+    keras = importlib.import_module("keras")
+    names = keras.distribution.list_devices()
+    if on_cpu():
+        return ", ".join(names)
+    if keras.backend.backend() == "jax":
+        kinds = [device.device_kind for device in importlib.import_module("jax").devices()]
+    else:
+        config = _import_tensorflow().config
+        details = map(config.experimental.get_device_details, config.list_physical_devices("GPU"))
+        kinds = [each.get("device_name", "of unknown kind") for each in details]
+    return ", ".join(f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True))
+
+
 def _refuse_second_backend(backend: Backend) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:

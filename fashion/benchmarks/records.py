@@ -42,14 +42,15 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         _train(run, [f"experiment={recipe}", f"trainer.seed={seed}", *overrides])
         runs.append(_read(run))
         _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1]['accuracy']:.2f} %  {runs[-1]['seconds']:.0f} s")
-    return row(name, list(seeds), runs)
+    return row(recipe, list(overrides), list(seeds), runs)
 
 
-def row(name: str, seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what is told of a recipe.
 
     Args:
-        name: Of the recipe.
+        recipe: A choice of ``experiment``.
+        overrides: What it was started with beside that.
         seeds: One for each run.
         runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds`` and ``where``.
 
@@ -58,10 +59,11 @@ def row(name: str, seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, An
     """
     first = runs[0]
     if any(run["where"] != first["where"] for run in runs):
-        raise FashionError(f"{name}: its runs are of different machines or versions; remove the older ones' folders")
+        raise FashionError(f"{recipe}: its runs are of different machines or versions; remove the older ones' folders")
     accuracies = [run["accuracy"] for run in runs]
     return {
-        "recipe": name,
+        "recipe": recipe,
+        "overrides": overrides,
         "parameters": first["parameters"],
         "multiply_adds": first["multiply_adds"],
         "seeds": seeds,
@@ -110,32 +112,53 @@ def _read(run: Path) -> dict[str, Any]:
 
 
 def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows with one of them replaced, or added, the quickest first."""
-    return sorted([*(row for row in rows if row["recipe"] != fresh["recipe"]), fresh], key=lambda row: row["seconds"])
+    """Return the rows with one of them replaced, or added: those of CPUs first, the quickest first.
+
+    A row is replaced by one of the same recipe and overrides, from the same kind of machine.
+    """
+    kept = [row for row in rows if _subject(row) != _subject(fresh)]
+    return sorted([*kept, fresh], key=lambda row: (not _on_cpu(row), row["seconds"]))
+
+
+def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["recipe"], row["overrides"], row["device"], row["machine"]["processor"], row["machine"]["cores"]
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the rows as the lines that a terminal shows."""
+    """Return the rows as the lines that a terminal shows; numbers stand for where, and how, they were measured."""
     rows = result["rows"]
-    lines = [f"{'recipe':<18}{'parameters':>11}{'multiply-adds':>15}   {'test accuracy':<19}seeds  training     total"]
+    places = list(dict.fromkeys(_place(row) for row in rows))
+    lines = [
+        f"{'recipe':<18}{'parameters':>11}{'multiply-adds':>15}   {'test accuracy':<17}seeds  training     total  where"
+    ]
     for row in rows:
         spread = f" +- {100 * row['accuracy_deviation']:.2f}" if row["accuracy_deviation"] is not None else ""
         accuracy = f"{100 * row['accuracy_mean']:.2f}{spread} %"
         lines.append(
-            f"{row['recipe']:<18}{row['parameters']:>11,}{row['multiply_adds']:>15,}   {accuracy:<19}"
-            f"{len(row['seeds']):>5}  {row['seconds']:>6.0f} s  {row['total_seconds']:>6.0f} s"
+            f"{row['recipe']:<18}{row['parameters']:>11,}{row['multiply_adds']:>15,}   {accuracy:<17}"
+            f"{len(row['seeds']):>5}  {row['seconds']:>6.0f} s  {row['total_seconds']:>6.0f} s  "
+            f"{places.index(_place(row)) + 1:>5}"
         )
-    places = {
-        f"{row['machine']['processor']}, {row['machine']['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        for row in rows
-    }
-    return "\n".join([*lines, "", *sorted(places)])
+    return "\n".join([*lines, "", *(f"{number}: {place}" for number, place in enumerate(places, 1))])
+
+
+def _place(row: dict[str, Any]) -> str:
+    machine = f"{row['machine']['processor']}, {row['machine']['cores']} cores"
+    hardware = machine if _on_cpu(row) else f"{row['device']} beside {machine}"
+    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+    return "; ".join([hardware, versions, *([" ".join(row["overrides"])] if row["overrides"] else [])])
+
+
+def _on_cpu(row: dict[str, Any]) -> bool:
+    return row["device"].startswith("cpu")
 
 
 def chart(result: dict[str, Any], path: Path) -> None:
-    """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG."""
-    rows = result["rows"]
+    """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
+
+    Rows of accelerators stand in the table alone: their seconds have another axis. So do recipes that were changed.
+    """
+    rows = [row for row in result["rows"] if _on_cpu(row) and not row["overrides"]] or result["rows"]
     with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
         axes = figure.subplots()
         for row in rows:

@@ -18,7 +18,7 @@ import keras
 from hydra.core.hydra_config import HydraConfig
 
 import fashion
-from fashion import machine
+from fashion import backend, machine
 from fashion.config.identity import config_hash
 from fashion.config.resumption import RESULT_FILE, STATE_FILE
 from fashion.errors import FashionError
@@ -113,7 +113,7 @@ def environment() -> dict[str, Any]:
     """Return the software and hardware that numbers depend on."""
     return {
         "backend": keras.backend.backend(),
-        "device": ", ".join(keras.distribution.list_devices()),
+        "device": backend.devices(),
         "versions": machine.versions(PACKAGES),
         "hardware": machine.hardware(),
         "git": git_commit(),

@@ -31,7 +31,7 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     assert results[0] != results[1]
     assert row["accuracy_mean"] == pytest.approx(statistics.mean(results))
     assert row["accuracy_deviation"] == pytest.approx(statistics.stdev(results))
-    assert row["recipe"] == f"smoke trainer.epochs=1 {root}"
+    assert (row["recipe"], row["overrides"]) == ("smoke", ["trainer.epochs=1", root])
     assert 0 < row["seconds"] < row["total_seconds"]
     assert (tmp_path / "benchmarks" / "records.png").stat().st_size > 10_000
 
@@ -50,22 +50,38 @@ def test_a_recipe_that_does_not_exist_is_one_line(run_command, tmp_path):
 
 
 def test_a_row_of_one_run_has_no_deviation():
-    row = records.row("a", [0], [run(0.94)])
+    row = records.row("a", [], [0], [run(0.94)])
     assert row["accuracy_deviation"] is None
     assert "94.00 %  " in records.table({"rows": [row]})
 
 
 def test_runs_of_two_machines_make_no_row():
     with pytest.raises(FashionError, match="a: its runs are of different machines or versions"):
-        records.row("a", [0, 1], [run(0.9), run(0.9, backend="tensorflow")])
+        records.row("a", [], [0, 1], [run(0.9), run(0.9, backend="tensorflow")])
 
 
 def test_a_fresh_row_replaces_the_old_one_and_rows_stand_by_their_seconds():
-    slow, quick = records.row("slow", [0], [run(0.9, 100)]), records.row("quick", [0], [run(0.8, 10)])
+    slow, quick = records.row("slow", [], [0], [run(0.9, 100)]), records.row("quick", [], [0], [run(0.8, 10)])
     rows = records.merged([slow], quick)
     assert [row["recipe"] for row in rows] == ["quick", "slow"]
-    better = records.row("slow", [0], [run(0.95, 100)])
+    better = records.row("slow", [], [0], [run(0.95, 100)])
     assert records.merged(rows, better) == [quick, better]
+
+
+def test_rows_of_several_machines_stand_side_by_side(tmp_path):
+    here = records.row("a", [], [0, 1], [run(0.94), run(0.95)])
+    device = "gpu:0 (NVIDIA H100 80GB HBM3)"
+    there = records.row("a", ["trainer.backend=jax"], [0], [run(0.96, 3, device=device)])
+    rows = records.merged([here], there)
+    assert rows == [here, there]
+    assert records.merged(rows, here) == rows
+    head, first, second, _, *places = records.table({"rows": rows}).splitlines()
+    assert len(head) == len(first) == len(second)
+    assert (first[-3:], second[-3:]) == ("  1", "  2")
+    assert places == ["1: P, 2 cores; keras 3", f"2: {device} beside P, 2 cores; keras 3; trainer.backend=jax"]
+    records.chart({"rows": rows}, tmp_path / "of_both.png")
+    records.chart({"rows": [here]}, tmp_path / "of_here.png")
+    assert (tmp_path / "of_both.png").read_bytes() == (tmp_path / "of_here.png").read_bytes()
 
 
 def test_the_readme_shows_the_table_in_docs():
