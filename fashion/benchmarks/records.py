@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import LogLocator
+
 from fashion.errors import FashionError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
@@ -172,6 +174,8 @@ def chart(result: dict[str, Any], path: Path) -> None:
                 axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
                 _label(axes, "as it was written", seconds, mean)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(f"seconds on {rows[0]['machine']['cores']} cores")
         axes.set_ylabel("test accuracy, %")
         axes.margins(x=0.3, y=0.15)
