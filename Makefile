@@ -21,7 +21,7 @@ install-dev:
 train: install  ## train a model; ARGS="model=resnet trainer.epochs=3" are Hydra overrides
 	$(PY) scripts/train.py $(ARGS)
 
-serve: install  ## serve outputs/latest on http://127.0.0.1:5000/; ARGS="server.port=8080" are Hydra overrides
+serve: install  ## serve the newest run (before that pretrained/) on http://127.0.0.1:5000/; ARGS="server.port=8080" are Hydra overrides
 	$(PY) scripts/serve.py $(ARGS)
 
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest

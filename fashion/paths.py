@@ -4,6 +4,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUTPUTS = PROJECT / "outputs"
+BENCHMARKS = OUTPUTS / "benchmarks"
 PRETRAINED = PROJECT / "pretrained"
 
 

@@ -10,12 +10,17 @@ from typing import Any
 from fashion import backend
 from fashion.errors import ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
-from fashion.paths import OUTPUTS, PROJECT, default_model
+from fashion.paths import BENCHMARKS, default_model
 
 
 def main() -> None:
     """Print the table; write JSON and a bar chart."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options, others = parser.parse_known_args()
+    # argparse would take overrides before the first flag alone.
+    if others and ("recipe" not in options or any(each.startswith("-") for each in others)):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.overrides = others
     options.measure(options)
 
 
@@ -41,7 +46,7 @@ def _photos(options: argparse.Namespace) -> None:
 
     predictor, loaded = Predictor.load(options.artifact)
     classes = loaded.card["classes"]
-    found = photos.find(options.photos, photos.read_mapping(options.mapping, classes))
+    found = photos.find(options.photos, photos.read_mapping(options.mapping or photos.MAPPING, classes))
     result = photos.measure(found, predictor, classes)
     result["model"] = {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +100,8 @@ def _parser() -> ArgumentParser:
     photos.add_argument(
         "--mapping",
         type=Path,
-        default=PROJECT / "configs" / "photo_folders" / "clothing_dataset.yaml",
-        help="which classes are right for each folder (default: %(default)s)",
+        help="a YAML file that says which classes are right for each folder (default: the one for the folders of "
+        '"clothing dataset (small)")',
     )
     photos.add_argument(
         "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
@@ -104,13 +109,14 @@ def _parser() -> ArgumentParser:
     records = what.add_parser(
         "records",
         help="accuracy of a recipe over seeds, and its seconds (minutes to hours, as the recipe takes)",
-        description="A recipe is trained once for each seed; what was finished before is kept. Keep the machine idle.",
+        usage="%(prog)s RECIPE [KEY=VALUE ...] [--seeds SEEDS] [--runs RUNS] [--folder FOLDER]",
+        description="A recipe is trained once for each seed; what was finished before is kept. KEY=VALUE overrides the "
+        "recipe's own values. Keep the machine idle.",
     )
     records.add_argument("recipe", metavar="RECIPE", help="a choice of experiment: speedrun, tiny, ...")
-    records.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides beside the recipe's own")
     records.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: %(default)s)")
     records.add_argument(
-        "--runs", type=Path, default=OUTPUTS / "records", help="where the runs go (default: %(default)s)"
+        "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     for each, measure in ((training, _training), (serving, _serving), (records, _records), (photos, _photos)):
         each.set_defaults(measure=measure)
@@ -125,9 +131,7 @@ def _parser() -> ArgumentParser:
                 default=default_model(),
                 help="a .keras file with its card, or the folder of a run (default: %(default)s)",
             )
-        each.add_argument(
-            "--folder", type=Path, default=OUTPUTS / "benchmarks", help="where to write (default: %(default)s)"
-        )
+        each.add_argument("--folder", type=Path, default=BENCHMARKS, help="where to write (default: %(default)s)")
     return parser
 
 

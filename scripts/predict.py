@@ -21,7 +21,8 @@ def main() -> None:
         try:
             prepared[path] = photo.read(path)
         except FashionError as error:
-            print(f"error: {error}", file=sys.stderr)
+            hint = "; a model is named as --artifact RUN" if str(path).startswith("artifact=") else ""
+            print(f"error: {error}{hint}", file=sys.stderr)
     if prepared:
         _predict(prepared, options.artifact, options.backend)
     if len(prepared) < len(set(options.images)):
@@ -59,7 +60,8 @@ def _options() -> argparse.Namespace:
         "--artifact",
         type=Path,
         default=default_model(),
-        help="a .keras file or a run's folder (default: %(default)s)",
+        help="a .keras file or a run's folder (default: the newest completed run, or before that the model that comes "
+        "with the project: %(default)s)",
     )
     parser.add_argument(
         "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"

@@ -27,6 +27,7 @@ from fashion.inference.predictor import Predictor
 from fashion.inference.prepared import SIDE, Prepared, shown
 from fashion.inference.trust import also_likely
 
+MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 HALVES = ((0, "first half"), (1, "second half"))
 ABSTAINING = 0.2  # the share of answerable photos at which ways are compared
@@ -106,7 +107,10 @@ def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
         raise FashionError(f"{folder}: there is no such folder; expected one that holds folders of photos")
     strange = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in mapping)
     if strange:
-        raise FashionError(f"{folder}: the mapping does not say what is right for {', '.join(strange)}; add it")
+        raise FashionError(
+            f"{folder}: the mapping does not say which classes are right for {', '.join(strange)}; "
+            f"name a YAML file that does with --mapping, in lines such as `{strange[0]}: [Dress]`, or [] for none"
+        )
     photos = [
         Photo(path, kind, right, hashlib.sha256(path.name.encode()).digest()[-1] % 2)
         for kind, right in mapping.items()

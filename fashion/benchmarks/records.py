@@ -17,6 +17,7 @@ from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 
 SEED_PROGRAM = "seed_program"
+OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
 SEED_PROGRAM_IMAGES = 15 * 54_000
 PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
@@ -34,8 +35,15 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
 
     Raises:
-        FashionError: When a run does not end well; its own last line is in the message.
+        FashionError: When an override is not the user's to set, or a run does not end well; its own last line is in
+            the message.
     """
+    for override in overrides:
+        key, found, _ = override.lstrip("+~").partition("=")
+        if not found and not override.startswith("~"):
+            raise FashionError(f"{override}: expected KEY=VALUE, an override of the recipe")
+        if key in OURS_TO_SET:
+            raise FashionError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
     name = " ".join([recipe, *overrides])
     folder = folder.resolve()  # the runs are started in the project's folder
     runs = []
@@ -127,7 +135,7 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the rows as the lines that a terminal shows; numbers stand for where, and how, they were measured."""
+    """Return the rows as the lines that a terminal shows; numbers stand for where they were measured."""
     rows = result["rows"]
     places = list(dict.fromkeys(_place(row) for row in rows))
     lines = [
@@ -141,14 +149,14 @@ def table(result: dict[str, Any]) -> str:
             f"{len(row['seeds']):>5}  {row['seconds']:>6.0f} s  {row['total_seconds']:>6.0f} s  "
             f"{places.index(_place(row)) + 1:>5}"
         )
+        lines += [f"  {' '.join(row['overrides'])}"] if row["overrides"] else []
     return "\n".join([*lines, "", *(f"{number}: {place}" for number, place in enumerate(places, 1))])
 
 
 def _place(row: dict[str, Any]) -> str:
     machine = f"{row['machine']['processor']}, {row['machine']['cores']} cores"
     hardware = machine if _on_cpu(row) else f"{row['device']} beside {machine}"
-    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-    return "; ".join([hardware, versions, *([" ".join(row["overrides"])] if row["overrides"] else [])])
+    return f"{hardware}; " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
 
 
 def _on_cpu(row: dict[str, Any]) -> bool:
@@ -158,16 +166,18 @@ def _on_cpu(row: dict[str, Any]) -> bool:
 def chart(result: dict[str, Any], path: Path) -> None:
     """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
 
-    Rows of accelerators stand in the table alone: their seconds have another axis. So do recipes that were changed.
+    Rows of accelerators stand in the table alone: their seconds would need another axis.
     """
-    rows = [row for row in result["rows"] if _on_cpu(row) and not row["overrides"]] or result["rows"]
+    rows = [row for row in result["rows"] if _on_cpu(row)] or result["rows"]
     with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
         axes = figure.subplots()
         for row in rows:
             color = {SEED_PROGRAM: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
-            mean, deviation = 100 * row["accuracy_mean"], 100 * (row["accuracy_deviation"] or 0)
-            axes.errorbar(row["seconds"], mean, deviation, fmt="o", color=color, capsize=4)
-            _label(axes, f"{row['recipe']}  {mean:.2f} %", row["seconds"], mean)
+            mean, deviation = 100 * row["accuracy_mean"], row["accuracy_deviation"]
+            # Of one seed nothing is known of the spread.
+            bar = None if deviation is None else 100 * deviation
+            axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
+            _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
             if row["recipe"] == SEED_PROGRAM:
                 seconds = literal_seconds()
                 axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)

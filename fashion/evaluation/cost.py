@@ -13,8 +13,13 @@ TIMED_CALLS, WARM_UP_CALLS = 100, 5
 
 
 def of_network(model: keras.Model) -> dict[str, int]:
-    """Return the number of parameters and of multiply-adds for one image."""
-    return {"parameters": model.count_params(), "multiply_adds": _multiply_adds_of_graph(model)}
+    """Return the number of trained parameters and of multiply-adds for one image."""
+    return {"parameters": parameters(model), "multiply_adds": _multiply_adds_of_graph(model)}
+
+
+def parameters(model: keras.Model) -> int:
+    """Return how many parameters are trained; the statistics of batch normalisation are not."""
+    return int(sum(np.prod(variable.shape) for variable in model.trainable_weights))
 
 
 def _multiply_adds_of_graph(model: Any) -> int:

@@ -71,7 +71,7 @@ class RunRecorder(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.config, self.batches, self.others, self.state = folder, config, batches, others, state
         self.history: dict[str, list[float]] = dict(state.history) if state else {}
-        self.seconds = state.seconds if state else 0.0
+        self.seconds = self.seconds_before = state.seconds if state else 0.0
         self.first_step_at: float | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:

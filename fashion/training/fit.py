@@ -55,7 +55,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
             with run.timing("evaluation"):
                 test = outcome.write(network.deployable(), data, recorder, run)
-            run.timings["total"] = round(record.seconds_at(time.monotonic()), 3)
+            # Of a resumed run: this process, and the epochs that were finished before it.
+            run.timings["total"] = round(recorder.seconds_before + record.seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder / artifact.MODEL_FILE)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",

@@ -76,7 +76,7 @@ def _card(
         "output": "(n, 10) float32 softmax probabilities, in the order of classes",
         "test": {**test, "images": len(data.test_labels)},
         "validation": {**validation, "images": len(data.validation_labels)},
-        "parameters": int(sum(np.prod(variable.shape) for variable in recorder.model.core.trainable_weights)),
+        "parameters": cost.parameters(recorder.model.core),
         "epochs": len(recorder.history["loss"]),
         "training_seconds": round(recorder.seconds, 1),
         "data": data.digests,

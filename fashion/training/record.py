@@ -23,7 +23,7 @@ from fashion.config.identity import config_hash
 from fashion.config.resumption import RESULT_FILE, STATE_FILE
 from fashion.errors import FashionError
 from fashion.files import alone_in, write_json
-from fashion.paths import OUTPUTS, PROJECT
+from fashion.paths import BENCHMARKS, OUTPUTS, PROJECT
 
 log = logging.getLogger(__name__)
 
@@ -142,10 +142,10 @@ def seconds_at(moment: float) -> float:
 
 
 def point_latest(folder: Path) -> None:
-    """Let ``outputs/latest`` point to a completed run; a run told to write elsewhere leaves it alone."""
+    """Let ``outputs/latest`` point to a completed run, unless it was a benchmark's or told to write elsewhere."""
     folder = folder.resolve()
     outputs = OUTPUTS.resolve()  # it may be a link to a larger disk
-    if not folder.is_relative_to(outputs):
+    if not folder.is_relative_to(outputs) or folder.is_relative_to(BENCHMARKS.resolve()):
         return
     fresh = outputs / f".latest.{os.getpid()}"
     fresh.unlink(missing_ok=True)

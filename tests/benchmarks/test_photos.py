@@ -9,7 +9,6 @@ from fashion.benchmarks import photos
 from fashion.data.dataset import CLASSES, fashion_mnist
 from fashion.errors import FashionError
 from fashion.inference.predictor import Predictor
-from fashion.paths import PROJECT
 
 
 def on_a_floor(image: np.ndarray, random) -> Image.Image:
@@ -120,7 +119,8 @@ def test_a_bad_mapping_is_told_in_one_sentence(tmp_path, content, message):
 
 def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, small_artifact):
     mapping = {"boots": (9,)}
-    with pytest.raises(FashionError, match="the mapping does not say what is right for jumpers, nothing; add it"):
+    told = "does not say which classes are right for jumpers, nothing; name a YAML file that does with --mapping"
+    with pytest.raises(FashionError, match=told):
         photos.find(folder, mapping)
     with pytest.raises(FashionError, match="holds no photo that has a right answer"):
         photos.find(tmp_path, mapping)
@@ -130,7 +130,7 @@ def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, sma
 
 
 def test_the_mapping_of_the_project_names_classes():
-    mapping = photos.read_mapping(PROJECT / "configs" / "photo_folders" / "clothing_dataset.yaml", list(CLASSES))
+    mapping = photos.read_mapping(photos.MAPPING, list(CLASSES))
     assert len(mapping) == 10
     assert mapping["shoes"] == (5, 7, 9)
     assert mapping["hat"] == ()

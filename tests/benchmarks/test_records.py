@@ -21,7 +21,7 @@ def run(accuracy: float, seconds: float = 10.0, **where: object) -> dict[str, ob
 def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fashion_mnist_root, tmp_path):
     root = f"data.root={fashion_mnist_root}"
     folders = ("--folder", str(tmp_path / "benchmarks"), "--runs", str(tmp_path / "runs"))
-    command = ("benchmark.py", "records", "smoke", "trainer.epochs=1", root, "--seeds", "2", *folders)
+    command = ("benchmark.py", "records", "smoke", "trainer.epochs=1", "--seeds", "2", root, *folders)
     finished = run_command(*command)
     assert finished.returncode == 0, finished.stderr
     (row,) = json.loads((tmp_path / "benchmarks" / "records.json").read_text())["rows"]
@@ -45,6 +45,26 @@ def test_a_recipe_that_does_not_exist_is_one_line(run_command, tmp_path):
     finished = run_command("benchmark.py", "records", "sprint", "--runs", str(tmp_path), "--folder", str(tmp_path))
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: experiment=sprint trainer.seed=0: ")
+    assert finished.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "trainer.seed=3",
+            "trainer.seed=3: trainer.seed is set by the benchmark itself; see --seeds, --runs and RECIPE",
+        ),
+        ("++hydra.run.dir=x", "++hydra.run.dir=x: hydra.run.dir is set by the benchmark itself"),
+        ("fast", "fast: expected KEY=VALUE, an override of the recipe"),
+        ("--fast", "unrecognized arguments: --fast"),
+    ],
+)
+def test_what_is_not_the_users_to_set_is_one_line(run_command, tmp_path, override, message):
+    finished = run_command("benchmark.py", "records", "smoke", "--runs", str(tmp_path), override)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"error: {message}")
     assert finished.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -75,10 +95,11 @@ def test_rows_of_several_machines_stand_side_by_side(tmp_path):
     rows = records.merged([here], there)
     assert rows == [here, there]
     assert records.merged(rows, here) == rows
-    head, first, second, _, *places = records.table({"rows": rows}).splitlines()
+    head, first, second, overrides, _, *places = records.table({"rows": rows}).splitlines()
     assert len(head) == len(first) == len(second)
+    assert overrides == "  trainer.backend=jax"
     assert (first[-3:], second[-3:]) == ("  1", "  2")
-    assert places == ["1: P, 2 cores; keras 3", f"2: {device} beside P, 2 cores; keras 3; trainer.backend=jax"]
+    assert places == ["1: P, 2 cores; keras 3", f"2: {device} beside P, 2 cores; keras 3"]
     records.chart({"rows": rows}, tmp_path / "of_both.png")
     records.chart({"rows": [here]}, tmp_path / "of_here.png")
     assert (tmp_path / "of_both.png").read_bytes() == (tmp_path / "of_here.png").read_bytes()

@@ -30,12 +30,13 @@ def test_one_bad_file_does_not_hide_the_others(smoke_run, run_command, keras_bac
     Image.new("RGB", (60, 90), "white").save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("text")
     paths = [tmp_path / name for name in ("bad.png", "good.png", "none.png")]
-    run = run_command("predict.py", *paths, "--artifact", folder, "--backend", keras_backend)
+    run = run_command("predict.py", *paths, "artifact=run", "--artifact", folder, "--backend", keras_backend)
     assert run.returncode == 2
     assert run.stdout.startswith(str(tmp_path / "good.png"))
     assert run.stderr.splitlines() == [
         f"error: {tmp_path / 'bad.png'}: is not a picture, expected PNG, JPEG or WebP",
         f"error: {tmp_path / 'none.png'}: there is no such file",
+        "error: artifact=run: there is no such file; a model is named as --artifact RUN",
     ]
 
 

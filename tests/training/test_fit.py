@@ -168,6 +168,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(quick, interr
     parted = interrupted(tmp_path / "parted", epoch, *options)
     quick(parted, *options, f"trainer.resume={parted}")
     assert equal(weights(whole), weights(parted))
+    seconds = json.loads((parted / "run.json").read_text())["timings_seconds"]
+    assert seconds["total"] > seconds["training"] + seconds["evaluation"]
     without_seconds = [row.rpartition(",")[0] for row in (parted / "history.csv").read_text().splitlines()]
     assert without_seconds == [row.rpartition(",")[0] for row in rows]
     first, second = (json.loads((folder / "result.json").read_text()) for folder in (whole, parted))
@@ -238,11 +240,13 @@ def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, kera
 
 def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(record, "BENCHMARKS", tmp_path / "outputs" / "benchmarks")
     for name in ("first", "second"):
         (tmp_path / "outputs" / "train" / name).mkdir(parents=True)
         record.point_latest(tmp_path / "outputs" / "train" / name)
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
     record.point_latest(tmp_path)
+    record.point_latest(tmp_path / "outputs" / "benchmarks" / "runs" / "third")
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
 
 
