@@ -7,6 +7,7 @@ from flask import Blueprint, current_app, render_template
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import NotFound
 
+from fashion.inference.photo import MOST_PIXELS
 from fashion.server.api import classify, served_model, show
 from fashion.server.auth import login_required
 from fashion.server.predictions import predictions
@@ -28,6 +29,7 @@ def index() -> str:
         card=_card(),
         keeps_pictures=predictions().keeps_pictures,
         most_mebibytes=MOST_BODY_BYTES // MEBIBYTE,
+        most_megapixels=MOST_PIXELS // 1_000_000,
     )
 
 
