@@ -111,7 +111,8 @@ def devices() -> str:
         kinds = [device.device_kind for device in importlib.import_module("jax").devices()]
     else:
         config = _import_tensorflow().config
-        details = map(config.experimental.get_device_details, config.list_physical_devices("GPU"))
+        accelerators = [each for each in config.list_physical_devices() if each.device_type != "CPU"]
+        details = map(config.experimental.get_device_details, accelerators)
         kinds = [each.get("device_name", "of unknown kind") for each in details]
     return ", ".join(f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True))
 

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from fashion import backend
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
+GPUS = (("GPU", "H100"), ("GPU", "A100"))
 PROGRAM = """
 import json, sys
 from fashion import backend
@@ -47,8 +50,21 @@ def test_memory_is_kept_in_huge_pages(process_on_jax):
 
 
 def test_a_second_backend_is_refused_in_the_same_process(keras_backend):
-    from fashion import backend
-
     other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
     with pytest.raises(FashionError, match=f"{other} was asked for, but Keras already runs on {keras_backend}"):
         backend.select(other)
+
+
+@pytest.mark.backend
+def test_a_gpu_is_named_beside_its_number(keras_backend, monkeypatch):
+    assert backend.devices() == "cpu:0"
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["gpu:0", "gpu:1"])
+    if keras_backend == "jax":
+        monkeypatch.setattr("jax.devices", lambda: [SimpleNamespace(device_kind=kind) for kind in ("H100", "A100")])
+    else:
+        found = [SimpleNamespace(device_type=kind, name=name) for kind, name in (("CPU", ""), *GPUS)]
+        monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda: found)
+        monkeypatch.setattr(
+            "tensorflow.config.experimental.get_device_details", lambda device: {"device_name": device.name}
+        )
+    assert backend.devices() == "gpu:0 (H100), gpu:1 (A100)"

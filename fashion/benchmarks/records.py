@@ -17,8 +17,8 @@ from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 
 SEED_PROGRAM = "seed_program"
-OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
 SEED_PROGRAM_IMAGES = 15 * 54_000
+OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
 PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
 
