@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from fashion import backend
-from fashion.errors import ArgumentParser, with_exit_status
+from fashion.errors import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
 from fashion.paths import BENCHMARKS, default_model
 
@@ -47,6 +47,9 @@ def _photos(options: argparse.Namespace) -> None:
     predictor, loaded = Predictor.load(options.artifact)
     classes = loaded.card["classes"]
     found = photos.find(options.photos, photos.read_mapping(options.mapping or photos.MAPPING, classes))
+    found, wrong = photos.readable(found)
+    for each in wrong:
+        print(f"error: {each}; it is left out", file=sys.stderr)
     result = photos.measure(found, predictor, classes)
     result["model"] = {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,8 @@ def _photos(options: argparse.Namespace) -> None:
     write_text(options.folder / "photos.html", photos.sheet(found, result))
     print(photos.table(result))
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
+    if wrong:
+        sys.exit(WRONG_INPUT)
 
 
 def _records(options: argparse.Namespace) -> None:

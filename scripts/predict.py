@@ -35,7 +35,9 @@ def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backe
 
     predictor, loaded = Predictor.load(artifact)
     answer = shown(list(prepared.values()), predictor.predict)
-    classes = loaded.card["classes"]
+    classes, test = loaded.card["classes"], loaded.card["test"]
+    # Which one answers may have changed since the last time: by default it is that of the newest run.
+    print(f"model: {loaded.path} ({loaded.model.name}, test accuracy {test['accuracy']:.2%})", file=sys.stderr)
     width = max(len(str(path)) for path in prepared)
     for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):
         first, second = np.argsort(row)[::-1][:2]

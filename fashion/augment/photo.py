@@ -15,24 +15,18 @@ import numpy as np
 from keras import ops
 from pydantic import Field, NonNegativeFloat
 
+from fashion.augment import outline
+from fashion.augment.draws import Draws
 from fashion.augment.resample import resample
 
 # Sleeves turn about the shoulder: so high above the centre, in pixels of the data set's 28.
 SHOULDER_UP, SLEEVE_RADIANS = (6.0, 11.0), (0.1, 1.2)
-LOW_DOWN, LONG_SLEEVED, BODY_SHARE = 0.75, 0.85, 0.65  # of the height; of the greatest width; of the width with sleeves
 MOST_TILT = 0.01  # of the width, for each pixel of height: the camera is never quite above
-# By the outlines of 20,000 training images: the share of pixels without a mirrored partner, and height over width. 98 %
-# of each kind of shoe are told so, and 5 % of the bags.
-SHOE_ASYMMETRY, SHOE_ASPECT, FLAT_ASPECT, LOW_ASPECT = 0.36, 1.1, 0.5, 0.62
-TOP_ASYMMETRY, TOP_ASPECT = 0.3, (0.95, 1.75)
 PAIR_HALF = 7.0  # pixels from the middle of a pair to that of a shoe
 FROM_ABOVE, SHOE_BREADTH = 0.6, (0.9, 1.8)  # of the low pairs; rows of the side view for a pixel away from the middle
-NUMBERS, NORMALS = 64, 1_600  # drawn for an image, a few more than are used
-FIELD_DEVIATION = 1.4  # makes good for what interpolation averages away
 BATCH = 1_000  # images at a time, outside of training
 BRIGHTEST = 1.5  # deviations above the mean, about the quantile that a cut-out is made bright by
 DIMMEST = 0.15  # the least brightness of cloth in a cut-out
-VISIBLE = 0.02  # the data set's ground is exactly 0, a white garment nearly so
 
 
 class Photo(keras.layers.Layer):
@@ -133,15 +127,15 @@ class Photo(keras.layers.Layer):
         return stateful
 
     def _changed(self, images: keras.KerasTensor, product_share: float) -> keras.KerasTensor:
-        draws = _Draws(images, self.random)
+        draws = Draws(images, self.random)
         product = draws.chance(product_share)
         posed = self._posed(images, product, draws)
-        silhouette = _silhouette(posed)
+        silhouette = outline.silhouette(posed)
         cloth = self._surface(posed, silhouette, draws)
         photographed = self._camera(self._cut_out(cloth, silhouette, draws), draws)
         return ops.where(product, posed, photographed)
 
-    def _posed(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _posed(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Move the object, and the parts of it; what becomes no product is fitted to the frame, as a cut-out is."""
         _, height, width, _ = images.shape
         y, x = ops.meshgrid(
@@ -157,7 +151,7 @@ class Photo(keras.layers.Layer):
             return resample(images, rows + (height - 1) / 2, columns + (width - 1) / 2) * whole[..., None]
 
         # From twice as far away all of it is in sight.
-        left, right, top, bottom = _extent(posed(2 * x, 2 * y)[..., 0] > VISIBLE)
+        left, right, top, bottom = outline.extent(posed(2 * x, 2 * y)[..., 0] > outline.VISIBLE)
         scale = ops.maximum(right - left, bottom - top) * 2 / height * (1 + draws.uniform(-0.06, 0.1)[..., 0])
         cloth = ~product[..., 0]
         scale = ops.where(cloth, scale, 1.0)
@@ -165,7 +159,7 @@ class Photo(keras.layers.Layer):
         y_centre = ops.where(cloth, top + bottom - (height - 1), 0.0)
         return posed(x * scale + x_centre, y * scale + y_centre)
 
-    def _pose(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: "_Draws") -> Callable[..., Any]:
+    def _pose(self, images: keras.KerasTensor, product: keras.KerasTensor, draws: Draws) -> Callable[..., Any]:
         """Draw a pose for each image.
 
         Returns:
@@ -175,7 +169,7 @@ class Photo(keras.layers.Layer):
         _, height, width, _ = images.shape
         reach = ops.where(product, 0.5, 1.0)
         cloth = ~product
-        shoe, low, top = _kinds(images)
+        shoe, low, top = outline.kinds(images)
         pair = cloth & shoe & draws.chance(self.pair_probability)[..., 0]
         splay = cloth & top & draws.chance(self.splay_probability)[..., 0]
         x_shift = reach * draws.uniform(-self.shift * width, self.shift * width)[..., 0]
@@ -187,7 +181,7 @@ class Photo(keras.layers.Layer):
         wider = ops.exp(ops.where(cloth & shoe, 0.0, wider) / 2)
         tilt = ops.where(cloth, draws.uniform(-MOST_TILT, MOST_TILT)[..., 0], 0.0)
         mirror = ops.where(cloth & draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)
-        across = _half_of_body(images) + draws.uniform(-1.0, 0.5)[..., 0]
+        across = outline.half_of_body(images) + draws.uniform(-1.0, 0.5)[..., 0]
         up = -draws.uniform(*SHOULDER_UP)[..., 0]
         sleeve = draws.uniform(*SLEEVE_RADIANS)[..., 0]
         paired = self._paired(images, pair, low, draws)
@@ -204,14 +198,14 @@ class Photo(keras.layers.Layer):
         return pose
 
     def _paired(
-        self, images: keras.KerasTensor, pair: keras.KerasTensor, low: keras.KerasTensor, draws: "_Draws"
+        self, images: keras.KerasTensor, pair: keras.KerasTensor, low: keras.KerasTensor, draws: Draws
     ) -> Callable[..., Any]:
         """Draw how shoes become pairs: a low one turned a quarter, on its side or from above; a boot as it stands.
 
         Returns:
             A function from coordinates to those where to read the image, as ``_pose`` has them.
         """
-        upper = _upper_edge(images)
+        upper = outline.upper_edge(images)
         seen_from_above = draws.chance(FROM_ABOVE)[..., 0]
         breadth = draws.uniform(*SHOE_BREADTH)[..., 0]
         toe = ops.where(draws.chance(0.5)[..., 0], -1.0, 1.0)
@@ -228,7 +222,7 @@ class Photo(keras.layers.Layer):
 
         return paired
 
-    def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _surface(self, objects: keras.KerasTensor, silhouette: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Give the cloth another brightness, a print, stripes, folds and light from one side."""
         objects = ops.where(draws.chance(0.1), (1 - objects) * silhouette, objects)
         level, _ = _moments(objects, silhouette)
@@ -246,7 +240,7 @@ class Photo(keras.layers.Layer):
         cloth = cloth * draws.uniform(0.8, 1.0) / ops.maximum(level + BRIGHTEST * deviation, 0.05)
         return ops.clip(cloth, DIMMEST, 1) * silhouette
 
-    def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _cut_out(self, cloth: keras.KerasTensor, silhouette: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Lose parts of the object, keep parts of the ground and of its shadow."""
         lost, cropped, residue, shadow = (ops.cast(draws.chance(self.defect_probability), "float32") for _ in range(4))
         kept = 1 - lost * ops.sigmoid(12 * (draws.field(6) - draws.uniform(1.0, 2.2)))
@@ -260,16 +254,16 @@ class Photo(keras.layers.Layer):
         body = silhouette * kept
         return body * cloth + (1 - body) * ops.maximum(where * ground, shadow)
 
-    def _camera(self, pictures: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _camera(self, pictures: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Blur or sharpen, and add noise."""
         soft = _soft(pictures)
         amount = draws.uniform(-0.6, 0.7)
         grain = draws.uniform(0.0, 0.05) * draws.grain()
         # Noise only where something is: the ground of a cut-out is 0.
-        present = ops.cast(pictures > VISIBLE, "float32")
+        present = ops.cast(pictures > outline.VISIBLE, "float32")
         return ops.clip(pictures + amount * (soft - pictures) * present + grain * present, 0, 1)
 
-    def _beyond_the_photo(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _beyond_the_photo(self, images: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Return 1 where an edge of the photo cut a part of the object off, else 0."""
         _, height, width, _ = images.shape
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
@@ -280,7 +274,7 @@ class Photo(keras.layers.Layer):
         place = ops.where(side < 1, along, ops.where(side < 2, 1 - along, ops.where(side < 3, across, 1 - across)))
         return ops.cast(place < reach, "float32")
 
-    def _spot(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _spot(self, images: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Return a soft spot in the middle, where prints are."""
         _, height, width, _ = images.shape
         y = ops.reshape((ops.arange(height, dtype="float32") - (height - 1) / 2) / height, (1, height, 1, 1))
@@ -288,7 +282,7 @@ class Photo(keras.layers.Layer):
         size = draws.uniform(0.1, 0.6)
         return ops.exp(-ops.square(ops.square(x / size) + ops.square((y + draws.uniform(-0.1, 0.1)) / size)))
 
-    def _waves(self, images: keras.KerasTensor, draws: "_Draws") -> keras.KerasTensor:
+    def _waves(self, images: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
         """Return stripes across, along or both, in -1 to 1."""
         _, height, width, _ = images.shape
         y = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1, 1))
@@ -298,51 +292,6 @@ class Photo(keras.layers.Layer):
         along = ops.sin(wave * x + draws.uniform(0, 6.3))
         kind = draws.uniform(0.0, 3.0)
         return ops.where(kind < 1.5, across, ops.where(kind < 2, along, (across + along) / 2))
-
-
-class _Draws:
-    """The random numbers of one batch, drawn at once: each draw of its own would take as long to compile and run.
-
-    Args:
-        images: ``(n, h, w, 1)``, the batch.
-        random: Source of the numbers.
-    """
-
-    def __init__(self, images: keras.KerasTensor, random: keras.random.SeedGenerator) -> None:
-        count, self._height, self._width = ops.shape(images)[0], images.shape[1], images.shape[2]
-        self._numbers = keras.random.uniform((count, NUMBERS), seed=random)
-        self._normals = keras.random.normal((count, NORMALS), seed=random)
-        self._numbers_used = self._normals_used = 0
-
-    def uniform(self, low: float, high: float) -> keras.KerasTensor:
-        """Return one number for each image, ``(n, 1, 1, 1)``."""
-        self._numbers_used += 1
-        chosen = self._numbers[:, self._numbers_used - 1 : self._numbers_used]
-        return low + (high - low) * ops.reshape(chosen, (-1, 1, 1, 1))
-
-    def chance(self, probability: float) -> keras.KerasTensor:
-        """Return whether it happens, for each image, ``(n, 1, 1, 1)`` bool."""
-        return self.uniform(0.0, 1.0) < probability
-
-    def field(self, knots: int) -> keras.KerasTensor:
-        """Return ``(n, h, w, 1)``: values about 0, of deviation about 1, that vary smoothly between knots."""
-        start = self._normals_used
-        self._normals_used += knots**2
-        coarse = ops.reshape(self._normals[:, start : self._normals_used], (-1, knots, knots))
-        across, down = _interpolation(self._width, knots), _interpolation(self._height, knots)
-        return FIELD_DEVIATION * ops.einsum("hk,nkl,wl->nhw", down, coarse, across)[..., None]
-
-    def grain(self) -> keras.KerasTensor:
-        """Return ``(n, h, w, 1)``: every pixel for itself, of deviation 1."""
-        start = self._normals_used
-        self._normals_used += self._height * self._width
-        return ops.reshape(self._normals[:, start : self._normals_used], (-1, self._height, self._width, 1))
-
-
-def _interpolation(side: int, knots: int) -> np.ndarray:
-    """Return the ``(side, knots)`` float32 matrix of linear interpolation."""
-    places = np.arange(side)[:, np.newaxis] * ((knots - 1) / (side - 1))
-    return np.maximum(0, 1 - np.abs(places - np.arange(knots))).astype(np.float32)
 
 
 def _turned(
@@ -369,83 +318,12 @@ def _splayed(
     )
 
 
-def _extent(visible: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
-    """Return the first and last column, and the first and last row, that something of each image is in.
-
-    Args:
-        visible: ``(n, h, w)`` bool; images with nothing on them are taken to be full.
-
-    Returns:
-        Four tensors ``(n, 1, 1)`` float32.
-    """
-    found = []
-    for axis in (1, 2):
-        line = ops.any(visible, axis=axis)
-        line = line | ~ops.any(line, axis=1, keepdims=True)
-        last = line.shape[1] - 1
-        found += [ops.argmax(line, axis=1), last - ops.argmax(line[:, ::-1], axis=1)]
-    return tuple(ops.cast(ops.reshape(each, (-1, 1, 1)), "float32") for each in found)
-
-
-def _upper_edge(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Return how far below the middle each column begins, smoothed, ``(n, w)`` float32; 0 where it is empty."""
-    visible = images[..., 0] > VISIBLE
-    first = ops.cast(ops.argmax(visible, axis=1), "float32") - (images.shape[1] - 1) / 2
-    edge = ops.where(ops.any(visible, axis=1), first, 0.0)
-    return ops.average_pool(edge[..., None], 3, 1, "same")[..., 0]
-
-
 def _at(columns: keras.KerasTensor, x: keras.KerasTensor) -> keras.KerasTensor:
     """Return the values of the columns nearest to places from the middle: of ``(n, w)`` at ``(n, h, w)``."""
     count = columns.shape[1]
     nearest = ops.cast(ops.clip(ops.round(x + (count - 1) / 2), 0, count - 1), "int32")
     flat = ops.reshape(nearest, (-1, nearest.shape[1] * nearest.shape[2]))
     return ops.reshape(ops.take_along_axis(columns, flat, axis=1), ops.shape(x))
-
-
-def _half_of_body(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Return half of the width of each garment for the upper body without its sleeves, ``(n, 1, 1)``.
-
-    Sleeves are long where a garment is nearly as wide low down as at its widest: so are, of 20,000 training images,
-    98 % of the pullovers, 97 % of the coats, 69 % of the shirts and 6 % of the T-shirts.
-
-    Args:
-        images: ``(n, h, w, 1)`` float32.
-    """
-    visible = images[..., 0] > VISIBLE
-    _, _, top, bottom = _extent(visible)
-    columns = ops.arange(images.shape[2], dtype="float32")
-    first = ops.min(ops.where(visible, columns, images.shape[2] / 2), axis=2, keepdims=True)
-    last = ops.max(ops.where(visible, columns, images.shape[2] / 2), axis=2, keepdims=True)
-    widths = last - first
-    row = ops.cast(ops.round(top + LOW_DOWN * (bottom - top)), "int32")
-    low = ops.take_along_axis(widths, row, axis=1)
-    long = low > LONG_SLEEVED * ops.max(widths, axis=1, keepdims=True)
-    return low / 2 * ops.where(long, BODY_SHARE, 1.0)
-
-
-def _silhouette(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Return 1 on the object and 0 on the ground; small holes are closed."""
-    solid = ops.cast(images > VISIBLE, "float32")
-    return -keras.ops.max_pool(-keras.ops.max_pool(solid, 3, 1, "same"), 3, 1, "same")
-
-
-def _kinds(images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
-    """Tell by the outline alone what an image shows; in the data set's classes nine of ten times rightly.
-
-    Args:
-        images: ``(n, h, w, 1)`` float32.
-
-    Returns:
-        Three tensors ``(n, 1, 1)`` bool: whether it is a shoe, something low, and a garment for the upper body.
-    """
-    solid = ops.cast(images[..., 0] > VISIBLE, "float32")
-    left, right, top, bottom = _extent(solid > 0)
-    aspect = (bottom - top + 1) / (right - left + 1)
-    asymmetry = ops.sum(ops.abs(solid - solid[:, :, ::-1]), axis=(1, 2), keepdims=True)
-    asymmetry = asymmetry / ops.maximum(ops.sum(solid, axis=(1, 2), keepdims=True), 1.0)
-    shoe = ((asymmetry > SHOE_ASYMMETRY) & (aspect < SHOE_ASPECT)) | (aspect < FLAT_ASPECT)
-    return shoe, aspect < LOW_ASPECT, (asymmetry < TOP_ASYMMETRY) & (aspect > TOP_ASPECT[0]) & (aspect < TOP_ASPECT[1])
 
 
 def _moments(pictures: keras.KerasTensor, silhouette: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -123,11 +123,32 @@ def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
     return photos
 
 
+def readable(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
+    """Tell photos from files that cannot be read.
+
+    Returns:
+        The photos, and for each other file what is wrong with it.
+
+    Raises:
+        FashionError: When no photo that has a right answer is left.
+    """
+    kept, wrong = [], []
+    for each in photos:
+        try:
+            _decoded(each.path)
+            kept.append(each)
+        except FashionError as error:
+            wrong.append(str(error))
+    if not any(each.right for each in kept):
+        raise FashionError(f"no photo that has a right answer can be read; {wrong[0]}")
+    return kept, wrong
+
+
 def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> dict[str, Any]:
     """Answer all photos in each of the ways.
 
     Args:
-        photos: As ``find`` returned them.
+        photos: As ``readable`` returned them.
         predictor: The model, the same for all ways.
         classes: Its classes.
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fashion.augment.photo import Photo, _at, _extent, _half_of_body, _kinds, _upper_edge
+from fashion.augment import outline
+from fashion.augment.photo import Photo, _at
 from fashion.data.dataset import CLASSES, fashion_mnist
 
 pytestmark = pytest.mark.backend
@@ -67,7 +68,7 @@ def test_photographs_are_pictures_that_still_show_the_object(products, varied):
 
 def test_what_is_no_product_fills_the_frame(products, varied):
     seen = varied.photographed(products[0][:300])
-    left, right, top, bottom = (ops.convert_to_numpy(each).ravel() for each in _extent(seen > 0.03))
+    left, right, top, bottom = (ops.convert_to_numpy(each).ravel() for each in outline.extent(seen > 0.03))
     longest = np.maximum(right - left, bottom - top) + 1
     assert np.median(longest) >= 26
 
@@ -81,7 +82,7 @@ def test_without_residue_nothing_is_far_from_the_object(products, plain):
 def test_outlines_tell_shoes_and_tops(products):
     images, labels = products
     shoe, low, top = (
-        ops.convert_to_numpy(each).ravel() for each in _kinds(images[..., np.newaxis].astype(np.float32) / 255)
+        ops.convert_to_numpy(each).ravel() for each in outline.kinds(images[..., np.newaxis].astype(np.float32) / 255)
     )
     of_class = {name: labels == number for number, name in enumerate(CLASSES)}
     for name in ("Sneaker", "Ankle boot", "Sandal"):
@@ -100,7 +101,7 @@ def test_a_body_is_what_is_left_without_sleeves(keras_backend):
     shirts[:, 2:26, 8:20] = 1  # a body 12 pixels wide
     shirts[0, 2:24, 4:24] = 1  # sleeves to the hem, 4 pixels each
     shirts[1, 2:10, 2:26] = 1  # short sleeves
-    long, short = ops.convert_to_numpy(_half_of_body(shirts)).ravel()
+    long, short = ops.convert_to_numpy(outline.half_of_body(shirts)).ravel()
     assert long == pytest.approx(6, abs=0.6)
     assert short == pytest.approx(6, abs=0.6)
 
@@ -111,7 +112,7 @@ def test_the_upper_edge_is_where_each_column_begins(keras_backend):
     image = np.zeros((1, 28, 28, 1), np.float32)
     image[0, 10:, :14] = 1
     image[0, 20:, 14:21] = 1
-    edge = _upper_edge(image)
+    edge = outline.upper_edge(image)
     found = ops.convert_to_numpy(edge)[0]
     assert found[3] == pytest.approx(10 - 13.5)
     assert found[17] == pytest.approx(20 - 13.5)

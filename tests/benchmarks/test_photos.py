@@ -1,5 +1,8 @@
 """The benchmark of photos, on photos that are made here: garments of the test set, coloured, on a floor."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import yaml
@@ -127,6 +130,19 @@ def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, sma
     finished = run_command("benchmark.py", "photos", tmp_path / "none", "--artifact", small_artifact)
     assert finished.returncode == 2
     assert finished.stderr.startswith(f"error: {tmp_path / 'none'}: there is no such folder")
+
+
+def test_what_cannot_be_read_is_told_and_left_out(tmp_path, folder, run_command, small_artifact, keras_backend):
+    shutil.copytree(folder / "boots", tmp_path / "photos" / "dress")
+    (tmp_path / "photos" / "dress" / "broken.jpg").write_text("text")
+    arguments = ("--artifact", small_artifact, "--backend", keras_backend, "--folder", tmp_path / "told")
+    finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
+    assert finished.returncode == 2
+    broken = tmp_path / "photos" / "dress" / "broken.jpg"
+    assert f"error: {broken}: is not a picture, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
+    assert json.loads((tmp_path / "told" / "photos.json").read_text())["ways"]["this project"]["all"]["photos"] == 6
+    with pytest.raises(FashionError, match=r"no photo that has a right answer can be read; .*broken.jpg: is not"):
+        photos.readable([photos.Photo(broken, "dress", (3,), 0)])
 
 
 def test_the_mapping_of_the_project_names_classes():

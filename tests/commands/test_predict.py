@@ -1,5 +1,7 @@
 """``python scripts/predict.py`` as a user runs it."""
 
+import json
+
 import numpy as np
 from PIL import Image
 
@@ -33,11 +35,14 @@ def test_one_bad_file_does_not_hide_the_others(smoke_run, run_command, keras_bac
     run = run_command("predict.py", *paths, "artifact=run", "--artifact", folder, "--backend", keras_backend)
     assert run.returncode == 2
     assert run.stdout.startswith(str(tmp_path / "good.png"))
-    assert run.stderr.splitlines() == [
+    *errors, model = run.stderr.splitlines()
+    assert errors == [
         f"error: {tmp_path / 'bad.png'}: is not a picture, expected PNG, JPEG or WebP",
         f"error: {tmp_path / 'none.png'}: there is no such file",
         "error: artifact=run: there is no such file; a model is named as --artifact RUN",
     ]
+    accuracy = json.loads((folder / "fashion_mnist_model.json").read_text())["test"]["accuracy"]
+    assert model == f"model: {folder / 'fashion_mnist_model.keras'} (cnn, test accuracy {accuracy:.2%})"
 
 
 def test_a_missing_model_is_one_line(run_command, tmp_path):

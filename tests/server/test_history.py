@@ -269,6 +269,7 @@ def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
     number, token = ask(client)
     page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
     assert "<h2>Not sure</h2>" in page
+    assert re.search(r"<h3>Is it [^<]+ after all\?</h3>", page)
     assert "This may be none of the ten. Closest: <b>" in page
     assert "Not sure" in client.get(f"/history/{number}").text
 
