@@ -43,6 +43,14 @@ def upper_edge(images: keras.KerasTensor) -> keras.KerasTensor:
     return ops.average_pool(edge[..., None], 3, 1, "same")[..., 0]
 
 
+def at(columns: keras.KerasTensor, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the values of the columns nearest to places from the middle: of ``(n, w)`` at ``(n, h, w)``."""
+    count = columns.shape[1]
+    nearest = ops.cast(ops.clip(ops.round(x + (count - 1) / 2), 0, count - 1), "int32")
+    flat = ops.reshape(nearest, (-1, nearest.shape[1] * nearest.shape[2]))
+    return ops.reshape(ops.take_along_axis(columns, flat, axis=1), ops.shape(x))
+
+
 def half_of_body(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return half of the width of each garment for the upper body without its sleeves, ``(n, 1, 1)``.
 

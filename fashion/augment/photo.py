@@ -214,7 +214,7 @@ class Photo(keras.layers.Layer):
             half = ops.abs(x) - PAIR_HALF  # in each half of the picture, from the middle of its shoe
             along = toe * y
             # From above, the upper edge of the side view is in the middle, and the sole around it.
-            above = _at(upper, along) + breadth * ops.abs(half)
+            above = outline.at(upper, along) + breadth * ops.abs(half)
             return (
                 ops.where(pair, ops.where(low, along, 2 * half), x),
                 ops.where(pair & low, ops.where(seen_from_above, above, half), y),
@@ -316,14 +316,6 @@ def _splayed(
         ops.where(outside, turned_y + up, y),
         ~outside | (turned_x > 0),  # the cloth went with the sleeve
     )
-
-
-def _at(columns: keras.KerasTensor, x: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the values of the columns nearest to places from the middle: of ``(n, w)`` at ``(n, h, w)``."""
-    count = columns.shape[1]
-    nearest = ops.cast(ops.clip(ops.round(x + (count - 1) / 2), 0, count - 1), "int32")
-    flat = ops.reshape(nearest, (-1, nearest.shape[1] * nearest.shape[2]))
-    return ops.reshape(ops.take_along_axis(columns, flat, axis=1), ops.shape(x))
 
 
 def _moments(pictures: keras.KerasTensor, silhouette: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -1,0 +1,14 @@
+"""Images that the tests of augmentation share."""
+
+import numpy as np
+import pytest
+
+from fashion.data.dataset import fashion_mnist
+
+
+@pytest.fixture(scope="session")
+def products(fashion_mnist_root):
+    """100 images of each class, and their labels."""
+    data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+    chosen = np.concatenate([np.flatnonzero(data.validation_labels == number)[:100] for number in range(10)])
+    return data.validation_images[chosen], data.validation_labels[chosen]

@@ -1,0 +1,54 @@
+"""What outlines tell of garments, on either backend."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from fashion.augment import outline
+from fashion.data.dataset import CLASSES
+
+pytestmark = pytest.mark.backend
+
+SLOW_ON_JAX = "JAX takes a minute for what TensorFlow does in a second: single operations"
+
+
+def test_outlines_tell_shoes_and_tops(products):
+    images, labels = products
+    shoe, low, top = (
+        ops.convert_to_numpy(each).ravel() for each in outline.kinds(images[..., np.newaxis].astype(np.float32) / 255)
+    )
+    of_class = {name: labels == number for number, name in enumerate(CLASSES)}
+    for name in ("Sneaker", "Ankle boot", "Sandal"):
+        assert shoe[of_class[name]].mean() > 0.6, name
+    assert low[of_class["Sneaker"]].mean() > 0.75
+    for name in ("T-shirt/top", "Pullover", "Coat", "Shirt"):
+        assert shoe[of_class[name]].mean() < 0.05, name
+        assert top[of_class[name]].mean() > 0.75, name
+    assert top[of_class["Trouser"]].mean() < 0.2
+
+
+def test_a_body_is_what_is_left_without_sleeves(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    shirts = np.zeros((2, 28, 28, 1), np.float32)
+    shirts[:, 2:26, 8:20] = 1  # a body 12 pixels wide
+    shirts[0, 2:24, 4:24] = 1  # sleeves to the hem, 4 pixels each
+    shirts[1, 2:10, 2:26] = 1  # short sleeves
+    long, short = ops.convert_to_numpy(outline.half_of_body(shirts)).ravel()
+    assert long == pytest.approx(6, abs=0.6)
+    assert short == pytest.approx(6, abs=0.6)
+
+
+def test_the_upper_edge_is_where_each_column_begins(keras_backend):
+    if keras_backend == "jax":
+        pytest.skip(SLOW_ON_JAX)
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10:, :14] = 1
+    image[0, 20:, 14:21] = 1
+    edge = outline.upper_edge(image)
+    found = ops.convert_to_numpy(edge)[0]
+    assert found[3] == pytest.approx(10 - 13.5)
+    assert found[17] == pytest.approx(20 - 13.5)
+    assert found[25] == 0
+    places = np.array([[[-10.0, 3.4, 40.0]]], np.float32)
+    assert ops.convert_to_numpy(outline.at(edge, places)).ravel() == pytest.approx([10 - 13.5, 20 - 13.5, 0])
