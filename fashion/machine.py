@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def described(packages: Iterable[str]) -> dict[str, Any]:
+    """Return what is written beside a measurement: ``hardware``, ``versions``, and the day, ``measured``."""
+    return {**hardware(), "versions": versions(packages), "measured": time.strftime("%Y-%m-%d")}
+
+
+def in_one_line(about: dict[str, Any]) -> str:
+    """Return what ``described`` told, as the line above a table."""
+    packages = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"{about['processor']}, {about['cores']} cores; {packages}"
 
 
 def peak_memory_mb() -> float:

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, from the templates of a package."""
+"""HTML pages that need no other file, from the templates of a package; all extend ``fashion/templates/page.html``."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def rendered(package: str, template: str, **values: Any) -> str:
         **values: What it shows.
     """
     places = jinja2.Environment(
-        loader=jinja2.PackageLoader(package),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package), jinja2.PackageLoader("fashion")]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+DATA = PROJECT / "data"
 OUTPUTS = PROJECT / "outputs"
 BENCHMARKS = OUTPUTS / "benchmarks"
 PRETRAINED = PROJECT / "pretrained"

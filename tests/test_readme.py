@@ -70,7 +70,9 @@ def test_a_script_of_the_readme_runs(command, smoke_run, tmp_path):
         arguments += ["--artifact", str(artifact)]
     elif script == "scripts/benchmark.py":
         shutil.rmtree(tmp_path / "photos" / "white")
-        arguments = ["photos", str(tmp_path / "photos"), f"--artifact={artifact}", f"--folder={tmp_path}/benchmarks"]
+        shown = {"RUN": str(artifact), "FOLDER": str(tmp_path / "photos")}
+        arguments = [shown.get(argument, argument) for argument in arguments] + [f"--folder={tmp_path}/benchmarks"]
+        arguments += ["--images=50"] if "renderings" in arguments else []
     else:
         arguments += [f"{place}={tmp_path}/run"]
         if "evaluate" in script or "audit=true" in arguments:

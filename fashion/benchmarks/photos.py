@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import yaml
 from PIL import Image, ImageOps
 
-from fashion import machine
+from fashion import machine, pages
 from fashion.errors import FashionError
 from fashion.inference import photo, product, rgb
 from fashion.inference.predictor import Predictor
@@ -161,11 +160,7 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
     """
     predictor.predict(np.zeros((1, SIDE, SIDE), np.uint8))  # compiles
     return {
-        "machine": {
-            **machine.hardware(),
-            "versions": machine.versions(PACKAGES),
-            "measured": time.strftime("%Y-%m-%d"),
-        },
+        "machine": machine.described(PACKAGES),
         "classes": classes,
         "abstaining": ABSTAINING,
         "ways": {name: _way(photos, predictor, prepare) for name, prepare in WAYS.items()},
@@ -266,11 +261,10 @@ def _share(values: list[Any]) -> float | None:
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as the lines that a terminal shows."""
-    about, ways, classes = result["machine"], result["ways"], result["classes"]
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    ways, classes = result["ways"], result["classes"]
     ours = ways[OURS]
     lines = [
-        f"{about['processor']}, {about['cores']} cores; {versions}",
+        machine.in_one_line(result["machine"]),
         f"{ours['all']['photos']} photos, {ours['all']['answerable']} with a right answer",
         "",
         f"{'accuracy':<29}macro   micro   {HALVES[0][1]}   {HALVES[1][1]}   ms",
@@ -306,14 +300,7 @@ def sheet(photos: list[Photo], result: dict[str, Any]) -> str:
     kinds: dict[str, list[dict[str, str]]] = {}
     for each, answer in zip(photos, result["ways"][OURS]["answers"], strict=True):
         kinds.setdefault(each.kind, []).append(_card(each, answer, result["classes"]))
-    places = jinja2.Environment(
-        loader=jinja2.PackageLoader("fashion.benchmarks"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return places.get_template("photos.html").render(kinds=kinds)
+    return pages.rendered("fashion.benchmarks", "photos.html", kinds=kinds)
 
 
 def _card(each: Photo, answer: dict[str, Any], classes: list[str]) -> dict[str, str]:

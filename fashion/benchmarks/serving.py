@@ -76,11 +76,7 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
                         f"{told['requests_per_second']:7.0f} requests/s"
                     )
     return {
-        "machine": {
-            **machine.hardware(),
-            "versions": machine.versions(PACKAGES),
-            "measured": time.strftime("%Y-%m-%d"),
-        },
+        "machine": machine.described(PACKAGES),
         "rounds": rounds,
         "seconds": seconds,
         "contenders": {
@@ -197,11 +193,10 @@ def _request() -> bytes:
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as the lines that a terminal shows."""
-    measured_on, ratios = result["machine"], result["ratios"]
-    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
+    ratios = result["ratios"]
     columns = "requests/s    p50 ms    p99 ms"
     lines = [
-        f"{measured_on['processor']}, {measured_on['cores']} cores; {versions}",
+        machine.in_one_line(result["machine"]),
         "",
         f"{'':<30}{'1 client':<34}32 clients",
         f"{'POST /predict, 28 x 28 PNG':<30}{columns}    {columns}",

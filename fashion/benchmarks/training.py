@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,11 +99,7 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
                 turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
                 _say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
         result: dict[str, Any] = {
-            "machine": {
-                **machine.hardware(),
-                "versions": machine.versions(PACKAGES),
-                "measured": time.strftime("%Y-%m-%d"),
-            },
+            "machine": machine.described(PACKAGES),
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
@@ -198,9 +193,8 @@ def _starts(folder: Path) -> dict[str, float]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as the lines that a terminal shows."""
-    training, measured_on = result["training"], result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
-    lines = [f"{measured_on['processor']}, {measured_on['cores']} cores; {versions}", ""]
+    training = result["training"]
+    lines = [machine.in_one_line(result["machine"]), ""]
     head = f"training, batch {BATCH_SIZE}"
     lines.append(f"{head:<28}images/s  x seed  x stock JAX  roofline  first step     memory")
     for name, rate in training["images_per_second"].items():

@@ -1,0 +1,57 @@
+"""Test images sent as files: as they are, and as a shop would show them."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion.benchmarks import renderings
+from fashion.data.dataset import fashion_mnist
+from fashion.inference import photo
+from fashion.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def data(fashion_mnist_root):
+    return fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
+
+
+def test_a_rendering_is_a_large_product_on_near_white(data):
+    random = np.random.default_rng(1)
+    for pixels in data.test_images[:20]:
+        page = Image.open(io.BytesIO(renderings.rendered(pixels, random)))
+        assert page.format == "JPEG"
+        assert min(page.size) >= 8 * 28
+        assert max(page.size) <= 20 * 28 * 1.8 + 1
+        seen = np.asarray(page)
+        assert seen[0, 0] >= 236  # what JPEG leaves of 240
+        assert seen.min() < 255 - 0.8 * pixels.max()
+        prepared = photo.prepare(page)
+        assert not prepared.is_photo
+        assert np.corrcoef(prepared.pixels.ravel(), pixels.ravel())[0, 1] > 0.9
+
+
+def test_both_ways_are_measured_with_one_model(data, small_artifact):
+    predictor, _ = Predictor.load(small_artifact)
+    images, labels = data.test_images[:200], data.test_labels[:200]
+    result = renderings.measure(images, labels, predictor)
+    raw, products = result["ways"].values()
+    assert result["accuracy"] == np.mean(predictor.probabilities(images).argmax(axis=1) == labels)
+    assert raw["same_pixels"] == raw["same_class"] == 200
+    assert raw["accuracy"] == result["accuracy"]
+    assert products["same_pixels"] < 200
+    assert products["same_class"] > 140
+    assert products["as_photo"] < 10
+    text = renderings.table(result)
+    assert "200 test images" in text
+    assert "product on near-white" in text
+
+
+def test_the_command_writes_what_it_shows(run_command, small_artifact, fashion_mnist_root, keras_backend, tmp_path):
+    arguments = ("--artifact", small_artifact, "--backend", keras_backend, "--data", fashion_mnist_root)
+    finished = run_command("benchmark.py", "renderings", *arguments, "--images", 30, "--folder", tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "30 test images" in finished.stdout
+    assert json.loads((tmp_path / "renderings.json").read_text())["images"] == 30
