@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description="Name the class of picture files (PNG, JPEG, WebP).",
         epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set; any other is trimmed, "
-        "resized, sharpened, centred and, on a light background, negated, as the data set was made; out of a photo on "
+        "resized, sharpened, centred and, on a light ground, negated, as the data set was made; out of a photo on "
         "any other ground the object is cut out first.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture file")

@@ -52,7 +52,7 @@ class Photo(NamedTuple):
 
 
 def _seven_steps(picture: Image.Image) -> Prepared:
-    return product.prepare(ImageOps.exif_transpose(picture))
+    return product.seven_steps(ImageOps.exif_transpose(picture))
 
 
 def _grey(picture: Image.Image) -> Prepared:

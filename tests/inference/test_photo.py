@@ -39,6 +39,20 @@ def test_a_product_photo_is_trimmed_fitted_centred_and_negated():
     assert pixels[:, 0].max() == 0  # ground
 
 
+@pytest.mark.parametrize(("ground", "step"), [(255, None), (240, "15 of 255"), (20, "20 of 255"), (0, None)])
+def test_the_ground_of_a_product_becomes_black(ground, step):
+    cloth = 90 if ground > 127 else 200
+    page = Image.new("RGB", (300, 400), (ground,) * 3)
+    page.paste((cloth,) * 3, (80, 60, 220, 340))
+    prepared = photo.prepare(page)
+    assert prepared.pixels.min() == 0
+    assert (prepared.pixels == 0).mean() > 0.3
+    expected = abs(cloth - ground) * 255 / max(ground, 255 - ground)
+    assert np.median(prepared.pixels[prepared.pixels > 0]) == pytest.approx(expected, abs=2)
+    told = [each for each in prepared.steps if "made black" in each]
+    assert told == ([f"its ground, {step}, made black"] if step else [])
+
+
 def test_light_things_on_dark_ground_are_not_negated():
     prepared = photo.prepare(product(ground="black", colour="white"))
     assert not any("negated" in step for step in prepared.steps)
