@@ -14,7 +14,7 @@ from fashion.paths import BENCHMARKS, DATA, default_model
 
 
 def main() -> None:
-    """Print the table; write JSON and a bar chart."""
+    """Print the table; write it as JSON, and a chart or a page beside it."""
     parser = _parser()
     options, others = parser.parse_known_args()
     # argparse would take overrides before the first flag alone.
@@ -51,11 +51,12 @@ def _photos(options: argparse.Namespace) -> None:
     for each in wrong:
         print(f"error: {each}; it is left out", file=sys.stderr)
     result = photos.measure(found, predictor, classes)
-    result["model"] = {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
+    result["model"] = _model(loaded)
+    result["unreadable"] = wrong
     options.folder.mkdir(parents=True, exist_ok=True)
     write_json(options.folder / "photos.json", result)
     write_text(options.folder / "photos.html", photos.sheet(found, result))
-    print(photos.table(result))
+    print(f"{loaded.path}\n{photos.table(result)}")
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
     if wrong:
         sys.exit(WRONG_INPUT)
@@ -68,12 +69,18 @@ def _renderings(options: argparse.Namespace) -> None:
     from fashion.inference.predictor import Predictor
 
     data = load_idx_files(options.data, download=True)
-    predictor, _ = Predictor.load(options.artifact)
+    predictor, loaded = Predictor.load(options.artifact)
     result = renderings.measure(data.test_images[: options.images], data.test_labels[: options.images], predictor)
+    result["model"] = _model(loaded)
     options.folder.mkdir(parents=True, exist_ok=True)
     write_json(options.folder / "renderings.json", result)
-    print(renderings.table(result))
+    print(f"{loaded.path}\n{renderings.table(result)}")
     print(f"\nwritten: {options.folder / 'renderings.json'}")
+
+
+def _model(loaded: Any) -> dict[str, Any]:
+    """Return which model was measured, for the JSON."""
+    return {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
 
 
 def _records(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from fashion import backend
 from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
 from fashion.inference import photo
 from fashion.inference.prepared import Prepared, shown
-from fashion.paths import default_model
+from fashion.paths import PROJECT, default_model
 
 
 def main() -> None:
@@ -36,8 +36,10 @@ def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backe
     predictor, loaded = Predictor.load(artifact)
     answer = shown(list(prepared.values()), predictor.predict)
     classes, test = loaded.card["classes"], loaded.card["test"]
-    # Which one answers may have changed since the last time: by default it is that of the newest run.
-    print(f"model: {loaded.path} ({loaded.model.name}, test accuracy {test['accuracy']:.2%})", file=sys.stderr)
+    # By default the newest run's, so which one answers may have changed since the last time.
+    path = loaded.path.resolve()
+    path = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    print(f"model: {path} ({loaded.model.name}, test accuracy {test['accuracy']:.2%})", file=sys.stderr)
     width = max(len(str(path)) for path in prepared)
     for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):
         first, second = np.argsort(row)[::-1][:2]
@@ -53,9 +55,9 @@ def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backe
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description="Name the class of picture files (PNG, JPEG, WebP).",
-        epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set; any other is trimmed, "
-        "resized, sharpened, centred and, on a light ground, negated, as the data set was made; out of a photo on "
-        "any other ground the object is cut out first.",
+        epilog="A 28 x 28 grey picture is taken as it is, light on black like the data set. A product on a ground near "
+        "white or near black is trimmed, resized, sharpened, centred and, if the ground is light, negated, as the data "
+        "set was made, and its ground is made black. Out of any other picture the object is cut.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture file")
     parser.add_argument(

@@ -131,16 +131,17 @@ def readable(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
     Raises:
         FashionError: When no photo that has a right answer is left.
     """
-    kept, wrong = [], []
+    kept, wrong = [], {}
     for each in photos:
         try:
             _decoded(each.path)
             kept.append(each)
         except FashionError as error:
-            wrong.append(str(error))
+            wrong[each] = str(error)
     if not any(each.right for each in kept):
-        raise FashionError(f"no photo that has a right answer can be read; {wrong[0]}")
-    return kept, wrong
+        first = next(message for each, message in wrong.items() if each.right)
+        raise FashionError(f"no photo that has a right answer can be read; {first}")
+    return kept, list(wrong.values())
 
 
 def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> dict[str, Any]:
@@ -222,6 +223,8 @@ def _decoded(path: Path) -> Image.Image:
     try:
         with path.open("rb") as stream:
             return photo.decode(stream)
+    except OSError as error:
+        raise FashionError(f"{path}: cannot be read ({error.strerror})") from None
     except FashionError as error:
         raise FashionError(f"{path}: {error}") from None
 

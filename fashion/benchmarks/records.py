@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib.ticker import LogLocator
 
+from fashion import machine
 from fashion.errors import FashionError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
@@ -154,9 +155,8 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _place(row: dict[str, Any]) -> str:
-    machine = f"{row['machine']['processor']}, {row['machine']['cores']} cores"
-    hardware = machine if _on_cpu(row) else f"{row['device']} beside {machine}"
-    return f"{hardware}; " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+    line = machine.in_one_line({**row["machine"], "versions": row["versions"]})
+    return line if _on_cpu(row) else f"{row['device']} beside {line}"
 
 
 def _on_cpu(row: dict[str, Any]) -> bool:

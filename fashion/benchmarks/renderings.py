@@ -6,19 +6,21 @@ margins, as a JPEG.
 
 import io
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from fashion import machine
-from fashion.inference import photo
+from fashion.benchmarks.photos import PACKAGES
+from fashion.inference import photo, product
 from fashion.inference.predictor import Predictor
 from fashion.inference.prepared import Prepared, shown
 
 SCALES, GROUNDS, QUALITIES = (8, 20), (240, 255), (75, 95)  # least and greatest, both drawn
-MOST_MARGIN = 0.4  # of the side of the garment, at each edge of the picture
-PACKAGES = ("keras", "jax", "tensorflow-cpu", "pillow", "numpy", "opencv-python-headless")
+MOST_MARGIN = 0.4  # of the side of the enlarged image, at each of its edges
 BATCH = 500
 
 
@@ -48,7 +50,7 @@ def rendered(pixels: np.ndarray, random: np.random.Generator) -> bytes:
 
 
 def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dict[str, Any]:
-    """Answer test images as they are, as PNG files, and rendered as products.
+    """Answer test images as they are, as PNG files, and rendered as products, which are prepared in two ways.
 
     Args:
         images: ``(n, 28, 28)`` uint8.
@@ -60,28 +62,39 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dic
         many came out with the very same pixels, got the class that the array gets, or were taken for photos, and the
         median of the milliseconds to decode and prepare one.
     """
-    random = np.random.default_rng(0)
     expected = predictor.probabilities(images).argmax(axis=1)
-    files = {
-        "28 x 28 PNG": [_encoded(image, "PNG") for image in images],
-        "product on near-white": [rendered(image, random) for image in images],
-    }
+
+    def way(render: Callable[[np.ndarray], bytes], prepare: Callable[[Image.Image], Prepared]) -> dict[str, Any]:
+        return _way(map(render, images), prepare, images, labels, expected, predictor)._asdict()
+
+    def product_page() -> Callable[[np.ndarray], bytes]:
+        return partial(rendered, random=np.random.default_rng(0))  # the same pages for both
+
     return {
         "machine": machine.described(PACKAGES),
         "images": len(images),
         "accuracy": float(np.mean(expected == labels)),
-        "ways": {name: _way(sent, images, labels, expected, predictor)._asdict() for name, sent in files.items()},
+        "ways": {
+            "28 x 28 PNG": way(partial(_encoded, kind="PNG"), photo.prepare),
+            "product on near-white": way(product_page(), photo.prepare),
+            "its seven steps alone": way(product_page(), product.seven_steps),
+        },
     }
 
 
 def _way(
-    sent: list[bytes], images: np.ndarray, labels: np.ndarray, expected: np.ndarray, predictor: Predictor
+    sent: Iterable[bytes],
+    prepare: Callable[[Image.Image], Prepared],
+    images: np.ndarray,
+    labels: np.ndarray,
+    expected: np.ndarray,
+    predictor: Predictor,
 ) -> Measured:
     prepared: list[Prepared] = []
     times = []
     for content in sent:
         start = time.perf_counter()
-        prepared.append(photo.prepare(photo.decode(io.BytesIO(content))))
+        prepared.append(prepare(photo.decode(io.BytesIO(content))))
         times.append(time.perf_counter() - start)
     parts = [prepared[start : start + BATCH] for start in range(0, len(prepared), BATCH)]
     answers = np.concatenate([shown(part, predictor.predict).probabilities.argmax(axis=1) for part in parts])

@@ -143,8 +143,8 @@ def _refuse_extremes(picture: Image.Image) -> None:
 def prepare(picture: Image.Image) -> Prepared:
     """Turn a picture into the model's 28 x 28 pixels.
 
-    28 x 28 grey pixels are taken as they are; a product on plain ground goes the data set's own way; anything else is
-    taken to be a photo, from which the object is cut out.
+    28 x 28 grey pixels are taken as they are; a product on near white or near black goes the data set's own way, as do
+    pictures too small for another; anything else is taken to be a photo, from which the object is cut out.
 
     Args:
         picture: A loaded picture in any mode; it may be turned in place.
@@ -154,8 +154,12 @@ def prepare(picture: Image.Image) -> Prepared:
     sent, decoded = picture.info.get(SENT_SIZE, picture.size), picture.size
     ImageOps.exif_transpose(picture, in_place=True)
     small = rgb.reduced(picture, cutout.DETAIL_SIDE)
-    plain = min(picture.size) < cutout.LEAST_SIDE or product.on_plain_ground(small)
-    prepared = product.prepare(picture) if plain else cutout.prepare(small)
+    if product.shows_product(small):
+        prepared = product.prepare(picture)
+    elif min(picture.size) < cutout.LEAST_SIDE:
+        prepared = product.seven_steps(picture)
+    else:
+        prepared = cutout.prepare(small)
     if sent == decoded:
         return prepared
     smaller = f"made smaller: {decoded[0]} x {decoded[1]} of {sent[0]} x {sent[1]}"

@@ -12,3 +12,10 @@ def products(fashion_mnist_root):
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
     chosen = np.concatenate([np.flatnonzero(data.validation_labels == number)[:100] for number in range(10)])
     return data.validation_images[chosen], data.validation_labels[chosen]
+
+
+@pytest.fixture
+def single_operations(keras_backend):
+    """For tests that call Keras's operations one by one."""
+    if keras_backend == "jax":
+        pytest.skip("JAX takes a minute for what TensorFlow does in a second: single operations")

@@ -12,7 +12,6 @@ from fashion.data.dataset import CLASSES
 
 pytestmark = pytest.mark.backend
 
-SLOW_ON_JAX = "JAX takes a minute for what TensorFlow does in a second: single operations"
 NOTHING = {name: 0.0 for name in inspect.signature(Photo).parameters if name != "seed"}
 
 
@@ -40,9 +39,7 @@ def test_nothing_happens_outside_training(products):
     assert np.array_equal(ops.convert_to_numpy(layer()(images, training=False)), images)
 
 
-def test_the_share_of_products_stays_as_it_is(products, keras_backend):
-    if keras_backend == "jax":
-        pytest.skip(SLOW_ON_JAX)
+def test_the_share_of_products_stays_as_it_is(products, single_operations):
     images = products[0][:300, ..., np.newaxis].astype(np.float32) / 255
     seen = ops.convert_to_numpy(layer(product_share=0.3)(images, training=True))
     same = np.abs(seen - images).max(axis=(1, 2, 3)) < 1e-5

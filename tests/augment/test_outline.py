@@ -9,7 +9,22 @@ from fashion.data.dataset import CLASSES
 
 pytestmark = pytest.mark.backend
 
-SLOW_ON_JAX = "JAX takes a minute for what TensorFlow does in a second: single operations"
+
+def test_the_extent_is_the_first_and_last_row_and_column(single_operations):
+    visible = np.zeros((2, 28, 28), bool)
+    visible[0, 5:21, 3:10] = True
+    left, right, top, bottom = (ops.convert_to_numpy(each).ravel().tolist() for each in outline.extent(visible))
+    # An image with nothing on it is taken to be full.
+    assert (left, right, top, bottom) == ([3, 0], [9, 27], [5, 0], [20, 27])
+
+
+def test_a_silhouette_has_no_small_holes(single_operations):
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 5:21, 3:20] = 0.5
+    image[0, 10, 10] = 0
+    seen = ops.convert_to_numpy(outline.silhouette(image))[0, ..., 0]
+    assert seen[10, 10] == 1
+    assert seen.sum() == 16 * 17
 
 
 def test_outlines_tell_shoes_and_tops(products):
@@ -27,9 +42,7 @@ def test_outlines_tell_shoes_and_tops(products):
     assert top[of_class["Trouser"]].mean() < 0.2
 
 
-def test_a_body_is_what_is_left_without_sleeves(keras_backend):
-    if keras_backend == "jax":
-        pytest.skip(SLOW_ON_JAX)
+def test_a_body_is_what_is_left_without_sleeves(single_operations):
     shirts = np.zeros((2, 28, 28, 1), np.float32)
     shirts[:, 2:26, 8:20] = 1  # a body 12 pixels wide
     shirts[0, 2:24, 4:24] = 1  # sleeves to the hem, 4 pixels each
@@ -39,9 +52,7 @@ def test_a_body_is_what_is_left_without_sleeves(keras_backend):
     assert short == pytest.approx(6, abs=0.6)
 
 
-def test_the_upper_edge_is_where_each_column_begins(keras_backend):
-    if keras_backend == "jax":
-        pytest.skip(SLOW_ON_JAX)
+def test_the_upper_edge_is_where_each_column_begins(single_operations):
     image = np.zeros((1, 28, 28, 1), np.float32)
     image[0, 10:, :14] = 1
     image[0, 20:, 14:21] = 1

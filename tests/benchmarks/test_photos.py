@@ -135,14 +135,24 @@ def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, sma
 def test_what_cannot_be_read_is_told_and_left_out(tmp_path, folder, run_command, small_artifact, keras_backend):
     shutil.copytree(folder / "boots", tmp_path / "photos" / "dress")
     (tmp_path / "photos" / "dress" / "broken.jpg").write_text("text")
+    (tmp_path / "photos" / "dress" / "folder.jpg").mkdir()
+    (tmp_path / "photos" / "hat").mkdir()
+    (tmp_path / "photos" / "hat" / "gone.jpg").symlink_to("nowhere")
     arguments = ("--artifact", small_artifact, "--backend", keras_backend, "--folder", tmp_path / "told")
     finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
     assert finished.returncode == 2
     broken = tmp_path / "photos" / "dress" / "broken.jpg"
     assert f"error: {broken}: is not a picture, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
-    assert json.loads((tmp_path / "told" / "photos.json").read_text())["ways"]["this project"]["all"]["photos"] == 6
+    result = json.loads((tmp_path / "told" / "photos.json").read_text())
+    assert result["ways"]["this project"]["all"]["photos"] == 6
+    assert [message.rpartition("/")[2] for message in result["unreadable"]] == [
+        "broken.jpg: is not a picture, expected PNG, JPEG or WebP",
+        "folder.jpg: cannot be read (Is a directory)",
+        "gone.jpg: cannot be read (No such file or directory)",
+    ]
+    bad = [photos.Photo(tmp_path / "none.jpg", "hat", (), 0), photos.Photo(broken, "dress", (3,), 0)]
     with pytest.raises(FashionError, match=r"no photo that has a right answer can be read; .*broken.jpg: is not"):
-        photos.readable([photos.Photo(broken, "dress", (3,), 0)])
+        photos.readable(bad)
 
 
 def test_the_mapping_of_the_project_names_classes():
