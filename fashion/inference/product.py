@@ -27,22 +27,19 @@ def shows_product(small: Image.Image) -> bool:
     Args:
         small: The picture, made so small that single pixels are no noise.
     """
-    if DARK_GROUND < _brightness(_corner_colour(small)) < LIGHT_GROUND:
+    corner = _corner_colour(small)
+    if DARK_GROUND < _brightness(corner) < LIGHT_GROUND:
         return False
-    pixels = np.asarray(small).astype(np.float32)
+    pixels = np.asarray(small)
     thickness = max(1, round(BORDER_SHARE * min(small.size)))
     border = np.ones(pixels.shape[:2], bool)
     border[thickness:-thickness, thickness:-thickness] = False
-    distance = np.linalg.norm(pixels[border] - np.array(_corner_colour(small), np.float32), axis=1)
-    return bool(np.mean(distance <= TRIM_DISTANCE) >= PLAIN_SHARE) and _contrasts(small)
+    return bool(np.mean(~_differs(pixels[border], corner)) >= PLAIN_SHARE) and _contrasts(small, corner)
 
 
-def _contrasts(small: Image.Image) -> bool:
+def _contrasts(small: Image.Image, corner: tuple[int, int, int]) -> bool:
     """Return whether most of what differs from the ground is darker than a light one, or lighter than a dark one."""
-    corner = _corner_colour(small)
-    differs = (
-        np.linalg.norm(np.asarray(small).astype(np.float32) - np.array(corner, np.float32), axis=2) > TRIM_DISTANCE
-    )
+    differs = _differs(np.asarray(small), corner)
     if not differs.any():
         return True
     ground, object_ = _brightness(corner), np.median(np.asarray(small.convert("L"))[differs])
@@ -105,14 +102,18 @@ def _corner_colour(picture: Image.Image) -> tuple[int, int, int]:
     return int(red), int(green), int(blue)
 
 
+def _differs(pixels: np.ndarray, corner: tuple[int, int, int]) -> np.ndarray:
+    """Return which of ``(..., 3)`` pixels are not close to the corner colour, ``(...)`` bool."""
+    return np.linalg.norm(pixels.astype(np.float32) - np.array(corner, np.float32), axis=-1) > TRIM_DISTANCE
+
+
 def _trimmed_box(picture: Image.Image, corner: tuple[int, int, int]) -> rgb.Box:
     """Leave out edges whose pixels are all close to the corner colour; a picture of one colour stays whole."""
     width, height = picture.size
     row_differs, column_differs = np.zeros(height, bool), np.zeros(width, bool)
     for top in range(0, height, rgb.STRIP_ROWS):
         bottom = min(top + rgb.STRIP_ROWS, height)
-        strip = np.asarray(rgb.part_of(picture, (0, top, width, bottom))).astype(np.float32)
-        differs = np.linalg.norm(strip - np.array(corner, np.float32), axis=2) > TRIM_DISTANCE
+        differs = _differs(np.asarray(rgb.part_of(picture, (0, top, width, bottom))), corner)
         row_differs[top:bottom] = differs.any(axis=1)
         column_differs |= differs.any(axis=0)
     rows, columns = np.flatnonzero(row_differs), np.flatnonzero(column_differs)
