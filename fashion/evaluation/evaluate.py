@@ -47,8 +47,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     other = Predictor.load(Path(config["compare"])) if config["compare"] else None
     data: Dataset = build(config["data"], seed=loaded.card["seed"])
     # The images that validated the run itself: others of the training file were trained on.
-    own_split = {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
-    own: Dataset = build(config["data"] | own_split, seed=loaded.card["seed"])
+    own_data = config["data"] | {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
+    own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card["seed"])
     sets = outliers.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
