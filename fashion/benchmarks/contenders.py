@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from fashion import backend, machine
 from fashion.config.build import build
 from fashion.config.checks import check_training
-from fashion.config.command import register_resolvers
-from fashion.config.schema import resolved
-from fashion.paths import PROJECT
+from fashion.config.command import training_configuration
 
 BATCH_SIZE = 128
 ONNX_FILE = "model.onnx"
@@ -106,7 +103,7 @@ class Literal(_Fit):
         import tensorflow as tf
         from keras import layers
 
-        data = build(_configuration(folder)["data"], seed=0)
+        data = build(training_configuration(folder)["data"], seed=0)
         images = data.train_images[..., np.newaxis].astype(np.float32) / 255
         random = keras.Sequential(
             [layers.RandomRotation(10 / 360), layers.RandomTranslation(0.1, 0.1), layers.RandomZoom(0.1)]
@@ -140,7 +137,7 @@ class Project(_Fit):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        config = _configuration(folder, *self.overrides)
+        config = training_configuration(folder, *self.overrides)
         self.model = self.network(config)
         self.data = build(config["data"], seed=0)
 
@@ -229,13 +226,6 @@ CONTENDERS: dict[str, type[Contender]] = {
     "tensorflow": ProjectOnTensorFlow,
     "onnx": OnnxRuntime,
 }
-
-
-def _configuration(folder: Path, *overrides: str) -> dict[str, Any]:
-    """Return what ``scripts/train.py`` with these overrides would run."""
-    register_resolvers()
-    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-        return resolved(compose("train", [f"run_folder={folder}", *overrides]))
 
 
 def _seconds(ask: Callable[[Any], Any], argument: Any) -> float:

@@ -13,6 +13,8 @@ from typing import Any
 from matplotlib.ticker import LogLocator
 
 from fashion import machine
+from fashion.config.command import training_configuration
+from fashion.config.identity import config_hash
 from fashion.errors import FashionError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
@@ -36,8 +38,8 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
 
     Raises:
-        FashionError: When an override is not the user's to set, or a run does not end well; its own last line is in
-            the message.
+        FashionError: When an override is not the user's to set, a folder holds a run of the recipe as it was once, or
+            a run does not end well; its own last line is in the message.
     """
     for override in overrides:
         key, found, _ = override.lstrip("+~").partition("=")
@@ -90,8 +92,14 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
 
 
 def _train(run: Path, overrides: list[str]) -> None:
-    result = run / "result.json"
-    if result.exists() and json.loads(result.read_text())["status"] == "completed":
+    path = run / "result.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
+    if result.get("status") == "completed":
+        if result["config_hash"] != config_hash(training_configuration(run, *overrides)):
+            raise FashionError(
+                f"{run}: was trained with another configuration than {' '.join(overrides)} has now; "
+                f"remove that folder, or choose another --runs"
+            )
         return
     started = [f"hydra.run.dir={run}", *overrides]
     command = [f"trainer.resume={run}"] if (run / ".hydra").exists() else started
@@ -159,6 +167,10 @@ def _place(row: dict[str, Any]) -> str:
     return line if _on_cpu(row) else f"{row['device']} beside {line}"
 
 
+def _processors(row: dict[str, Any]) -> str:
+    return f"{row['machine']['cores']} cores" if _on_cpu(row) else str(row["device"])
+
+
 def _on_cpu(row: dict[str, Any]) -> bool:
     return row["device"].startswith("cpu")
 
@@ -178,23 +190,28 @@ def chart(result: dict[str, Any], path: Path) -> None:
             bar = None if deviation is None else 100 * deviation
             axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
             _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
-            if row["recipe"] == SEED_PROGRAM:
-                seconds = literal_seconds()
+            if row["recipe"] == SEED_PROGRAM and (seconds := literal_seconds(row["machine"])) is not None:
                 axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
                 axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
                 _label(axes, "as it was written", seconds, mean, above=-14)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_xlabel(f"seconds on {rows[0]['machine']['cores']} cores")
+        axes.set_xlabel(f"seconds on {_processors(rows[0])}")
         axes.set_ylabel("test accuracy, %")
         axes.margins(x=0.3, y=0.15)
 
 
-def literal_seconds() -> float:
-    """Return how long the seed program takes as it was written, by its rate in ``docs/benchmark_training.json``."""
-    rates = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())["training"]["images_per_second"]
-    return SEED_PROGRAM_IMAGES / rates["literal"]
+def literal_seconds(here: dict[str, Any]) -> float | None:
+    """Return how long the seed program takes as it was written, by its rate in ``docs/benchmark_training.json``.
+
+    Args:
+        here: The machine that is asked about; the answer is None when the rate is another one's.
+    """
+    measured = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())
+    if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
+        return None
+    return SEED_PROGRAM_IMAGES / measured["training"]["images_per_second"]["literal"]
 
 
 def _label(axes: Any, text: str, seconds: float, accuracy: float, above: int = 6) -> None:

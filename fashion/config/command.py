@@ -5,14 +5,16 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fashion.config.schema import unknown_key
+from fashion.config.schema import resolved, unknown_key
 from fashion.errors import FashionError, with_exit_status
 from fashion.paths import OUTPUTS, PROJECT, default_model
 
@@ -63,6 +65,20 @@ def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         raise FashionError(one_sentence(error)) from error
     if raised:
         raise raised[0]
+
+
+def training_configuration(folder: Path, *overrides: str) -> dict[str, Any]:
+    """Return what ``scripts/train.py`` with these overrides would run, writing to ``folder``.
+
+    Raises:
+        FashionError: When Hydra refuses an override.
+    """
+    register_resolvers()
+    try:
+        with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+            return resolved(compose("train", [f"run_folder={folder}", *overrides]))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FashionError(one_sentence(error)) from error
 
 
 def one_sentence(error: Exception) -> str:

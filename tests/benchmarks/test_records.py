@@ -1,6 +1,7 @@
 """Recipes over seeds: real runs, the table of what is known, and the README's."""
 
 import json
+import shutil
 import statistics
 
 import pytest
@@ -39,6 +40,14 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     again = run_command(*command)
     assert again.stdout == finished.stdout
     assert [(each / "run.json").read_text() for each in runs] == before
+
+    shutil.copytree(runs[0], runs[1], dirs_exist_ok=True)  # a run of other settings, as when a recipe has changed since
+    refused = run_command(*command)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith(
+        f"error: {runs[1]}: was trained with another configuration than experiment=smoke trainer.seed=1 "
+    )
+    assert [(each / "run.json").read_text() for each in runs] == [before[0], before[0]]
 
 
 def test_a_recipe_that_does_not_exist_is_one_line(run_command, tmp_path):
