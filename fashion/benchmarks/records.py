@@ -5,8 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,12 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         if key in OURS_TO_SET:
             raise FashionError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
     name = " ".join([recipe, *overrides])
-    folder = folder.resolve()  # the runs are started in the project's folder
+    folder = folder.resolve() / re.sub(r"[^\w.-]+", "_", name)  # the runs are started in the project's folder
+    commands = {folder / f"seed_{seed}": [f"experiment={recipe}", f"trainer.seed={seed}", *overrides] for seed in seeds}
+    _refuse_older_recipes(commands)
     runs = []
-    for seed in seeds:
-        run = folder / re.sub(r"[^\w.-]+", "_", name) / f"seed_{seed}"
-        _train(run, [f"experiment={recipe}", f"trainer.seed={seed}", *overrides])
+    for seed, (run, command) in zip(seeds, commands.items(), strict=True):
+        _train(run, command)
         runs.append(_read(run))
         _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1]['accuracy']:.2f} %  {runs[-1]['seconds']:.0f} s")
     return row(recipe, list(overrides), list(seeds), runs)
@@ -65,7 +65,8 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
         recipe: A choice of ``experiment``.
         overrides: What it was started with beside that.
         seeds: One for each run.
-        runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds`` and ``where``.
+        runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds``,
+            ``measured`` (its day) and ``where``.
 
     Raises:
         FashionError: When the runs were not made on one kind of machine with one set of versions.
@@ -87,19 +88,32 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
         "seconds": statistics.median(run["seconds"] for run in runs),
         "total_seconds": statistics.median(run["total_seconds"] for run in runs),
         **first["where"],
-        "measured": time.strftime("%Y-%m-%d"),
+        "measured": max(run["measured"] for run in runs),
     }
 
 
-def _train(run: Path, overrides: list[str]) -> None:
+def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
+    older = [
+        str(run)
+        for run, overrides in commands.items()
+        if (result := _completed(run)) and result["config_hash"] != config_hash(training_configuration(run, *overrides))
+    ]
+    if older:
+        raise FashionError(
+            f"{', '.join(older)}: trained with another configuration than the recipe has now; "
+            f"remove that, or choose another --runs"
+        )
+
+
+def _completed(run: Path) -> dict[str, Any] | None:
+    """Return how a run ended; None unless it is completed."""
     path = run / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
-    if result.get("status") == "completed":
-        if result["config_hash"] != config_hash(training_configuration(run, *overrides)):
-            raise FashionError(
-                f"{run}: was trained with another configuration than {' '.join(overrides)} has now; "
-                f"remove that folder, or choose another --runs"
-            )
+    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return result if result.get("status") == "completed" else None
+
+
+def _train(run: Path, overrides: list[str]) -> None:
+    if _completed(run):
         return
     started = [f"hydra.run.dir={run}", *overrides]
     command = [f"trainer.resume={run}"] if (run / ".hydra").exists() else started
@@ -121,6 +135,7 @@ def _read(run: Path) -> dict[str, Any]:
         "total_seconds": told["timings_seconds"]["total"],
         "parameters": metrics["cost"]["parameters"],
         "multiply_adds": metrics["cost"]["multiply_adds"],
+        "measured": told["started"][:10],
         "where": {
             "backend": told["backend"],
             "device": told["device"],
@@ -178,7 +193,7 @@ def _on_cpu(row: dict[str, Any]) -> bool:
 def chart(result: dict[str, Any], path: Path) -> None:
     """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
 
-    Rows of accelerators stand in the table alone: their seconds would need another axis.
+    Rows of accelerators stand in the table alone, unless there are no others: their seconds would need another axis.
     """
     rows = [row for row in result["rows"] if _on_cpu(row)] or result["rows"]
     with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:

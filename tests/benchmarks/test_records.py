@@ -15,7 +15,7 @@ WHERE = {"backend": "jax", "device": "cpu:0", "machine": {"processor": "P", "cor
 
 def run(accuracy: float, seconds: float = 10.0, **where: object) -> dict[str, object]:
     cost = {"parameters": 1000, "multiply_adds": 2000}
-    told = {"accuracy": accuracy, "seconds": seconds, "total_seconds": seconds + 5}
+    told = {"accuracy": accuracy, "seconds": seconds, "total_seconds": seconds + 5, "measured": "2026-11-26"}
     return {**told, **cost, "where": {**WHERE, **where}}
 
 
@@ -32,6 +32,7 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     assert results[0] != results[1]
     assert row["accuracy_mean"] == pytest.approx(statistics.mean(results))
     assert row["accuracy_deviation"] == pytest.approx(statistics.stdev(results))
+    assert row["measured"] == json.loads((runs[1] / "run.json").read_text())["started"][:10]
     assert (row["recipe"], row["overrides"]) == ("smoke", ["trainer.epochs=1", root])
     assert 0 < row["seconds"] < row["total_seconds"]
     assert (tmp_path / "benchmarks" / "records.png").stat().st_size > 10_000
@@ -45,7 +46,7 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     refused = run_command(*command)
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].startswith(
-        f"error: {runs[1]}: was trained with another configuration than experiment=smoke trainer.seed=1 "
+        f"error: {runs[1]}: trained with another configuration than the recipe has now; remove"
     )
     assert [(each / "run.json").read_text() for each in runs] == [before[0], before[0]]
 
