@@ -17,6 +17,7 @@ from fashion.config.identity import config_hash
 from fashion.errors import FashionError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
+from fashion.sweeps import plan
 
 SEED_PROGRAM = "seed_program"
 SEED_PROGRAM_IMAGES = 15 * 54_000
@@ -107,8 +108,7 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
 
 def _completed(run: Path) -> dict[str, Any] | None:
     """Return how a run ended; None unless it is completed."""
-    path = run / "result.json"
-    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    result = plan.result(run)
     return result if result.get("status") == "completed" else None
 
 
