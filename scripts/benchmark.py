@@ -25,38 +25,45 @@ def main() -> None:
 
 
 def _training(options: argparse.Namespace) -> None:
-    from fashion.benchmarks import training
+    from fashion.benchmarks import training_speed
 
-    contenders = training.available()
+    contenders = training_speed.available()
     if "onnx" not in contenders:
         print('ONNX Runtime is left out; "make benchmark" installs it', file=sys.stderr)
-    _show(training, training.measure(options.rounds, options.steps, contenders), options.folder)
+    _show("training", training_speed, training_speed.measure(options.rounds, options.steps, contenders), options.folder)
 
 
 def _serving(options: argparse.Namespace) -> None:
-    from fashion.benchmarks import serving
+    from fashion.benchmarks import serving_speed
 
-    _show(serving, serving.measure(options.artifact, options.seconds, options.rounds), options.folder)
+    _show(
+        "serving",
+        serving_speed,
+        serving_speed.measure(options.artifact, options.seconds, options.rounds),
+        options.folder,
+    )
 
 
 def _photos(options: argparse.Namespace) -> None:
     backend.select(options.backend)
-    from fashion.benchmarks import photos  # imports Keras, on the backend just chosen
+    from fashion.benchmarks import photo_accuracy  # imports Keras, on the backend just chosen
     from fashion.inference.predictor import Predictor
 
     predictor, loaded = Predictor.load(options.artifact)
     classes = loaded.card["classes"]
-    found = photos.find(options.photos, photos.read_mapping(options.mapping or photos.MAPPING, classes))
-    found, wrong = photos.readable(found)
+    found = photo_accuracy.find(
+        options.photos, photo_accuracy.read_mapping(options.mapping or photo_accuracy.MAPPING, classes)
+    )
+    found, wrong = photo_accuracy.readable(found)
     for each in wrong:
         print(f"error: {each}; it is left out", file=sys.stderr)
-    result = photos.measure(found, predictor, classes)
+    result = photo_accuracy.measure(found, predictor, classes)
     result["model"] = _model(loaded)
     result["unreadable"] = wrong
     options.folder.mkdir(parents=True, exist_ok=True)
     write_json(options.folder / "photos.json", result)
-    write_text(options.folder / "photos.html", photos.sheet(found, result))
-    print(f"{loaded.path}\n{photos.table(result)}")
+    write_text(options.folder / "photos.html", photo_accuracy.sheet(found, result))
+    print(f"{loaded.path}\n{photo_accuracy.table(result)}")
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
     if wrong:
         sys.exit(WRONG_INPUT)
@@ -65,7 +72,7 @@ def _photos(options: argparse.Namespace) -> None:
 def _renderings(options: argparse.Namespace) -> None:
     backend.select(options.backend)
     from fashion.benchmarks import renderings  # imports Keras, on the backend just chosen
-    from fashion.data.source import load_idx_files
+    from fashion.data.fashion_mnist_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
     data = load_idx_files(options.data, download=True)
@@ -84,16 +91,15 @@ def _model(loaded: Any) -> dict[str, Any]:
 
 
 def _records(options: argparse.Namespace) -> None:
-    from fashion.benchmarks import records
+    from fashion.benchmarks import recipe_records
 
     known = options.folder / "records.json"
     rows = json.loads(known.read_text())["rows"] if known.exists() else []
-    fresh = records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
-    _show(records, {"rows": records.merged(rows, fresh)}, options.folder)
+    fresh = recipe_records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
+    _show("records", recipe_records, {"rows": recipe_records.merged(rows, fresh)}, options.folder)
 
 
-def _show(benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
-    name = benchmark.__name__.rpartition(".")[2]
+def _show(name: str, benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", result)
     benchmark.chart(result, folder / f"{name}.png")

@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     settings = check_exploration(config)
     dataset = build(config["data"], seed=settings.seed)
     if settings.audit:
-        from fashion.evaluation.audit import audit
+        from fashion.audit.data_audit import audit
 
         audit(dataset, settings.artifact, Path(cfg.run_folder), seed=settings.seed)
         return

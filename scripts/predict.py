@@ -8,9 +8,9 @@ import numpy as np
 
 from fashion import backend
 from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
-from fashion.inference import photo
-from fashion.inference.prepared import Prepared, shown
 from fashion.paths import PROJECT, default_model
+from fashion.preprocessing import decode
+from fashion.preprocessing.model_input import Prepared, shown
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     prepared = {}
     for path in options.images:
         try:
-            prepared[path] = photo.read(path)
+            prepared[path] = decode.read(path)
         except FashionError as error:
             hint = "; a model is named as --artifact RUN" if str(path).startswith("artifact=") else ""
             print(f"error: {error}{hint}", file=sys.stderr)

@@ -13,7 +13,7 @@ from fashion.config.schema import resolved
 def main(cfg: DictConfig) -> None:
     """Serve until SIGTERM or SIGINT."""
     checked = check_serving(resolved(cfg))
-    from fashion.server.gunicorn_app import serve
+    from fashion.server.process.master import serve
 
     serve(Path(checked.artifact), checked.backend, checked.server)
 

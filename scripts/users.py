@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import get_args
 
 from fashion.errors import ArgumentParser, FashionError, with_exit_status
-from fashion.server.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts, Role
-from fashion.server.database import DEFAULT_DATABASE_URL
+from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts, Role
+from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
 Action = Callable[[Accounts, argparse.Namespace], None]
 

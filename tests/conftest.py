@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from fashion import backend
 from fashion.config.command import register_resolvers
-from fashion.data.source import load_idx_files
+from fashion.data.fashion_mnist_files import load_idx_files
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 

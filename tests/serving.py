@@ -21,18 +21,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fashion.server.accounts
-import fashion.server.request_log
+import fashion.server.storage.accounts
+import fashion.server.storage.request_log
 from fashion import artifact
-from fashion.evaluation.trust import card_entries, fit_abstention
 from fashion.inference.predictor import Predictor
-from fashion.inference.trust import Trust
 from fashion.paths import PROJECT
-from fashion.server.accounts import Accounts
 from fashion.server.app import create_app
-from fashion.server.model import ServedModel
-from fashion.server.request_log import RequestLog
+from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
+from fashion.server.storage.accounts import Accounts
+from fashion.server.storage.request_log import RequestLog
+from fashion.uncertainty.fit import card_entries, fit_abstention
+from fashion.uncertainty.posthoc import Trust
 
 CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -122,7 +122,7 @@ def database_with_the_default_account(tmp_path_factory) -> Path:
 def accounts(request, database_with_the_default_account, tmp_path, monkeypatch):
     if "real_hashing" not in request.fixturenames:
         quick = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        monkeypatch.setattr(fashion.server.accounts, "HASHER", quick)
+        monkeypatch.setattr(fashion.server.storage.accounts, "HASHER", quick)
     shutil.copy(database_with_the_default_account, tmp_path / "fashion.db")
     opened = Accounts(f"sqlite:///{tmp_path}/fashion.db")
     opened.has_default_account()  # hashed anew, as quickly as the rest
@@ -132,7 +132,7 @@ def accounts(request, database_with_the_default_account, tmp_path, monkeypatch):
 
 @pytest.fixture
 def make_app(served_model, accounts, monkeypatch):
-    monkeypatch.setattr(fashion.server.request_log, "GATHERED_SECONDS", 0)
+    monkeypatch.setattr(fashion.server.storage.request_log, "GATHERED_SECONDS", 0)
     logs = []
 
     def make(model=served_model, **changed):

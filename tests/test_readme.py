@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from fashion.paths import PROJECT
-from fashion.server.accounts import Accounts
+from fashion.server.storage.accounts import Accounts
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)

@@ -198,7 +198,7 @@ class ProjectOnTensorFlow(Project):
 
     def export(self) -> str:
         """Write the network as ONNX for the contender that runs it."""
-        from fashion.models.conversion import stock_layers
+        from fashion.models.fast_model import stock_layers
 
         model = stock_layers(self.model.core)
         model(np.zeros((1, 28, 28, 1), np.float32))

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from fashion import machine
-from fashion.benchmarks.photos import PACKAGES
-from fashion.inference import photo, product
+from fashion.benchmarks.photo_accuracy import PACKAGES
 from fashion.inference.predictor import Predictor
-from fashion.inference.prepared import Prepared, shown
+from fashion.preprocessing import decode, product
+from fashion.preprocessing.model_input import Prepared, shown
 
 SCALES, GROUNDS, QUALITIES = (8, 20), (240, 255), (75, 95)  # least and greatest, both drawn
 MOST_MARGIN = 0.4  # of the side of the enlarged image, at each of its edges
@@ -75,8 +75,8 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dic
         "images": len(images),
         "accuracy": float(np.mean(expected == labels)),
         "ways": {
-            "28 x 28 PNG": way(partial(_encoded, kind="PNG"), photo.prepare),
-            "product on near-white": way(product_page(), photo.prepare),
+            "28 x 28 PNG": way(partial(_encoded, kind="PNG"), decode.prepare),
+            "product on near-white": way(product_page(), decode.prepare),
             "its seven steps alone": way(product_page(), product.seven_steps),
         },
     }
@@ -94,7 +94,7 @@ def _way(
     times = []
     for content in sent:
         start = time.perf_counter()
-        prepared.append(prepare(photo.decode(io.BytesIO(content))))
+        prepared.append(prepare(decode.decode(io.BytesIO(content))))
         times.append(time.perf_counter() - start)
     parts = [prepared[start : start + BATCH] for start in range(0, len(prepared), BATCH)]
     answers = np.concatenate([shown(part, predictor.predict).probabilities.argmax(axis=1) for part in parts])

@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PositiveInt
 
 from fashion import artifact, backend
+from fashion.audit.label_errors import check_packages
 from fashion.backend import Backend, Precision
-from fashion.config import resumption
+from fashion.config import resume_override
 from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
-from fashion.data.audit_labels import check_packages
 from fashion.errors import FashionError, fail
 from fashion.files import LOCK_FILE, alone_in
 from fashion.server.settings import Settings
@@ -211,7 +211,7 @@ class CheckBeforeRun(Callback):
         folder = Path(_refuse_empty("hydra.run.dir", config.hydra.run.dir))
         if self.check is check_training:
             task.run_folder = str(folder.absolute())
-            resumption.check(resolved(task), folder)
+            resume_override.check(resolved(task), folder)
         if (folder / LOCK_FILE).exists():
             with alone_in(folder):
                 pass  # another process that is training there keeps us out, before Hydra writes

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from fashion.data import source
+from fashion.data import fashion_mnist_files
 from fashion.errors import FashionError
 
 CLASSES = (
@@ -76,7 +76,7 @@ def fashion_mnist(
     Raises:
         FashionError: The files cannot be had or are not the right ones, or a class would be left without images.
     """
-    files = source.load_idx_files(Path(root).expanduser(), download)
+    files = fashion_mnist_files.load_idx_files(Path(root).expanduser(), download)
     available = len(files.train_labels)
     if limit is not None and limit > available:
         raise FashionError(

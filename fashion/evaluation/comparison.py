@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import binomtest, chi2
 
-from fashion.evaluation.metrics import Interval
+from fashion.metrics import Interval
 
 Z_95 = 1.959964
 MOST_EXACT = 1_000  # discordant images; the exact test of more agrees with the approximate one to three digits

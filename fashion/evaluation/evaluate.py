@@ -14,11 +14,12 @@ from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.errors import FashionError
-from fashion.evaluation import cost, figures, measurement, outliers, report, trust
+from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.comparison import compare
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
+from fashion.uncertainty import fit, ood_datasets
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     # The images that validated the run itself: others of the training file were trained on.
     own_data = config["data"] | {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
     own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card["seed"])
-    sets = outliers.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
+    sets = ood_datasets.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
@@ -72,7 +73,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if config["robustness"]:
         content["robustness"], heat_map = _robustness(predictor, data, folder)
 
-    figures.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    plots.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
     pictures = report.gallery(predictor, data.test_images, content["mistakes"])
     report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures, heat_map)
     _tell(loaded, content, folder)
@@ -85,10 +86,10 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
     augment = build(loaded.card["config"]["augment"], seed=loaded.card["seed"])
-    fitted = trust.fit(predictor, data, validation, augment)
+    fitted = fit.fit(predictor, data, validation, augment)
     anew = {"calibration", "abstention", "photo_abstention", "photo_odds"}
     card = {key: value for key, value in loaded.card.items() if key not in anew}
-    card |= trust.card_entries(fitted, data.validation_labels, validation)
+    card |= fit.card_entries(fitted, data.validation_labels, validation)
     path = folder / artifact.MODEL_FILE
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)

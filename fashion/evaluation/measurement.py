@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from fashion.data.dataset import CLASSES
-from fashion.evaluation.detection import auroc, coverage_accuracy, false_positive_rate
-from fashion.evaluation.metrics import brier_score, confusion_matrix, per_class, summary
-from fashion.evaluation.outliers import Pictures
-from fashion.evaluation.reliability import expected_calibration_error, reliability
 from fashion.inference.predictor import Predictor
-from fashion.inference.trust import Outputs, Trust
+from fashion.metrics import brier_score, confusion_matrix, per_class, summary
+from fashion.uncertainty.ood_datasets import Pictures
+from fashion.uncertainty.ood_metrics import auroc, coverage_accuracy, false_positive_rate
+from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.reliability import expected_calibration_error, reliability
 
 COVERAGE_POINTS = 100
 MOST_MISTAKES = 12

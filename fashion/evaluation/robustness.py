@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from fashion.evaluation.metrics import accuracy
 from fashion.figures import INK, picture, show_tiles
 from fashion.files import write_text
+from fashion.metrics import accuracy
 
 # From images (n, 28, 28) uint8 to probabilities (n, classes).
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fashion.inference.trust import Prediction
+from fashion.uncertainty.posthoc import Prediction
 
 
 class _Request(NamedTuple):

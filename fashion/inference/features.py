@@ -23,7 +23,7 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
     _, penultimate = found
     narrowest: dict[tuple[int, ...], keras.KerasTensor] = {}
     for layer in model.layers:
-        # A layer may be called more than once (see fashion.models.mirrored): first for the image as it is.
+        # A layer may be called more than once (see fashion.models.flip_tta): first for the image as it is.
         tensor = layer._inbound_nodes[0].output_tensors[0]
         if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
             continue

@@ -11,8 +11,8 @@ import numpy as np
 
 from fashion import artifact
 from fashion.inference.features import feature_tensors
-from fashion.inference.trust import Outputs, Prediction, Trust
-from fashion.models.conversion import fast_layers
+from fashion.models.fast_model import fast_layers
+from fashion.uncertainty.posthoc import Outputs, Prediction, Trust
 
 # XLA compiles once for each batch size, seconds each; other counts are padded up to the next of these.
 BATCH_SIZES = (1, 8, 64, 512)

@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 from keras import layers
 
-from fashion.models.geometry import Pair, axis_geometry, band_pattern
+from fashion.models.conv_geometry import Pair, axis_geometry, band_pattern
 
 Array = Any  # jax.Array; mypy takes minutes to read the annotations of JAX, so it does not
 Layer = Any  # Keras has no types to check against

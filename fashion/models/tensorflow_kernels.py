@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fashion.models.geometry import Pair, axis_geometry, band_pattern
+from fashion.models.conv_geometry import Pair, axis_geometry, band_pattern
 
 Tensor = Any  # tf.Tensor has no types to check against
 Layer = Any

@@ -3,29 +3,17 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from fashion.server import (
-    admin,
-    api,
-    auth,
-    health,
-    history,
-    login,
-    monitoring,
-    openapi,
-    problems,
-    result_page,
-    security,
-    session,
-    uploads,
-    v2,
-    web,
-)
-from fashion.server.accounts import Accounts
-from fashion.server.model import ServedModel
-from fashion.server.predictions import NONE_OF_THESE, Predictions
-from fashion.server.request_log import RequestLog
+from fashion.server import problems
+from fashion.server.api import health, open_inference, openapi, predict
+from fashion.server.pages import admin, history, index, login, result_page
+from fashion.server.security import authentication, headers, session
+from fashion.server.service import monitoring, uploads
+from fashion.server.service.admission import WorkQueue
+from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import MOST_BODY_BYTES, MOST_FORM_PARTS, Settings
-from fashion.server.work import WorkQueue
+from fashion.server.storage.accounts import Accounts
+from fashion.server.storage.prediction_history import NONE_OF_THESE, Predictions
+from fashion.server.storage.request_log import RequestLog
 
 
 def create_app(settings: Settings, model: ServedModel, accounts: Accounts, request_log: RequestLog) -> Flask:
@@ -59,14 +47,16 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app.extensions["model"] = model
     app.extensions["work"] = WorkQueue(settings.threads, settings.queue, metrics)
     monitoring.init_app(app, monitoring.Monitor(metrics, request_log))
-    security.init_app(app)
+    headers.init_app(app)
     problems.init_app(app)
-    auth.init_app(app, auth.Authentication(accounts, auth.LoginLimits(settings.redis_url), metrics))
+    authentication.init_app(
+        app, authentication.Authentication(accounts, authentication.LoginLimits(settings.redis_url), metrics)
+    )
     session.init_app(app, session.Sessions(accounts.database))
     app.extensions["database"] = accounts.database
     app.extensions["predictions"] = Predictions(accounts.database, settings)
     app.jinja_env.filters["percent"] = result_page.percent
     app.jinja_env.globals.update(classes=model.classes, none_of_these=NONE_OF_THESE)
-    for part in (web, login, history, admin, api, v2, health, openapi):
+    for part in (index, login, history, admin, predict, open_inference, health, openapi):
         app.register_blueprint(part.blueprint)
     return app

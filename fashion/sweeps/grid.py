@@ -5,7 +5,7 @@ from hydra.core.override_parser.types import Override
 from pydantic import PositiveInt
 
 from fashion.errors import FashionError
-from fashion.sweeps.plan import Objective
+from fashion.sweeps.manifest import Objective
 from fashion.sweeps.runner import Runner
 
 

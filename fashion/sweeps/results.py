@@ -15,8 +15,8 @@ import yaml
 
 from fashion.errors import FashionError
 from fashion.files import write_text
-from fashion.sweeps import plan
-from fashion.sweeps.plan import SEED, Job, Objective, Plan, Status
+from fashion.sweeps import manifest
+from fashion.sweeps.manifest import SEED, Job, Objective, Plan, Status
 
 TABLE_FILE, PAGE_FILE = "sweep.csv", "sweep.html"
 METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
@@ -134,7 +134,7 @@ class Table:
 
     def text(self) -> str:
         """Return the end of a sweep in a few lines."""
-        counts = ", ".join(f"{self.count(state)} {state}" for state in plan.ENDED if self.count(state))
+        counts = ", ".join(f"{self.count(state)} {state}" for state in manifest.ENDED if self.count(state))
         lines = [f"sweep          {counts or 'nothing'} of {self.expected} jobs"]
         if self.best:
             group, row = self.best
@@ -184,7 +184,7 @@ def read(folder: Path) -> Table:
     Raises:
         FashionError: When the folder holds no sweep.
     """
-    planned = plan.read(folder)
+    planned = manifest.read(folder)
     if planned is None:
         planned = _found_jobs(folder)
     rows = [_row(job, folder) for job in planned.jobs]
@@ -201,11 +201,11 @@ def write(folder: Path) -> Table:
     Raises:
         FashionError: When the folder holds no sweep, or cannot be written.
     """
-    from fashion.sweeps import report
+    from fashion.sweeps import sweep_page
 
     table = read(folder)
     write_text(folder / TABLE_FILE, as_csv(table))
-    report.write(folder / PAGE_FILE, table, folder)
+    sweep_page.write(folder / PAGE_FILE, table, folder)
     return table
 
 
@@ -239,15 +239,15 @@ def read_history(folder: Path) -> dict[str, list[float]]:
 def _found_jobs(folder: Path) -> Plan:
     found = [path for path in folder.glob("*/.hydra/overrides.yaml") if path.parents[1].name.isdecimal()]
     if not found:
-        raise FashionError(f"{folder}: is not the folder of a sweep (it has neither {plan.PLAN_FILE} nor jobs)")
+        raise FashionError(f"{folder}: is not the folder of a sweep (it has neither {manifest.PLAN_FILE} nor jobs)")
     jobs = [Job(int(path.parents[1].name), list(yaml.safe_load(path.read_text()) or []), {}) for path in found]
     return Plan([], {"objective": "val_accuracy"}, sorted(jobs, key=lambda job: job.number))
 
 
 def _row(job: Job, sweep: Path) -> Row:
     folder = job.folder(sweep)
-    result, history, run = plan.result(folder), read_history(folder), _run_record(folder)
-    status = plan.status(folder)
+    result, history, run = manifest.result(folder), read_history(folder), _run_record(folder)
+    status = manifest.status(folder)
     metrics = {name: value for name, value in (result.get("metrics") or {}).items() if value is not None}
     return Row(
         number=job.number,
@@ -257,7 +257,7 @@ def _row(job: Job, sweep: Path) -> Row:
         history=history,
         seconds=sum(history.get("seconds", [])),
         memory_mb=run.get("peak_memory_mb"),
-        error=None if status == "pruned" else plan.reason(result),
+        error=None if status == "pruned" else manifest.reason(result),
         trial=job.trial,
     )
 

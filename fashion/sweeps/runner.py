@@ -10,12 +10,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from fashion.config.identity import comparable
-from fashion.config.resumption import RESULT_FILE
+from fashion.config.resume_override import RESULT_FILE
 from fashion.config.schema import resolved
 from fashion.errors import FashionError
-from fashion.sweeps import plan, preflight
-from fashion.sweeps.plan import Job, Plan, Status
+from fashion.runs.identity import comparable
+from fashion.sweeps import manifest, preflight
+from fashion.sweeps.manifest import Job, Plan, Status
 
 
 class Runner:
@@ -76,7 +76,7 @@ class Runner:
         jobs = [job for job, _ in given]
         known = self.jobs[first:]
         if known:
-            plan.refuse_other_configurations(known, jobs)
+            manifest.refuse_other_configurations(known, jobs)
         else:
             if not checked:
                 preflight.check([config for _, config in given])
@@ -86,11 +86,11 @@ class Runner:
 
     def status(self, job: Job) -> Status:
         """Return how a job is doing."""
-        return plan.status(job.folder(self.folder))
+        return manifest.status(job.folder(self.folder))
 
     def result(self, job: Job) -> dict[str, Any]:
         """Return what a job found, empty while it runs."""
-        return plan.result(job.folder(self.folder))
+        return manifest.result(job.folder(self.folder))
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Run those of the jobs that are not completed, each to its end.
@@ -117,7 +117,7 @@ class Runner:
             try:
                 self.launcher.launch(overrides, initial_job_idx=left[0].number)
             except Exception as error:  # whatever the launcher's engine raises
-                undone = [job for job in left if self.status(job) not in plan.ENDED]
+                undone = [job for job in left if self.status(job) not in manifest.ENDED]
                 if len(undone) == len(left):
                     raise FashionError(f"hydra/launcher: {type(error).__name__}: {error}") from error
                 print(f"the launcher failed ({type(error).__name__}); launching {len(undone)} jobs again")

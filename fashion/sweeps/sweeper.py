@@ -16,11 +16,11 @@ from fashion.config.build import build
 from fashion.config.schema import check_target, resolved
 from fashion.errors import FashionError
 from fashion.files import alone_in
-from fashion.sweeps import plan
-from fashion.sweeps.board import Board
-from fashion.sweeps.plan import Plan
-from fashion.sweeps.resumption import OF_THE_SEARCH
+from fashion.sweeps import manifest
+from fashion.sweeps.manifest import Plan
+from fashion.sweeps.progress import Board
 from fashion.sweeps.runner import Runner
+from fashion.sweeps.sweep_resume import OF_THE_SEARCH
 
 
 class FashionSweeper(Sweeper):
@@ -54,7 +54,7 @@ class FashionSweeper(Sweeper):
         try:
             self._sweep(arguments, folder)
         finally:
-            if not (folder / plan.PLAN_FILE).is_file():  # refused: nothing is left behind
+            if not (folder / manifest.PLAN_FILE).is_file():  # refused: nothing is left behind
                 for lock in folder.glob(".lock"):
                     lock.unlink()
                 with contextlib.suppress(OSError):
@@ -70,14 +70,14 @@ class FashionSweeper(Sweeper):
         search = build(settings)
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder):
-            stored = plan.read(folder)
+            stored = manifest.read(folder)
             current = self._plan(arguments, settings, stored, folder)
             runner = Runner(self.config, self.hydra_context.config_loader, self.launcher, current)
             try:
                 with Board(runner):
                     search.run(runner, overrides)
             finally:
-                if (folder / plan.PLAN_FILE).is_file():
+                if (folder / manifest.PLAN_FILE).is_file():
                     table = results.write(folder)
                     print(f"{table.text()}\nreport         {folder / results.PAGE_FILE}")
         if table.incomplete:
@@ -96,7 +96,7 @@ class FashionSweeper(Sweeper):
                 f"{folder}: there is a sweep already; go on with -m sweep.resume={folder}, "
                 "or choose another hydra.sweep.dir"
             )
-        plan.refuse_other_arguments(stored.arguments, arguments)
+        manifest.refuse_other_arguments(stored.arguments, arguments)
         return Plan(arguments, settings, stored.jobs)
 
 

@@ -19,7 +19,7 @@ from fashion import artifact
 from fashion.data.batches import TrainingBatches
 from fashion.errors import FashionError, interrupted
 from fashion.files import write_text
-from fashion.training import resume
+from fashion.runs import resume_state
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class RunRecorder(keras.callbacks.Callback):
         config: dict[str, Any],
         batches: TrainingBatches,
         others: Sequence[keras.callbacks.Callback],
-        state: resume.State | None,
+        state: resume_state.State | None,
     ) -> None:
         super().__init__()
         self.folder, self.config, self.batches, self.others, self.state = folder, config, batches, others, state
@@ -77,7 +77,7 @@ class RunRecorder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore the state now that the other callbacks have reset theirs."""
         if self.state:
-            resume.restore(self.state, self.model, self.others)
+            resume_state.restore(self.state, self.model, self.others)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Tell the batches which epoch it is."""
@@ -101,7 +101,7 @@ class RunRecorder(keras.callbacks.Callback):
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         log.info("epoch %d/%d  %s  %.0f s", epoch + 1, self.params["epochs"], shown, seconds)
         self._write_history()
-        resume.save(
+        resume_state.save(
             self.folder,
             self.model,
             self.others,

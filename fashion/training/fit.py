@@ -10,14 +10,15 @@ import keras
 from omegaconf import DictConfig
 
 from fashion import artifact, backend
-from fashion.config import resumption
+from fashion.config import resume_override
 from fashion.config.build import build
 from fashion.config.checks import Trainer, check_training
 from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import FashionError
-from fashion.training import outcome, record, resume, tracking
+from fashion.runs import resume_state, run_record
+from fashion.training import finalize, tracking
 from fashion.training.callbacks import Guard, RunRecorder, guarded
 from fashion.training.network import TrainingNetwork, cross_entropy
 
@@ -41,8 +42,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = resolved(cfg)
     settings = check_training(config)
     folder = Path(config["run_folder"])
-    resumption.check(config, folder)
-    with guarded() as guard, record.running(folder, config) as run:
+    resume_override.check(config, folder)
+    with guarded() as guard, run_record.running(folder, config) as run:
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
         network = build_network(
@@ -54,9 +55,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
             run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
 
             with run.timing("evaluation"):
-                test = outcome.write(network.deployable(), data, recorder, run)
+                test = finalize.write(network.deployable(), data, recorder, run)
             # Of a resumed run: this process, and the epochs that were finished before it.
-            run.timings["total"] = round(recorder.seconds_before + record.seconds_at(time.monotonic()), 3)
+            run.timings["total"] = round(recorder.seconds_before + run_record.seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder / artifact.MODEL_FILE)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
@@ -160,8 +161,8 @@ def _fit(
     return recorder
 
 
-def _state_to_resume(folder: Path) -> resume.State | None:
-    state = resume.load(folder)
+def _state_to_resume(folder: Path) -> resume_state.State | None:
+    state = resume_state.load(folder)
     if state is None:
         log.info("no epoch was finished: starting from the beginning")
         return None
@@ -173,4 +174,4 @@ def _start_up_seconds(recorder: RunRecorder) -> float:
     """Return the seconds from the start of the process to the end of its first step; 0 where no step was left."""
     if recorder.first_step_at is None:
         return 0.0
-    return round(record.seconds_at(recorder.first_step_at), 3)
+    return round(run_record.seconds_at(recorder.first_step_at), 3)

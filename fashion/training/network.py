@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from fashion.models.conversion import fast_layers, stock_layers
-from fashion.models.mirrored import averaged_with_mirror_image
+from fashion.models.fast_model import fast_layers, stock_layers
+from fashion.models.flip_tta import averaged_with_mirror_image
 
 
 def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:

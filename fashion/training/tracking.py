@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
-from fashion.training.record import Run
+from fashion.runs.run_record import Run
 
 
 class Tracker(keras.callbacks.Callback):

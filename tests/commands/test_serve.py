@@ -27,9 +27,9 @@ from serving import ADMIN, Server, basic, form, png
 
 from fashion import artifact
 from fashion.paths import PROJECT
-from fashion.server.accounts import Accounts
-from fashion.server.database import DEFAULT_DATABASE_URL
-from fashion.server.worker import MOST_BUSY_PER_ADDRESS
+from fashion.server.process.worker import MOST_BUSY_PER_ADDRESS
+from fashion.server.storage.accounts import Accounts
+from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
 IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 
@@ -404,7 +404,9 @@ def test_a_taken_port_is_one_line(refused, server: Server):
 
 
 def test_the_master_never_imports_keras():
-    program = "import fashion.server.gunicorn_app, fashion.server.auth, fashion.config.checks, sys; "
+    program = (
+        "import fashion.server.process.master, fashion.server.security.authentication, fashion.config.checks, sys; "
+    )
     program += "print({'keras', 'jax', 'tensorflow'} & set(sys.modules))"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT)
     assert finished.stdout.strip() == "set()", finished.stderr

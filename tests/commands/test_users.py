@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from fashion.paths import PROJECT
-from fashion.server.accounts import Accounts
+from fashion.server.storage.accounts import Accounts
 
 PASSWORD = "correct horse"
 

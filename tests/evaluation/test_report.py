@@ -9,10 +9,10 @@ import pytest
 
 from fashion.data.dataset import CLASSES
 from fashion.evaluation import measurement, report
-from fashion.evaluation.outliers import Pictures
-from fashion.evaluation.trust import fit_abstention
 from fashion.inference.predictor import Predictor
-from fashion.inference.trust import Outputs, Trust
+from fashion.uncertainty.fit import fit_abstention
+from fashion.uncertainty.ood_datasets import Pictures
+from fashion.uncertainty.posthoc import Outputs, Trust
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(1000) % 10

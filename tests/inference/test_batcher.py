@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion.inference.batcher import Batcher
-from fashion.inference.trust import Prediction
+from fashion.uncertainty.posthoc import Prediction
 
 
 def means(images: np.ndarray) -> Prediction:

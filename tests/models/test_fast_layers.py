@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from fashion.models.conversion import FastModel, fast_layers, should_use, stock_layers
-from fashion.models.geometry import axis_geometry, band_pattern
+from fashion.models.conv_geometry import axis_geometry, band_pattern
+from fashion.models.fast_model import FastModel, fast_layers, should_use, stock_layers
 
 pytestmark = pytest.mark.backend
 

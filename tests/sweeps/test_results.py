@@ -7,7 +7,7 @@ import pytest
 
 from fashion.errors import FashionError
 from fashion.sweeps import results
-from fashion.sweeps.plan import Job, Plan
+from fashion.sweeps.manifest import Job, Plan
 
 JOBS = [  # optimizer, seed, status, val_accuracy
     ("adam", 0, "completed", 0.80),

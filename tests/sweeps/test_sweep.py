@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion.paths import PROJECT
-from fashion.sweeps import plan
+from fashion.sweeps import manifest
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
 MEASURED = ("job", "status", "trainer.backend", "val_accuracy", "val_loss", "test_accuracy", "test_loss", "epochs")
@@ -154,8 +154,8 @@ def test_interrupting_a_sweep_stops_its_job_cleanly(fashion_mnist_root, tmp_path
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert plan.status(tmp_path / "0") == "interrupted"
-    assert plan.status(tmp_path / "1") == "waiting"
+    assert manifest.status(tmp_path / "0") == "interrupted"
+    assert manifest.status(tmp_path / "1") == "waiting"
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "waiting"]
 
 

@@ -15,13 +15,14 @@ from PIL import Image
 
 from fashion import artifact
 from fashion.config.checks import check_training
-from fashion.config.resumption import STATE_FILE
+from fashion.config.resume_override import STATE_FILE
 from fashion.config.schema import resolved
 from fashion.data.dataset import fashion_mnist
 from fashion.errors import FashionError
 from fashion.files import alone_in
 from fashion.inference.predictor import Predictor
-from fashion.training import fit, record
+from fashion.runs import run_record
+from fashion.training import fit
 
 pytestmark = pytest.mark.backend
 
@@ -239,14 +240,14 @@ def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, kera
 
 
 def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "OUTPUTS", tmp_path / "outputs")
-    monkeypatch.setattr(record, "BENCHMARKS", tmp_path / "outputs" / "benchmarks")
+    monkeypatch.setattr(run_record, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(run_record, "BENCHMARKS", tmp_path / "outputs" / "benchmarks")
     for name in ("first", "second"):
         (tmp_path / "outputs" / "train" / name).mkdir(parents=True)
-        record.point_latest(tmp_path / "outputs" / "train" / name)
+        run_record.point_latest(tmp_path / "outputs" / "train" / name)
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
-    record.point_latest(tmp_path)
-    record.point_latest(tmp_path / "outputs" / "benchmarks" / "runs" / "third")
+    run_record.point_latest(tmp_path)
+    run_record.point_latest(tmp_path / "outputs" / "benchmarks" / "runs" / "third")
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
 
 

@@ -1,0 +1,45 @@
+"""The seed program's server, to the letter: Flask's own server, ``model.predict`` for each request.
+
+``python -m fashion.benchmarks.baseline_server ARTIFACT PORT``
+"""
+
+import sys
+from functools import wraps
+from pathlib import Path
+
+import numpy as np
+from flask import Flask, Response, jsonify, request
+from PIL import Image
+
+from fashion import artifact, backend
+
+
+def main() -> None:
+    """Serve until killed."""
+    backend.select("tensorflow")
+    model, card, _ = artifact.load(Path(sys.argv[1]))
+    app = Flask(__name__)
+
+    def requires_auth(view):  # type: ignore[no-untyped-def]  # as it was
+        @wraps(view)
+        def decorated(*args, **kwargs):  # type: ignore[no-untyped-def]
+            auth = request.authorization
+            if not auth or not (auth.username == "admin" and auth.password == "password"):
+                return Response("Login required", 401, {"WWW-Authenticate": 'Basic realm="Login Required"'})
+            return view(*args, **kwargs)
+
+        return decorated
+
+    @app.post("/predict")
+    @requires_auth
+    def predict() -> Response:
+        image = Image.open(request.files["file"]).convert("L").resize((28, 28))
+        pixels = np.array(image).reshape(1, 28, 28, 1).astype("float32") / 255.0
+        predicted = int(np.argmax(model.predict(pixels, verbose=0)))
+        return jsonify(predicted_class=card["classes"][predicted])
+
+    app.run(host="127.0.0.1", port=int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The limits that no model can beat: this project's gunicorn, the same uploads, no inference.
+
+``python -m fashion.benchmarks.ceiling_server KIND ARTIFACT PORT DATABASE_URL``
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from flask import Flask, Response, jsonify, request
+
+from fashion.server.process.master import Server, configure_logging
+from fashion.server.service.served_model import ServedModel
+from fashion.server.settings import Settings
+from fashion.uncertainty.posthoc import Outputs, Prediction, Trust
+
+
+class ConstantModel(ServedModel):
+    """Ready at once, with one answer for all."""
+
+    def load(self) -> None:
+        """Load nothing."""
+        self._batcher = self  # type: ignore[assignment]
+        self.trust = Trust()  # of features that nobody computes
+
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Return equal shares."""
+        return self.trust.prediction(
+            Outputs(np.full((len(images), len(self.classes)), 1 / len(self.classes), np.float32))
+        )
+
+
+class BareServer(Server):
+    """A view that reads the upload and answers as much as a prediction: no log-in, no picture, no log."""
+
+    def load(self) -> Flask:
+        """Make the application."""
+        app = Flask(__name__)
+        shares = dict.fromkeys(self.model.classes, 0.1)
+
+        @app.post("/predict")
+        def predict() -> Response:
+            return jsonify(bytes=len(request.files["file"].read()), probabilities=shares)
+
+        return app
+
+
+def main() -> None:
+    """Serve until SIGTERM: ``no_inference`` is the whole application with a constant for a model; ``bare`` a view."""
+    kind, artifact, port, database_url = sys.argv[1:]
+    settings = Settings(
+        host="127.0.0.1",
+        port=int(port),
+        processes=1,
+        threads=8,
+        queue=64,
+        request_seconds=30,
+        database_url=database_url,
+        redis_url=None,
+        trusted_proxies=0,
+        allowed_hosts=[],
+        keep_pictures=False,
+        keep_pictures_days=1,
+        keep_pictures_mebibytes=1,
+    )
+    configure_logging()
+    server = BareServer if kind == "bare" else Server
+    server(settings, ConstantModel(Path(artifact), "jax")).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Recipes over seeds: accuracy with its spread, and the seconds that it took."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.ticker import LogLocator
+
+from fashion import machine
+from fashion.config.command import training_configuration
+from fashion.errors import FashionError
+from fashion.figures import ACCENT, MUTED, PRIMARY, picture
+from fashion.paths import PROJECT
+from fashion.runs.identity import config_hash
+from fashion.sweeps import manifest
+
+SEED_PROGRAM = "seed_program"
+SEED_PROGRAM_IMAGES = 15 * 54_000
+OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
+PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
+
+
+def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Train a recipe once for each seed, one after the other; what was finished before is not run again.
+
+    Args:
+        recipe: A choice of ``experiment``.
+        seeds: The seeds.
+        overrides: Hydra overrides beside the recipe's own; they become part of the row's name.
+        folder: Where each run goes, in a folder of its own.
+
+    Returns:
+        The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
+
+    Raises:
+        FashionError: When an override is not the user's to set, a folder holds a run of the recipe as it was once, or
+            a run does not end well; its own last line is in the message.
+    """
+    for override in overrides:
+        key, found, _ = override.lstrip("+~").partition("=")
+        if not found and not override.startswith("~"):
+            raise FashionError(f"{override}: expected KEY=VALUE, an override of the recipe")
+        if key in OURS_TO_SET:
+            raise FashionError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
+    name = " ".join([recipe, *overrides])
+    folder = folder.resolve() / re.sub(r"[^\w.-]+", "_", name)  # the runs are started in the project's folder
+    commands = {folder / f"seed_{seed}": [f"experiment={recipe}", f"trainer.seed={seed}", *overrides] for seed in seeds}
+    _refuse_older_recipes(commands)
+    runs = []
+    for seed, (run, command) in zip(seeds, commands.items(), strict=True):
+        _train(run, command)
+        runs.append(_read(run))
+        _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1]['accuracy']:.2f} %  {runs[-1]['seconds']:.0f} s")
+    return row(recipe, list(overrides), list(seeds), runs)
+
+
+def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is told of a recipe.
+
+    Args:
+        recipe: A choice of ``experiment``.
+        overrides: What it was started with beside that.
+        seeds: One for each run.
+        runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds``,
+            ``measured`` (its day) and ``where``.
+
+    Raises:
+        FashionError: When the runs were not made on one kind of machine with one set of versions.
+    """
+    first = runs[0]
+    if any(run["where"] != first["where"] for run in runs):
+        raise FashionError(f"{recipe}: its runs are of different machines or versions; remove the older ones' folders")
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "recipe": recipe,
+        "overrides": overrides,
+        "parameters": first["parameters"],
+        "multiply_adds": first["multiply_adds"],
+        "seeds": seeds,
+        "accuracies": accuracies,
+        "accuracy_mean": statistics.mean(accuracies),
+        "accuracy_deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
+        "all_seconds": [run["seconds"] for run in runs],
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "total_seconds": statistics.median(run["total_seconds"] for run in runs),
+        **first["where"],
+        "measured": max(run["measured"] for run in runs),
+    }
+
+
+def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
+    older = [
+        str(run)
+        for run, overrides in commands.items()
+        if (result := _completed(run)) and result["config_hash"] != config_hash(training_configuration(run, *overrides))
+    ]
+    if older:
+        raise FashionError(
+            f"{', '.join(older)}: trained with another configuration than the recipe has now; "
+            f"remove that, or choose another --runs"
+        )
+
+
+def _completed(run: Path) -> dict[str, Any] | None:
+    """Return how a run ended; None unless it is completed."""
+    result = manifest.result(run)
+    return result if result.get("status") == "completed" else None
+
+
+def _train(run: Path, overrides: list[str]) -> None:
+    if _completed(run):
+        return
+    started = [f"hydra.run.dir={run}", *overrides]
+    command = [f"trainer.resume={run}"] if (run / ".hydra").exists() else started
+    finished = subprocess.run(
+        [sys.executable, "scripts/train.py", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        last = finished.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise FashionError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
+
+
+def _read(run: Path) -> dict[str, Any]:
+    told, metrics, result = (
+        json.loads((run / file).read_text()) for file in ("run.json", "metrics.json", "result.json")
+    )
+    return {
+        "accuracy": result["metrics"]["test_accuracy"],
+        "seconds": told["timings_seconds"]["training"],
+        "total_seconds": told["timings_seconds"]["total"],
+        "parameters": metrics["cost"]["parameters"],
+        "multiply_adds": metrics["cost"]["multiply_adds"],
+        "measured": told["started"][:10],
+        "where": {
+            "backend": told["backend"],
+            "device": told["device"],
+            "machine": told["hardware"],
+            "versions": {package: told["versions"][package] for package in PACKAGES if package in told["versions"]},
+        },
+    }
+
+
+def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows with one of them replaced, or added: those of CPUs first, the quickest first.
+
+    A row is replaced by one of the same recipe and overrides, from the same kind of machine.
+    """
+    kept = [row for row in rows if _subject(row) != _subject(fresh)]
+    return sorted([*kept, fresh], key=lambda row: (not _on_cpu(row), row["seconds"]))
+
+
+def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["recipe"], row["overrides"], row["device"], row["machine"]["processor"], row["machine"]["cores"]
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the rows as the lines that a terminal shows; numbers stand for where they were measured."""
+    rows = result["rows"]
+    places = list(dict.fromkeys(_place(row) for row in rows))
+    lines = [
+        f"{'recipe':<18}{'parameters':>11}{'multiply-adds':>15}   {'test accuracy':<17}seeds  training     total  where"
+    ]
+    for row in rows:
+        spread = f" +- {100 * row['accuracy_deviation']:.2f}" if row["accuracy_deviation"] is not None else ""
+        accuracy = f"{100 * row['accuracy_mean']:.2f}{spread} %"
+        lines.append(
+            f"{row['recipe']:<18}{row['parameters']:>11,}{row['multiply_adds']:>15,}   {accuracy:<17}"
+            f"{len(row['seeds']):>5}  {row['seconds']:>6.0f} s  {row['total_seconds']:>6.0f} s  "
+            f"{places.index(_place(row)) + 1:>5}"
+        )
+        lines += [f"  {' '.join(row['overrides'])}"] if row["overrides"] else []
+    return "\n".join([*lines, "", *(f"{number}: {place}" for number, place in enumerate(places, 1))])
+
+
+def _place(row: dict[str, Any]) -> str:
+    line = machine.in_one_line({**row["machine"], "versions": row["versions"]})
+    return line if _on_cpu(row) else f"{row['device']} beside {line}"
+
+
+def _processors(row: dict[str, Any]) -> str:
+    return f"{row['machine']['cores']} cores" if _on_cpu(row) else str(row["device"])
+
+
+def _on_cpu(row: dict[str, Any]) -> bool:
+    return row["device"].startswith("cpu")
+
+
+def chart(result: dict[str, Any], path: Path) -> None:
+    """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
+
+    Rows of accelerators stand in the table alone, unless there are no others: their seconds would need another axis.
+    """
+    rows = [row for row in result["rows"] if _on_cpu(row)] or result["rows"]
+    with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
+        axes = figure.subplots()
+        for row in rows:
+            color = {SEED_PROGRAM: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
+            mean, deviation = 100 * row["accuracy_mean"], row["accuracy_deviation"]
+            # Of one seed nothing is known of the spread.
+            bar = None if deviation is None else 100 * deviation
+            axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
+            _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
+            if row["recipe"] == SEED_PROGRAM and (seconds := literal_seconds(row["machine"])) is not None:
+                axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
+                axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
+                _label(axes, "as it was written", seconds, mean, above=-14)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel(f"seconds on {_processors(rows[0])}")
+        axes.set_ylabel("test accuracy, %")
+        axes.margins(x=0.3, y=0.15)
+
+
+def literal_seconds(here: dict[str, Any]) -> float | None:
+    """Return how long the seed program takes as it was written, by its rate in ``docs/benchmark_training.json``.
+
+    Args:
+        here: The machine that is asked about; the answer is None when the rate is another one's.
+    """
+    measured = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())
+    if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
+        return None
+    return SEED_PROGRAM_IMAGES / measured["training"]["images_per_second"]["literal"]
+
+
+def _label(axes: Any, text: str, seconds: float, accuracy: float, above: int = 6) -> None:
+    axes.annotate(text, (seconds, accuracy), xytext=(8, above), textcoords="offset points")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,248 @@
+"""How fast the server answers, beside the seed program's and beside servers that compute nothing, in one run.
+
+All are asked over real HTTP and by turns, so that a change of the machine's mood meets all of them.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fashion import machine
+from fashion.artifact import verify
+from fashion.errors import FashionError
+from fashion.figures import MUTED, PRIMARY, picture
+from fashion.paths import PROJECT
+
+NAMES = {
+    "literal": "seed program, Flask's server",
+    "this": "this project",
+    "no_inference": "the same, constant model",
+    "bare": "the same, empty view",
+}
+PACKAGES = ("flask", "gunicorn", "keras", "jax", "tensorflow-cpu")
+CLIENTS = (1, 32)
+STARTING_SECONDS = 180
+
+
+def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """Measure all contenders with 1 and with 32 clients.
+
+    Args:
+        artifact: A ``.keras`` file with its card beside it, or the folder of a run.
+        seconds: How long each is asked in one turn, after a warm-up.
+        rounds: Turns of each.
+
+    Returns:
+        Machine and versions; under ``contenders``, for each and each number of clients, ``requests_per_second``,
+        ``p50_ms`` and ``p99_ms`` as medians over the rounds, the sum of ``errors``, and the single rounds; under
+        ``ratios`` what this server has of each other, the median over the rounds of a comparison within one round.
+        The contenders: ``literal``, the seed program; ``this`` server; ``no_inference``, this application with a
+        constant for a model; ``bare``, the same gunicorn and upload with a view that does nothing.
+
+    Raises:
+        FashionError: When the model is not what its card says, or a contender does not start.
+    """
+    verify(artifact)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        request = Path(folder) / "request"
+        request.write_bytes(_request())
+        ports = {name: running.enter_context(_running(name, artifact, Path(folder))) for name in NAMES}
+        turns: dict[str, dict[str, list[dict[str, float]]]] = {
+            name: {str(clients): [] for clients in CLIENTS} for name in ports
+        }
+        for turn in range(rounds):
+            for clients in CLIENTS:
+                for name, port in ports.items():
+                    told = _ask(port, clients, seconds, request)
+                    turns[name][str(clients)].append(told)
+                    _say(
+                        f"round {turn + 1}/{rounds}  {clients:>2} clients  {NAMES[name]:<30}"
+                        f"{told['requests_per_second']:7.0f} requests/s"
+                    )
+    return {
+        "machine": machine.described(PACKAGES),
+        "rounds": rounds,
+        "seconds": seconds,
+        "contenders": {
+            name: {clients: _summary(told) for clients, told in by_clients.items()}
+            for name, by_clients in turns.items()
+        },
+        "ratios": {name: _ratios(turns["this"], turns[name]) for name in turns if name != "this"},
+    }
+
+
+def _summary(told: list[dict[str, float]]) -> dict[str, Any]:
+    medians = {
+        key: statistics.median(turn[key] for turn in told) for key in ("requests_per_second", "p50_ms", "p99_ms")
+    }
+    return {**medians, "errors": sum(turn["errors"] for turn in told), "turns": told}
+
+
+def _ratios(this: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {
+        key: {
+            clients: statistics.median(
+                ours[key] / theirs[key] for ours, theirs in zip(this[clients], other[clients], strict=True)
+            )
+            for clients in this
+        }
+        for key in ("requests_per_second", "p99_ms")
+    }
+
+
+def _command(name: str, artifact: Path, port: int, database_url: str) -> list[str]:
+    match name:
+        case "this":
+            options = [f"artifact={artifact}", f"server.port={port}", f"server.database_url={database_url}"]
+            return [sys.executable, str(PROJECT / "scripts" / "serve.py"), *options]
+        case "literal":
+            return [sys.executable, "-m", "fashion.benchmarks.baseline_server", str(artifact), str(port)]
+        case _:
+            options = [name, str(artifact), str(port), database_url]
+            return [sys.executable, "-m", "fashion.benchmarks.ceiling_server", *options]
+
+
+@contextlib.contextmanager
+def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
+    """Start a contender, wait until it predicts, and give its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    database_url = f"sqlite:///{folder}/{name}.db"
+    _make_account(database_url)
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            _command(name, artifact.absolute(), port, database_url),
+            stdout=log,
+            stderr=log,
+            cwd=PROJECT,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow" if name == "literal" else "jax"},
+        )
+    try:
+        end = time.monotonic() + STARTING_SECONDS
+        while not _predicts(port):
+            if process.poll() is not None or time.monotonic() > end:
+                said = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+                raise FashionError(f"the server {name} does not answer: {said[-1] if said else 'it said nothing'}")
+            time.sleep(0.2)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _make_account(database_url: str) -> None:
+    from fashion.server.storage.accounts import Accounts
+
+    accounts = Accounts(database_url)
+    accounts.upgrade()
+    accounts.create_default()
+    accounts.database.close()
+
+
+def _predicts(port: int) -> bool:
+    head, _, body = _request().partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _ask(port: int, clients: int, seconds: float, request: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "fashion.benchmarks.load_client", port, clients, seconds, request]
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=PROJECT, check=True)
+    return json.loads(finished.stdout)
+
+
+def _request() -> bytes:
+    """A whole HTTP request: a 28 x 28 PNG in a form, with the seed program's password."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    body = (
+        b'--XX\r\nContent-Disposition: form-data; name="file"; filename="shoe.png"\r\nContent-Type: image/png\r\n\r\n'
+        + stream.getvalue()
+        + b"\r\n--XX--\r\n"
+    )
+    head = (
+        "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Basic {base64.b64encode(b'admin:password').decode()}\r\n"
+        f"Content-Type: multipart/form-data; boundary=XX\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as the lines that a terminal shows."""
+    ratios = result["ratios"]
+    columns = "requests/s    p50 ms    p99 ms"
+    lines = [
+        machine.in_one_line(result["machine"]),
+        "",
+        f"{'':<30}{'1 client':<34}32 clients",
+        f"{'POST /predict, 28 x 28 PNG':<30}{columns}    {columns}",
+    ]
+    for name, by_clients in result["contenders"].items():
+        cells = [
+            f"{told['requests_per_second']:10.0f}{told['p50_ms']:10.1f}{told['p99_ms']:10.1f}"
+            for told in by_clients.values()
+        ]
+        lines.append(f"{NAMES[name]:<30}" + "    ".join(cells))
+    rates = {name: ratio["requests_per_second"]["32"] for name, ratio in ratios.items()}
+    slowest = {name: ratio["p99_ms"]["1"] for name, ratio in ratios.items()}
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"this project's requests/s at 32 clients: {rates['literal']:.1f} times the seed program's, "
+            f"{rates['no_inference']:.0%} of a constant model's, {rates['bare']:.0%} of an empty view's",
+            f"its p99 at 1 client: {slowest['literal']:.2f} times the seed program's, "
+            f"{slowest['no_inference']:.1f} times a constant model's, {slowest['bare']:.1f} times an empty view's",
+        ]
+    )
+
+
+def chart(result: dict[str, Any], path: Path) -> None:
+    """Write bars of the rates at 32 clients and of the p99 at one as a PNG."""
+    contenders = result["contenders"]
+    with picture(path, 10, 3.2, "Answers over HTTP on " + result["machine"]["processor"]) as figure:
+        for axes, clients, key, title in zip(
+            figure.subplots(1, 2),
+            ("32", "1"),
+            ("requests_per_second", "p99_ms"),
+            ("32 clients, requests/s (more is better)", "1 client, p99 in ms (less is better)"),
+            strict=True,
+        ):
+            names = list(contenders)[::-1]
+            bars = axes.barh(
+                [NAMES[name] for name in names],
+                [contenders[name][clients][key] for name in names],
+                color=[PRIMARY if name == "this" else MUTED for name in names],
+            )
+            axes.bar_label(bars, fmt="{:,.0f}" if clients == "32" else "{:,.1f}", padding=4)
+            axes.set_title(title)
+            axes.margins(x=0.15)
+            axes.grid(visible=False, axis="y")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""A run on disk: its folder, its record, and the state to resume it from."""

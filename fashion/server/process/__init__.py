@@ -1,0 +1,1 @@
+"""The gunicorn master and its workers."""

@@ -1,0 +1,1 @@
+"""From an upload to a classification, within limits."""

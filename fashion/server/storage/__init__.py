@@ -1,0 +1,1 @@
+"""The server's database: accounts, sessions, the request log and the prediction history."""

@@ -1,0 +1,89 @@
+"""The end of a run: the test set, once; the artifact and its card; the pictures."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from fashion import artifact
+from fashion.config.build import build
+from fashion.data.dataset import CLASSES, Dataset
+from fashion.evaluation import cost, measurement, plots, report
+from fashion.inference.predictor import Predictor
+from fashion.metrics import summary
+from fashion.runs import run_record
+from fashion.runs.identity import comparable, config_hash
+from fashion.training.callbacks import RunRecorder
+from fashion.uncertainty import fit
+from fashion.uncertainty.posthoc import Outputs
+
+
+def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_record.Run) -> dict[str, float]:
+    """Measure the trained model and write it with all that is known of it; the only place that reads the test set.
+
+    Args:
+        model: What the artifact will hold.
+        data: The data it was trained on.
+        recorder: The history of its training.
+        run: Its run, whose metrics are filled in.
+
+    Returns:
+        The metrics of the test images.
+
+    Raises:
+        FashionError: When a file cannot be written.
+    """
+    predictor = Predictor(model, features=True)
+    outputs, validating = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
+    test = summary(data.test_labels, outputs.probabilities)
+    validation = summary(data.validation_labels, validating.probabilities)
+    run.metrics = {
+        "test_accuracy": test["accuracy"],
+        "test_loss": test["loss"],
+        "val_accuracy": validation["accuracy"],
+        "val_loss": validation["loss"],
+    }
+    augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
+    fitted = fit.fit(predictor, data, validating, augment)
+    card = _card(run, data, recorder, test, validation)
+    card |= fit.card_entries(fitted, data.validation_labels, validating)
+    path = artifact.save(model, card, run.folder)
+    plots.training_curves(recorder.history, run.folder / "training_curves.png")
+    _report(predictor.trusting(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
+    return test
+
+
+def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs) -> None:
+    """Write the parts of the report that cost seconds; ``scripts/evaluate.py`` writes them all."""
+    folder = saved.path.parent
+    content = measurement.measure(data.test_labels, outputs, predictor.trust)
+    content["cost"] = cost.of_network(saved.model)
+    plots.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    pictures = report.gallery(predictor, data.test_images, content["mistakes"])
+    report.write(folder, report.about(saved.card, saved.model.name, str(saved.path)), content, pictures)
+
+
+def _card(
+    run: run_record.Run,
+    data: Dataset,
+    recorder: RunRecorder,
+    test: dict[str, float],
+    validation: dict[str, float],
+) -> dict[str, Any]:
+    environment = run_record.environment()
+    return {
+        "classes": list(CLASSES),
+        "input": "(n, 28, 28, 1) float32 in [0, 1]; light objects on a black ground, as in Fashion-MNIST",
+        "output": "(n, 10) float32 softmax probabilities, in the order of classes",
+        "test": {**test, "images": len(data.test_labels)},
+        "validation": {**validation, "images": len(data.validation_labels)},
+        "parameters": cost.parameters(recorder.model.core),
+        "epochs": len(recorder.history["loss"]),
+        "training_seconds": round(recorder.seconds, 1),
+        "data": data.digests,
+        "seed": run.config["trainer"]["seed"],
+        "config": comparable(run.config),
+        "config_hash": config_hash(run.config),
+        **{key: environment[key] for key in ("backend", "device", "versions", "hardware", "git")},
+        "created": run_record.now(),
+    }

@@ -1,0 +1,88 @@
+"""The audit's counts and accuracies of a data set whose faults were planted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fashion.audit import data_audit as module
+from fashion.audit.data_audit import audit, describe
+from fashion.data.dataset import Dataset
+
+CLASSES_USED = 10
+
+
+class Peeker:
+    """Knows the test labels but for the first two images."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        wrong = labels.copy()
+        wrong[:2] = (wrong[:2] + 1) % CLASSES_USED
+        self.answers = np.eye(CLASSES_USED, dtype=np.float32)[wrong]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self.answers
+
+
+def dataset() -> Dataset:
+    """Bands of ten heights; train 3 is an own copy of validation 1, test 0 and 5 are copies of train images."""
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % CLASSES_USED
+    images = random.integers(0, 40, (300, 28, 28), np.uint8)
+    images[np.arange(300), 2 * labels] = 200
+    images += random.integers(0, 2, images.shape, np.uint8) * random.integers(0, 55, images.shape, np.uint8)
+    test, train, validation = np.arange(40), np.arange(40, 260), np.arange(260, 300)
+    images[260 + 1] = images[40 + 3]
+    images[0] = images[40 + 100]
+    images[5] = images[40 + 7]
+    positions = {"train": np.arange(220) * 2, "validation": np.arange(40) * 2 + 1, "test": test}
+    return Dataset(
+        images[train], labels[train], images[validation], labels[validation], images[test], labels[test], {}, positions
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    data = dataset()
+    folder = tmp_path_factory.mktemp("audit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_predictor", lambda artifact: Peeker(data.test_labels))
+        returned = audit(data, None, folder, seed=0)
+    assert json.loads((folder / "audit.json").read_text()) == json.loads(json.dumps(returned))
+    assert (folder / "duplicates.png").stat().st_size > 5_000
+    assert (folder / "label_errors.png").stat().st_size > 5_000
+    return returned
+
+
+def test_planted_duplicates_are_named_by_their_place_in_the_official_files(found):
+    exact = {frozenset(group) for group in found["duplicates"]["exact_groups"]}
+    assert exact == {frozenset({"train 6", "train 3"}), frozenset({"train 200", "test 0"}), frozenset({"train 14", "test 5"})}  # fmt: skip  # noqa: E501
+    near = {frozenset(pair[:2]) for pair in found["duplicates"]["near_pairs"]}
+    assert near == exact
+
+
+def test_pairs_are_counted_by_split_with_their_conflicts(found):
+    counts = next(row for row in found["duplicates"]["by_threshold"] if row["threshold"] == 0.99)
+    assert counts["within_train"] == {"pairs": 1, "conflicting_labels": 1}
+    assert counts["within_test"] == {"pairs": 0, "conflicting_labels": 0}
+    assert counts["train_and_test"] == {"pairs": 2, "conflicting_labels": 1}
+
+
+def test_accuracy_is_measured_with_and_without_the_duplicates(found):
+    assert found["accuracy"]["all"]["accuracy"] == pytest.approx(38 / 40)
+    row = next(row for row in found["accuracy"]["by_threshold"] if row["threshold"] == 0.99)
+    assert (row["without"]["images"], row["without"]["accuracy"]) == (38, pytest.approx(37 / 38))
+    assert (row["duplicates_alone"]["images"], row["duplicates_alone"]["accuracy"]) == (2, 0.5)
+    text = describe(found)
+    assert "97.37% (+2.37 points) without 2 images, 50.0% on those alone" in text
+    assert "3 groups among 300 images" in text
+
+
+def test_without_an_artifact_the_text_says_so(found):
+    assert "not measured: there is no outputs/latest" in describe({**found, "accuracy": None})
+
+
+def test_label_errors_are_counted_by_class_pair(found):
+    errors = found["label_errors"]
+    assert sum(row["images"] for row in errors["by_class_pair"]) == errors["likely_errors"]
+    assert len(errors["likeliest_first"]) == errors["likely_errors"]

@@ -1,0 +1,54 @@
+"""Planted label errors are found, and nothing else."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from fashion.audit import label_errors
+from fashion.audit.label_errors import check_packages, cross_validated_probabilities, likely_errors
+from fashion.errors import FashionError
+
+
+def noise(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+
+
+def easy(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes that any model tells apart: a light band at the top, in the middle, at the bottom."""
+    labels = np.arange(count) % 3
+    images = noise(count) // 4
+    for label in range(3):
+        images[labels == label, 9 * label : 9 * label + 9] += 150
+    return images, labels
+
+
+def test_planted_label_errors_are_found():
+    images, truth = easy(600)
+    planted = np.array([5, 100, 250, 401, 555])
+    labels = truth.copy()
+    labels[planted] = (labels[planted] + 1) % 3
+    probabilities = cross_validated_probabilities(images, labels, np.arange(600), seed=0)
+    assert probabilities.shape == (600, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert sorted(likely_errors(labels, probabilities)) == planted.tolist()
+    assert np.array_equal(probabilities.argmax(axis=1), truth)
+
+
+def test_no_duplicate_vouches_for_its_twin(monkeypatch):
+    """Of images that are noise, a model can know only what it was shown: twins of one group are never shown."""
+    monkeypatch.setattr(label_errors, "EPOCHS", 30)  # enough to learn noise by heart
+    images = noise(60)
+    labels = np.random.default_rng(1).integers(0, 2, 60)
+    twins, twin_labels = np.concatenate([images, images]), np.concatenate([labels, labels])
+    together = cross_validated_probabilities(twins, twin_labels, np.tile(np.arange(60), 2), seed=0)
+    apart = cross_validated_probabilities(twins, twin_labels, np.arange(120), seed=0)
+    accuracy_together, accuracy_apart = (np.mean(p.argmax(axis=1) == twin_labels) for p in (together, apart))
+    assert accuracy_together < 0.7 < accuracy_apart
+
+
+def test_a_missing_package_is_one_line_that_says_how_to_install_it(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cleanlab" else find(name))
+    with pytest.raises(FashionError, match=r"needs cleanlab.*setup_venv\.py --extra audit$"):
+        check_packages()

@@ -1,0 +1,55 @@
+"""The benchmark asks real servers; the README shows what it printed."""
+
+import json
+
+import pytest
+
+from fashion.benchmarks import serving_speed
+from fashion.errors import FashionError
+from fashion.paths import PROJECT
+
+RESULT = json.loads((PROJECT / "docs" / "benchmark_serving.json").read_text())
+
+
+def test_all_contenders_answer_in_turns(small_artifact):
+    result = serving_speed.measure(small_artifact, seconds=0.5, rounds=1)
+    assert list(result["contenders"]) == list(serving_speed.NAMES)
+    for by_clients in result["contenders"].values():
+        for told in by_clients.values():
+            (turn,) = told["turns"]
+            assert told["errors"] == 0
+            assert told["requests_per_second"] == turn["requests_per_second"] > 0
+            assert 0 < told["p50_ms"] <= told["p99_ms"]
+    assert serving_speed.NAMES["literal"] in serving_speed.table(result)
+
+
+def test_a_server_that_does_not_start_says_why(small_artifact, tmp_path):
+    with pytest.raises(FashionError, match="there is no such model file"):
+        serving_speed.measure(tmp_path / "nowhere", seconds=1, rounds=1)
+
+
+def test_a_time_that_measures_nothing_is_refused(run_command):
+    finished = run_command("benchmark.py", "serving", "--seconds", "0")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: argument --seconds: got '0', expected a whole number from 1; see --help\n"
+
+
+def test_ratios_compare_turns_of_the_same_round():
+    this = RESULT["contenders"]["this"]
+    for name, ratios in RESULT["ratios"].items():
+        other = RESULT["contenders"][name]
+        for key, by_clients in ratios.items():
+            for clients, ratio in by_clients.items():
+                pairs = zip(this[clients]["turns"], other[clients]["turns"], strict=True)
+                single = sorted(ours[key] / theirs[key] for ours, theirs in pairs)
+                assert single[0] <= ratio <= single[-1]
+    assert not any(told["errors"] for by_clients in RESULT["contenders"].values() for told in by_clients.values())
+
+
+def test_the_readme_shows_the_result_in_docs():
+    assert serving_speed.table(RESULT) in (PROJECT / "README.md").read_text()
+
+
+def test_the_chart_is_a_picture(tmp_path):
+    serving_speed.chart(RESULT, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 10_000

@@ -1,0 +1,53 @@
+"""The benchmark measures what it says; the README shows what it printed."""
+
+import json
+
+import pytest
+
+from fashion.benchmarks import training_speed
+from fashion.errors import FashionError
+from fashion.paths import PROJECT
+
+RESULT = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())
+
+
+def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path):
+    result = training_speed.measure(rounds=1, steps=3, contenders=("tensorflow",))
+    (rate,) = result["training"]["all_images_per_second"]["tensorflow"]
+    assert result["training"]["images_per_second"] == {"tensorflow": rate}
+    assert 10 < rate < 1e6
+    assert result["training"]["first_step_seconds"]["tensorflow"] > 2 * 128 / rate
+    for batch in (1, 128):
+        inference = result["inference"][str(batch)]
+        milliseconds = inference["milliseconds"]["tensorflow.compiled"]
+        assert inference["images_per_second"]["tensorflow.compiled"] == pytest.approx(1000 * batch / milliseconds)
+    assert 300 < result["peak_memory_mb"]["tensorflow"] < 20_000
+    assert training_speed.NAMES["tensorflow"] in training_speed.table(result)
+
+
+def test_a_contender_that_stops_says_why(tmp_path):
+    with pytest.raises(FashionError, match="the contender nonsense stopped: KeyError: 'nonsense'"):
+        training_speed._Process("nonsense", tmp_path, tmp_path)
+
+
+def test_a_count_that_measures_nothing_is_refused(run_command):
+    finished = run_command("benchmark.py", "training", "--rounds", "0")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: argument --rounds: got '0', expected a whole number from 1; see --help\n"
+
+
+def test_ratios_are_those_of_the_medians():
+    rates = RESULT["training"]["images_per_second"]
+    for other in ("literal", "stock_jax"):
+        ratios = RESULT["training"][f"times_{other}"]
+        assert ratios == pytest.approx({name: rate / rates[other] for name, rate in rates.items()})
+    assert set(RESULT["inference"]["1"]["milliseconds"]) >= {"literal.predict", "jax.compiled", "onnx.compiled"}
+
+
+def test_the_readme_shows_the_result_in_docs():
+    assert training_speed.table(RESULT) in (PROJECT / "README.md").read_text()
+
+
+def test_the_chart_is_a_picture(tmp_path):
+    training_speed.chart(RESULT, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 10_000

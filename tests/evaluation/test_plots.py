@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion.evaluation.plots import confusion, training_curves
+
+HISTORY = {
+    "loss": [1.0, 0.5, 0.4],
+    "accuracy": [0.5, 0.7, 0.8],
+    "val_loss": [0.9, 0.6, 0.7],
+    "val_accuracy": [0.6, 0.75, 0.7],
+}
+
+
+def colours(path) -> set[tuple[int, ...]]:
+    return {tuple(pixel) for pixel in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)[::7]}
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_curves_are_drawn_in_both_colours(tmp_path, epochs):
+    training_curves({name: values[:epochs] for name, values in HISTORY.items()}, tmp_path / "curves.png")
+    assert {(0x2F, 0x66, 0x90), (0xE0, 0x7A, 0x3F)} <= colours(tmp_path / "curves.png")
+
+
+def test_a_confusion_matrix_is_drawn_dark_where_the_shares_are(tmp_path):
+    confusion(np.eye(3, dtype=int) * 5, ["a", "b", "c"], tmp_path / "all_right.png")
+    confusion(np.ones((3, 3), dtype=int), ["a", "b", "c"], tmp_path / "guessing.png")
+    right, guessing = (np.asarray(Image.open(tmp_path / f"{n}.png").convert("L")) for n in ("all_right", "guessing"))
+    assert np.mean(right < 80) > 0.1
+    assert np.mean(guessing < 80) < 0.05

@@ -1,0 +1,229 @@
+"""Everything that is not a picture: an exact answer each, and a server that goes on."""
+
+import errno
+import io
+import struct
+import tempfile
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from serving import ADMIN, form, png
+from werkzeug import formparser
+
+from fashion.preprocessing.decode import BadPictureError, UnknownFormatError, decode, prepare
+
+PICTURE = Image.effect_noise((60, 80), 80).convert("RGB")
+PNG = png(PICTURE)
+LARGEST = "expected at most 8,192 a side and 25 million in all; make it smaller."
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of(width: int, height: int, *extra: bytes, pixels: bytes = b"") -> bytes:
+    """A PNG of one bit a pixel, all black, that says it is so large."""
+    pixels = pixels or zlib.compress(bytes(min((width // 8 + 2) * height, 1000)))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def broken(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+def animation(frames: int, kind: str) -> bytes:
+    pictures = [Image.new("L", (8, 8), number * 80 % 256) for number in range(frames)]
+    return png(pictures[0], kind, save_all=True, append_images=pictures[1:])
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, which refines all pixels, is repeated."""
+    content = png(PICTURE, "JPEG", progressive=True)
+    end, last = len(content) - 2, content.rindex(b"\xff\xda")
+    return content[:end] + content[last:end] * (count - content.count(b"\xff\xda")) + content[end:]
+
+
+TEXT_CHUNK = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 * 2**20)))
+
+FILES = {
+    "empty": (b"", 400, "The picture is empty."),
+    "text named .png": (b"just text", 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "gif": (png(PICTURE, "GIF"), 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "tiff": (png(PICTURE, "TIFF"), 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "svg": (
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        415,
+        "The file is not a picture, expected PNG, JPEG or WebP.",
+    ),
+    "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "truncated png": (PNG[:3000], 422, "The picture is damaged: "),
+    "truncated jpeg": (png(PICTURE, "JPEG")[:1000], 422, "The picture is damaged: "),
+    "truncated webp": (png(PICTURE, "WEBP")[:1000], 422, "The picture is damaged: "),
+    "bad CRC of the header": (broken(PNG, 29), 422, "The picture is damaged: "),
+    "bad CRC of the pixels": (broken(PNG, len(PNG) - 13), 422, "The picture is damaged: "),
+    "60,000 x 60,000": (png_of(60_000, 60_000), 422, f"The picture is 60000 x 60000 pixels, {LARGEST}"),
+    "13,000 x 13,000": (png_of(13_000, 13_000), 422, f"The picture is 13000 x 13000 pixels, {LARGEST}"),
+    "1 x 65,535": (png_of(1, 65_535), 422, f"The picture is 1 x 65535 pixels, {LARGEST}"),
+    "1 x 51": (png_of(1, 51), 422, "The picture is 1 x 51 pixels, expected at most 50 times as long as wide; crop it."),
+    "64 MiB text chunk": (png_of(28, 28, TEXT_CHUNK), 422, "The picture is damaged: "),
+    "1,000 scans": (
+        with_scans(1000),
+        422,
+        "The picture has 1000 scans, expected at most 100; save it as an ordinary JPEG.",
+    ),
+    "10,000 frames": (
+        animation(10_000, "PNG"),
+        422,
+        "The picture is an animation, expected a still one; save a frame.",
+    ),
+    "animated webp": (animation(3, "WEBP"), 422, "The picture is an animation, expected a still one; save a frame."),
+}
+
+
+@pytest.mark.parametrize(("content", "status", "detail"), FILES.values(), ids=FILES)
+def test_a_bad_file_is_told_what_is_wrong(post, content, status, detail):
+    tracemalloc.start()
+    answer = post(content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == status
+    assert answer.mimetype == "application/problem+json"
+    assert answer.json["detail"].startswith(detail)
+    assert answer.json["status"] == status
+    assert "0x" not in answer.text
+    assert most < 64 * 2**20
+    assert post(PNG).status_code == 200
+
+
+def test_64_mebibytes_of_plain_text_chunk_are_too_large_a_body(post):
+    assert post(png_of(28, 28, chunk(b"tEXt", b"Comment\0" + bytes(64 * 2**20)))).status_code == 413
+
+
+def test_a_phones_second_picture_in_a_jpeg_is_not_an_animation(post):
+    both = png(PICTURE, "MPO", save_all=True, append_images=[PICTURE])
+    assert Image.open(io.BytesIO(both)).n_frames == 2
+    assert post(both).status_code == 200
+
+
+def test_a_progressive_jpeg_is_read(post):
+    assert post(png(PICTURE, "JPEG", progressive=True)).status_code == 200
+
+
+def test_a_picture_without_a_readable_camera_note_is_taken_as_it_lies(post):
+    assert post(png(PICTURE, "JPEG", exif=b"Exif\0\0nonsense")).status_code == 200
+
+
+def test_no_bytes_of_a_large_file_make_it_a_large_text(post):
+    bytes_at_random = np.random.default_rng(0).bytes(2**20)
+    for _ in range(10):
+        assert post(PNG[:8] + bytes_at_random + bytes_at_random[::-1]).status_code == 422
+        bytes_at_random = bytes_at_random[7919:] + b"\r\n-" + bytes_at_random[:7919]
+
+
+def test_uploads_need_no_disk(post, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("TemporaryFile", "SpooledTemporaryFile", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, full)
+    monkeypatch.setattr(formparser, "SpooledTemporaryFile", full)
+    large = png(Image.effect_noise((1400, 1400), 80))
+    assert len(large) > 10**6
+    assert post(large).status_code == 200
+
+
+NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-data body."
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "detail"),
+    [
+        (b"", None, 400, NO_PICTURE),
+        (*form(), 400, NO_PICTURE),
+        (*form(("picture", PNG)), 400, NO_PICTURE),
+        (b'--XX\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--XX--', form()[1], 400, NO_PICTURE),
+        (form(("file", PNG))[0][:200], form()[1], 400, NO_PICTURE),
+        (b"not a form", "multipart/form-data", 400, NO_PICTURE),
+        (b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400, NO_PICTURE),
+        (PNG, "image/png", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
+        (b"{}", "application/json", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
+        (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
+        (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
+        (
+            b'--XX\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + bytes(140_000) + b"\r\n--XX--",
+            form()[1],
+            413,
+            "The body is too large: at most 5 MiB in at most 100 parts",
+        ),
+    ],
+    ids=[
+        "no body", "empty form", "wrong field", "text field", "cut", "no boundary", "no end", "raw png", "json",
+        "1,001 parts", "too large", "large text",
+    ],
+)  # fmt: skip
+def test_a_bad_body_is_told_what_is_wrong(client, body, kind, status, detail):
+    answer = client.post("/predict", data=body, content_type=kind, headers=ADMIN)
+    assert answer.status_code == status
+    assert answer.json["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\\b\0c.png", "<script>.png", "x" * 5000, "", "é\u202e.png"])
+def test_the_name_of_a_file_is_never_used(post, name, caplog, capsys):
+    answer = post(PNG, name=name)
+    assert answer.status_code in ({200} if name else {200, 400})
+    told = answer.text + caplog.text + "".join(capsys.readouterr())
+    assert not name or name not in told
+
+
+SEEDS = [PNG, png(PICTURE, "JPEG"), png(PICTURE, "WEBP"), png(PICTURE.convert("P")), png(PICTURE, "MPO")]
+
+
+@st.composite
+def mutated(draw) -> bytes:
+    content = bytearray(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 6))):
+        place = draw(st.integers(0, min(len(content) - 1, 400)) | st.integers(0, len(content) - 1))
+        match draw(st.integers(0, 3)):
+            case 0:
+                content[place] = draw(st.integers(0, 255))
+            case 1:
+                del content[place : place + draw(st.integers(1, 40))]
+            case 2:
+                content[place:place] = draw(st.binary(max_size=12))
+            case 3:
+                content[place : place + 4] = struct.pack(
+                    ">I", draw(st.sampled_from([0, 1, 2**16, 2**31 - 1, 2**32 - 1]))
+                )
+        if not content:
+            return b"\0"
+    return bytes(content)
+
+
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(mutated())
+def test_thousands_of_mutated_pictures_are_read_or_refused(content):
+    try:
+        pixels = prepare(decode(io.BytesIO(content))).pixels
+    except (BadPictureError, UnknownFormatError):
+        return
+    assert pixels.shape == (28, 28)
+    assert pixels.dtype == np.uint8
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(mutated())
+def test_mutated_pictures_over_http_never_give_a_server_error(post, content):
+    assert post(content).status_code in {200, 400, 415, 422}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(st.binary(max_size=300), st.sampled_from(["/predict", "/predict/batch", "/v2/models/fashion_mnist/infer"]))
+def test_any_bytes_as_a_body_never_give_a_server_error(client, body, path):
+    for kind in (form()[1], "application/json"):
+        assert client.post(path, data=body, content_type=kind, headers=ADMIN).status_code in {400, 413, 415}

@@ -1,0 +1,78 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from sklearn.covariance import EmpiricalCovariance
+
+from fashion.inference.features import feature_tensors
+from fashion.inference.predictor import Predictor
+from fashion.uncertainty.fit import KEPT, MOST_AXES, card_entries, fit_abstention, fit_part
+from fashion.uncertainty.posthoc import Outputs, Trust
+
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(0, 3, 3_000)
+MIX = RANDOM.normal(size=(6, 6))
+FEATURES = (RANDOM.normal(size=(3, 6))[LABELS] * 3 + RANDOM.normal(size=(3_000, 6)) @ MIX).astype(np.float32)
+UNSEEN = (RANDOM.normal(size=(400, 6)) * 8).astype(np.float32)
+
+
+def test_the_distance_is_mahalanobis_with_the_covariance_that_classes_share():
+    means = np.stack([FEATURES[number == LABELS].mean(axis=0) for number in range(3)])
+    shared = EmpiricalCovariance(assume_centered=True).fit(FEATURES - means[LABELS])
+    expected = np.log(np.min([shared.mahalanobis(UNSEEN - mean) for mean in means], axis=0))
+    fitted = fit_part(FEATURES, LABELS, direction=False).log_distances(UNSEEN)
+    offset = expected - fitted  # a constant: the scale of the axes is free
+    assert offset.std() < 0.01
+
+
+def test_a_dead_feature_and_wide_features_do_no_harm():
+    wide = RANDOM.normal(size=(500, MOST_AXES + 40)).astype(np.float32)
+    wide[:, 0] = 0
+    part = fit_part(wide, RANDOM.integers(0, 3, 500), direction=True)
+    assert part.axes.shape == (MOST_AXES + 40, MOST_AXES)
+    assert np.isfinite(part.axes).all()
+    assert np.isfinite(part.log_distances(wide)).all()
+
+
+def test_the_threshold_keeps_95_percent_of_validation():
+    fitted = fit_abstention((FEATURES[:2000], FEATURES[:2000]), LABELS[:2000], (FEATURES[2000:], FEATURES[2000:]))
+    scores = fitted.scores((FEATURES[2000:], FEATURES[2000:]))
+    assert np.mean(scores <= fitted.threshold) == pytest.approx(KEPT, abs=0.002)
+    assert scores.mean() == pytest.approx(0, abs=1e-3)
+    far = np.full((1, 6), 100, np.float32)
+    assert fitted.scores((far, -far)) > fitted.threshold
+
+
+def test_the_card_holds_what_was_fitted():
+    fitted = fit_abstention((FEATURES,), LABELS, (FEATURES,))
+    validation = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32), (FEATURES,))
+    trust = Trust(1.5, fitted)
+    read = Trust.from_card(json.loads(json.dumps(card_entries(trust, LABELS, validation))))
+    for one, other in zip(trust.prediction(validation), read.prediction(validation), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.backend
+def test_features_are_the_narrowest_maps_and_what_goes_into_the_last_layer():
+    images = keras.Input((28, 28, 1))
+    x = keras.layers.Conv2D(6, 3, strides=2, padding="same")(images)
+    narrow = keras.layers.Conv2D(4, 1)(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(keras.layers.Conv2D(9, 1)(narrow))
+    last = keras.layers.Flatten()(x)
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(last))
+    assert [tensor.shape[1:] for tensor in feature_tensors(model)] == [(7 * 7 * 8,), (4 + 8,)]
+    pixels = RANDOM.integers(0, 256, (3, 28, 28), np.uint8)
+    with_features, without = Predictor(model, features=True).outputs(pixels), Predictor(model).outputs(pixels)
+    assert np.allclose(with_features.probabilities, without.probabilities, atol=1e-6)
+    assert not without.features
+    parts = keras.Model(images, [last, narrow, x])(pixels[..., None].astype(np.float32) / 255)
+    last_values, narrow_values, x_values = (keras.ops.convert_to_numpy(part) for part in parts)
+    assert np.allclose(with_features.features[0], last_values, atol=1e-5)
+    means = np.concatenate([narrow_values.mean(axis=(1, 2)), x_values.mean(axis=(1, 2))], axis=1)
+    assert np.allclose(with_features.features[1], means, atol=1e-5)
+
+
+def test_a_network_without_a_dense_end_has_no_features():
+    images = keras.Input((28, 28, 1))
+    assert feature_tensors(keras.Model(images, keras.layers.Flatten()(images))) == []
