@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import replacing, write_json
 
 if TYPE_CHECKING:  # a process that only verifies a model does without Keras, and can fork
@@ -39,7 +39,7 @@ def save_model(model: "keras.Model", path: Path) -> str:
         The SHA-256 of the file.
 
     Raises:
-        FashionError: When the file cannot be written.
+        InputError: When the file cannot be written.
     """
     with replacing(path) as partial:
         model.save(partial)
@@ -58,7 +58,7 @@ def save(model: "keras.Model", card: dict[str, Any], folder: Path) -> Path:
         The path of the model file.
 
     Raises:
-        FashionError: When a file cannot be written.
+        InputError: When a file cannot be written.
     """
     path = folder / MODEL_FILE
     digest = save_model(model, path)
@@ -73,7 +73,7 @@ def load(path: Path) -> Artifact:
         path: A ``.keras`` file with its card beside it, or the folder of a run.
 
     Raises:
-        FashionError: As ``verify``, and when Keras cannot load the file.
+        InputError: As ``verify``, and when Keras cannot load the file.
     """
     file, card = verify(path)
     import keras
@@ -82,7 +82,7 @@ def load(path: Path) -> Artifact:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FashionError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
+        raise InputError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
     return Artifact(model, card, file)
 
 
@@ -96,27 +96,27 @@ def verify(path: Path) -> tuple[Path, dict[str, Any]]:
         The model file, and its card.
 
     Raises:
-        FashionError: When a file is missing, damaged, of another kind, not the one the card was written for, or holds
+        InputError: When a file is missing, damaged, of another kind, not the one the card was written for, or holds
             layers other than Keras's own.
     """
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
-        raise FashionError(f"{file}: there is no such model file; train one (make train), or name another")
+        raise InputError(f"{file}: there is no such model file; train one (make train), or name another")
     if file.suffix != ".keras":
-        raise FashionError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
+        raise InputError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
     card_file = file.with_suffix(".json")
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FashionError(f"{card_file}: the card of the model is missing; keep both files together") from None
+        raise InputError(f"{card_file}: the card of the model is missing; keep both files together") from None
     except (OSError, ValueError) as error:
-        raise FashionError(f"{card_file}: cannot be read as JSON ({error}); copy the card again") from None
+        raise InputError(f"{card_file}: cannot be read as JSON ({error}); copy the card again") from None
     lacking = CARD_KEYS - set(card) if isinstance(card, dict) else CARD_KEYS
     if lacking:
-        raise FashionError(f"{card_file}: lacks {', '.join(sorted(lacking))}; copy the card again")
+        raise InputError(f"{card_file}: lacks {', '.join(sorted(lacking))}; copy the card again")
     digest = _sha256(file)
     if card.get("sha256") != digest:
-        raise FashionError(
+        raise InputError(
             f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.get('sha256')}; "
             "copy both files again, from one run"
         )
@@ -134,7 +134,7 @@ def _check_statistics(card_file: Path, entry: dict[str, Any]) -> None:
     except (KeyError, TypeError, binascii.Error):
         intact = False
     if not intact:
-        raise FashionError(f"{card_file}: its abstention statistics are damaged; copy the card again")
+        raise InputError(f"{card_file}: its abstention statistics are damaged; copy the card again")
 
 
 def _refuse_foreign_layers(file: Path) -> None:
@@ -143,14 +143,14 @@ def _refuse_foreign_layers(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise FashionError(f"{file}: is not a .keras file ({error}); copy it again, or train anew") from None
+        raise InputError(f"{file}: is not a .keras file ({error}); copy it again, or train anew") from None
     foreign = {
         f"{node.get('module')}.{node['class_name']}"
         for node in _nodes(config)
         if "class_name" in node and not _is_stock(node)
     }
     if foreign:
-        raise FashionError(f"{file}: holds {', '.join(sorted(foreign))}, expected Keras's own layers only; not loaded")
+        raise InputError(f"{file}: holds {', '.join(sorted(foreign))}, expected Keras's own layers only; not loaded")
 
 
 def _is_stock(node: dict[str, Any]) -> bool:

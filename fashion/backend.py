@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 Backend = Literal["jax", "tensorflow"]
 Precision = Literal["float32", "mixed_bfloat16"]
@@ -61,7 +61,7 @@ def select(
             the pictures that a server decodes, go back to the system.
 
     Raises:
-        FashionError: When Keras is already running on another backend in this process, or the backend's package is
+        InputError: When Keras is already running on another backend in this process, or the backend's package is
             not installed.
     """
     _refuse_second_backend(backend)
@@ -73,7 +73,7 @@ def select(
         try:
             (_prepare_jax if backend == "jax" else _prepare_tensorflow)(deterministic)
         except ModuleNotFoundError as error:
-            raise FashionError(f"backend {backend}: {error}; install it, or choose the other backend") from None
+            raise InputError(f"backend {backend}: {error}; install it, or choose the other backend") from None
         if backend == "jax":
             if tensorflow_beside_jax:
                 _let_in_tensorflow()
@@ -120,7 +120,7 @@ def devices() -> str:
 def _refuse_second_backend(backend: Backend) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:
-        raise FashionError(
+        raise InputError(
             f"backend {backend} was asked for, but Keras already runs on {keras.backend.backend()} in this process; "
             f"start a new process, or set KERAS_BACKEND={backend} before Keras is imported"
         )

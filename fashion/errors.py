@@ -1,61 +1,56 @@
-"""The one exception that means "the user can mend this", and how a command ends."""
+"""The errors that this project raises on purpose.
 
-import argparse
-import os
-import signal
-import sys
-import threading
-import traceback
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, NoReturn
+::
 
-WRONG_INPUT, INTERRUPTED = 2, 130
+    FashionError                    one sentence: what, got, expected, what to do
+    ├── InputError                  wrong configuration, argument, file or data: exit status 2, or a 4xx response
+    │   ├── UnsupportedImageError   a file of a kind that is not read: 415
+    │   └── InvalidImageError       an image that is damaged, animated or too large: 422
+    ├── FolderBusyError             another process is training in the folder
+    ├── WriteError                  a file cannot be written
+    │   └── DiskFullError           ... because the disk or the quota is full
+    ├── DivergenceError             the loss is no longer a finite number
+    └── StorageUnavailableError     the server's database or Redis cannot be used: 503
 
-# Set by a signal, whatever becomes of its exception: libraries swallow exceptions in callbacks of their own.
-interrupted = threading.Event()
+A command prints any of them as one ``error: ...`` line and exits with status 2 (see ``fashion.cli``). Any other
+exception is a bug, and is shown with its traceback.
+"""
 
 
 class FashionError(Exception):
-    """Wrong input or configuration, told in one sentence: what, got, expected, what to do.
-
-    Commands print it as a single ``error: ...`` line on standard error and exit with status 2.
-    A message never contains a line break.
-    """
+    """Something that the user or the operator can fix, in one sentence without a line break."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
 
 
-class ArgumentParser(argparse.ArgumentParser):
-    """Say what is wrong with the arguments as everything else is said: in one line, with status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the one line and exit with status 2."""
-        fail(FashionError(f"{message}; see --help"))
+class InputError(FashionError):
+    """What was given is wrong: a configuration, an argument, a file, or data."""
 
 
-def with_exit_status(program: Callable[[], Any]) -> None:
-    """Run a program's body; a user's mistake ends it with one line and status 2, SIGINT and SIGTERM with status 130."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        program()
-    except FashionError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+class UnsupportedImageError(InputError):
+    """A file that is none of the accepted kinds of image."""
 
 
-def fail(error: FashionError) -> NoReturn:
-    """Print one line on standard error and exit with status 2; ``FASHION_DEBUG=1`` shows the traceback before it."""
-    if os.environ.get("FASHION_DEBUG") == "1":
-        traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(WRONG_INPUT)
+class InvalidImageError(InputError):
+    """An image of an accepted kind that is damaged, animated, or too large."""
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    interrupted.set()
-    raise KeyboardInterrupt
+class FolderBusyError(FashionError):
+    """Another process is training in the folder."""
+
+
+class WriteError(FashionError):
+    """A file cannot be written; what was there before is intact."""
+
+
+class DiskFullError(WriteError):
+    """The disk or the quota is full."""
+
+
+class DivergenceError(FashionError):
+    """The loss is no longer a finite number."""
+
+
+class StorageUnavailableError(FashionError):
+    """The server's database or Redis cannot be used now."""

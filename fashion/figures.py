@@ -67,7 +67,7 @@ def picture(path: Path, width_inches: float, height_inches: float, title: str) -
         title: Headline, set flush left.
 
     Raises:
-        FashionError: The file cannot be written.
+        InputError: The file cannot be written.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")

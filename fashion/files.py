@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fashion.errors import FashionError
+from fashion.errors import DiskFullError, FolderBusyError, WriteError
 
 LOCK_FILE = ".lock"
 
-_OUR_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FIXABLE_BY_THE_USER = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
@@ -27,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
         A path in the same folder, with the same ending, to write to.
 
     Raises:
-        FashionError: When the disk is full or the folder cannot be written; the earlier file is untouched.
+        DiskFullError: When the disk or the quota is full; the earlier file is untouched.
+        WriteError: When the folder cannot be written; the earlier file is untouched.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -37,11 +39,13 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         partial.replace(path)
     except OSError as error:
-        if _reason(error) is None:
+        number = _fixable_errno(error)
+        if number is None:
             raise
-        raise FashionError(
-            f"{path}: cannot be written ({_reason(error)}); the earlier file, if any, is intact: "
-            "make room or choose another folder, then go on"
+        kind = DiskFullError if number in _FULL else WriteError
+        raise kind(
+            f"{path}: cannot be written ({os.strerror(number)}); the earlier file, if any, is intact: "
+            "free some space or choose another folder, then resume"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -63,13 +67,13 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes from training in a folder; the system frees it when this process ends, however it does.
 
     Raises:
-        FashionError: When another process has it.
+        FolderBusyError: When another process has it.
     """
     with (folder / LOCK_FILE).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FashionError(f"{folder}: another process is training there; wait for it or stop it") from None
+            raise FolderBusyError(f"{folder}: another process is training there; wait for it or stop it") from None
         yield
 
 
@@ -83,12 +87,10 @@ def _strict(content: Any) -> Any:
     return content
 
 
-def _reason(error: OSError) -> str | None:
-    """Return why a disk refuses to write, or None for an error of another kind.
+def _fixable_errno(error: OSError) -> int | None:
+    """Return the system's error number where the user can fix what it says; None for an error of another kind.
 
     HDF5 wraps the system's error in a text of its own: ``... errno = 28, error message = 'No space left ...'``.
     """
-    for number in _OUR_USERS_TO_MEND:
-        if error.errno == number or f"errno = {number}," in str(error):
-            return os.strerror(number)
-    return None
+    numbers = (each for each in _FIXABLE_BY_THE_USER if error.errno == each or f"errno = {each}," in str(error))
+    return next(numbers, None)

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from fashion import backend
-from fashion.errors import WRONG_INPUT, ArgumentParser, with_exit_status
+from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
 from fashion.paths import BENCHMARKS, DATA, default_model
 

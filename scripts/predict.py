@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from fashion import backend
-from fashion.errors import WRONG_INPUT, ArgumentParser, FashionError, with_exit_status
+from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
+from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
 from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import Prepared, shown
+from fashion.preprocessing.model_input import ModelInput, shown
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
         sys.exit(WRONG_INPUT)
 
 
-def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backend.Backend) -> None:
+def _predict(prepared: dict[Path, ModelInput], artifact: Path, backend_name: backend.Backend) -> None:
     backend.select(backend_name)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
@@ -44,7 +45,7 @@ def _predict(prepared: dict[Path, Prepared], artifact: Path, backend_name: backe
     for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):
         first, second = np.argsort(row)[::-1][:2]
         steps = list(picture.steps)
-        if predictor.trust.judge(answer, number, photo=picture.is_photo).decision == "abstain":
+        if predictor.uncertainty.judge(answer, number, photo=picture.is_photo).decision == "abstain":
             steps.insert(0, "not sure: unlike the training images")
         print(
             f"{path!s:{width}}  {classes[first]:<11}  {row[first]:6.1%}   then {classes[second]} {row[second]:.1%}"

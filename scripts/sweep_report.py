@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fashion.errors import ArgumentParser, with_exit_status
+from fashion.cli import ArgumentParser, with_exit_status
 from fashion.sweeps import results
 
 

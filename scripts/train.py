@@ -4,11 +4,11 @@ import sys
 
 from omegaconf import DictConfig
 
+from fashion.cli import with_exit_status
 from fashion.config import resume_override
 from fashion.config.checks import check_training
 from fashion.config.command import hydra_command
 from fashion.config.schema import resolved
-from fashion.errors import with_exit_status
 from fashion.sweeps import job_process
 from fashion.sweeps import sweep_resume as sweep_resumption
 

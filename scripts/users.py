@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import get_args
 
-from fashion.errors import ArgumentParser, FashionError, with_exit_status
+from fashion.cli import ArgumentParser, with_exit_status
+from fashion.errors import InputError
 from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts, Role
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
@@ -81,14 +82,14 @@ def _password() -> str:
         try:
             return sys.stdin.readline().rstrip("\r\n")
         except UnicodeDecodeError:
-            raise FashionError("password: standard input is not text in UTF-8") from None
+            raise InputError("password: standard input is not text in UTF-8") from None
     try:
         password = getpass.getpass("Password: ")
         again = getpass.getpass("Once more: ")
     except EOFError:
-        raise FashionError("password: got none; nothing was changed") from None
+        raise InputError("password: got none; nothing was changed") from None
     if password != again:
-        raise FashionError("password: the two differ; nothing was changed, try again")
+        raise InputError("password: the two differ; nothing was changed, try again")
     return password
 
 

@@ -32,7 +32,7 @@ from fashion.server.settings import Settings
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.request_log import RequestLog
 from fashion.uncertainty.fit import card_entries, fit_abstention
-from fashion.uncertainty.posthoc import Trust
+from fashion.uncertainty.posthoc import PosthocUncertainty
 
 CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -93,7 +93,7 @@ def trust_of(model: keras.Model) -> dict:
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
     outputs, labels = Predictor(model, features=True).outputs(images), np.arange(300) % 10
     fitted = fit_abstention(outputs.features, labels, outputs.features)
-    return card_entries(Trust(1.5, fitted._replace(threshold=1e6)), labels, outputs)
+    return card_entries(PosthocUncertainty(1.5, fitted._replace(threshold=1e6)), labels, outputs)
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def test_a_write_beyond_the_limit_of_the_system_is_told_in_one_sentence(tmp_path
     """A real refusal: the system lets this process write 1,000 bytes to a file."""
     program = (
         "import resource, signal, sys; from pathlib import Path; from fashion.files import write_text\n"
-        "from fashion.errors import with_exit_status\n"
+        "from fashion.cli import with_exit_status\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with_exit_status(lambda: write_text(Path(sys.argv[1]), 'x' * 5000))"
     )

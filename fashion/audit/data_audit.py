@@ -35,7 +35,7 @@ def audit(dataset: Dataset, artifact: str | None, folder: Path, *, seed: int) ->
         What ``audit.json`` holds.
 
     Raises:
-        FashionError: The artifact cannot be had, or a file cannot be written.
+        InputError: The artifact cannot be had, or a file cannot be written.
     """
     predictor = _predictor(artifact)  # first: a wrong path should not cost minutes
     train_images, train_labels, train_positions = _training_file(dataset)

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 FOLDS = 5
 HIDDEN_UNITS = 256
@@ -16,7 +16,7 @@ def check_packages() -> None:
     """Raise FashionError when the optional packages of the audit are not installed."""
     for package, module in (("cleanlab", "cleanlab"), ("scikit-learn", "sklearn")):
         if importlib.util.find_spec(module) is None:
-            raise FashionError(
+            raise InputError(
                 f"audit: needs {package}, which is not installed; "
                 "install it with .venv/bin/python scripts/setup_venv.py --extra audit"
             )

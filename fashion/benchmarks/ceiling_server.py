@@ -12,7 +12,7 @@ from flask import Flask, Response, jsonify, request
 from fashion.server.process.master import Server, configure_logging
 from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
-from fashion.uncertainty.posthoc import Outputs, Prediction, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, Prediction
 
 
 class ConstantModel(ServedModel):
@@ -21,11 +21,11 @@ class ConstantModel(ServedModel):
     def load(self) -> None:
         """Load nothing."""
         self._batcher = self  # type: ignore[assignment]
-        self.trust = Trust()  # of features that nobody computes
+        self.uncertainty = PosthocUncertainty()  # of features that nobody computes
 
     def predict(self, images: np.ndarray) -> Prediction:
         """Return equal shares."""
-        return self.trust.prediction(
+        return self.uncertainty.prediction(
             Outputs(np.full((len(images), len(self.classes)), 1 / len(self.classes), np.float32))
         )
 

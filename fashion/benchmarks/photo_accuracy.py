@@ -20,10 +20,10 @@ import yaml
 from PIL import Image, ImageOps
 
 from fashion import machine, pages
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError
 from fashion.inference.predictor import Predictor
 from fashion.preprocessing import decode, product, rgb
-from fashion.preprocessing.model_input import SIDE, Prepared, shown
+from fashion.preprocessing.model_input import SIDE, ModelInput, shown
 from fashion.uncertainty.posthoc import also_likely
 
 MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
@@ -51,22 +51,22 @@ class Photo(NamedTuple):
     half: int
 
 
-def _seven_steps(picture: Image.Image) -> Prepared:
+def _seven_steps(picture: Image.Image) -> ModelInput:
     return product.seven_steps(ImageOps.exif_transpose(picture))
 
 
-def _grey(picture: Image.Image) -> Prepared:
+def _grey(picture: Image.Image) -> ModelInput:
     """The whole picture, grey and small: what a program does that was only ever shown the data set."""
     grey = ImageOps.exif_transpose(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return Prepared(np.asarray(grey), ("grey, resized",))
+    return ModelInput(np.asarray(grey), ("grey, resized",))
 
 
-def _negated(picture: Image.Image) -> Prepared:
-    return Prepared(255 - _grey(picture).pixels, ("grey, resized, negated",))
+def _negated(picture: Image.Image) -> ModelInput:
+    return ModelInput(255 - _grey(picture).pixels, ("grey, resized, negated",))
 
 
 OURS = "this project"
-WAYS: dict[str, Callable[[Image.Image], Prepared]] = {
+WAYS: dict[str, Callable[[Image.Image], ModelInput]] = {
     OURS: decode.prepare,
     "the data set's seven steps": _seven_steps,
     "grey, resized": _grey,
@@ -78,20 +78,20 @@ def read_mapping(path: Path, classes: list[str]) -> dict[str, tuple[int, ...]]:
     """Return for each kind of thing the indices of the classes that are right for it.
 
     Raises:
-        FashionError: When the file cannot be read, or is not names of folders with lists of the model's classes.
+        InputError: When the file cannot be read, or is not names of folders with lists of the model's classes.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FashionError(f"{path}: there is no such mapping; name a yaml file of folders and classes") from None
+        raise InputError(f"{path}: there is no such mapping; name a yaml file of folders and classes") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FashionError(f"{path}: cannot be read as YAML ({error})") from None
+        raise InputError(f"{path}: cannot be read as YAML ({error})") from None
     if not isinstance(content, dict) or not content:
-        raise FashionError(f"{path}: got {type(content).__name__}, expected lines such as `dress: [Dress]`")
+        raise InputError(f"{path}: got {type(content).__name__}, expected lines such as `dress: [Dress]`")
     mapping = {}
     for kind, names in content.items():
         if not isinstance(names, list) or not set(map(str, names)) <= set(classes):
-            raise FashionError(f"{path}: {kind}: got {names}, expected a list of {', '.join(classes)}, or []")
+            raise InputError(f"{path}: {kind}: got {names}, expected a list of {', '.join(classes)}, or []")
         mapping[str(kind)] = tuple(classes.index(str(name)) for name in names)
     return mapping
 
@@ -100,13 +100,13 @@ def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
     """Return the photos of a folder, in the order of the mapping and of their names.
 
     Raises:
-        FashionError: When there is no such folder, it has a folder that the mapping does not name, or no photo.
+        InputError: When there is no such folder, it has a folder that the mapping does not name, or no photo.
     """
     if not folder.is_dir():
-        raise FashionError(f"{folder}: there is no such folder; expected one that holds folders of photos")
+        raise InputError(f"{folder}: there is no such folder; expected one that holds folders of photos")
     strange = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in mapping)
     if strange:
-        raise FashionError(
+        raise InputError(
             f"{folder}: the mapping does not say which classes are right for {', '.join(strange)}; "
             f"name a YAML file that does with --mapping, in lines such as `{strange[0]}: [Dress]`, or [] for none"
         )
@@ -118,7 +118,7 @@ def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
         if path.suffix.lower() in ENDINGS
     ]
     if not any(each.right for each in photos):
-        raise FashionError(f"{folder}: holds no photo that has a right answer; expected PNG, JPEG or WebP in folders")
+        raise InputError(f"{folder}: holds no photo that has a right answer; expected PNG, JPEG or WebP in folders")
     return photos
 
 
@@ -129,7 +129,7 @@ def readable(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
         The photos, and for each other file what is wrong with it.
 
     Raises:
-        FashionError: When no photo that has a right answer is left.
+        InputError: When no photo that has a right answer is left.
     """
     kept, wrong = [], {}
     for each in photos:
@@ -140,7 +140,7 @@ def readable(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
             wrong[each] = str(error)
     if not any(each.right for each in kept):
         first = next(message for each, message in wrong.items() if each.right)
-        raise FashionError(f"no photo that has a right answer can be read; {first}")
+        raise InputError(f"no photo that has a right answer can be read; {first}")
     return kept, list(wrong.values())
 
 
@@ -157,7 +157,7 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
         ``confusion`` (for each kind, how often each class was answered), ``milliseconds`` and ``answers``.
 
     Raises:
-        FashionError: When a photo cannot be read.
+        InputError: When a photo cannot be read.
     """
     predictor.predict(np.zeros((1, SIDE, SIDE), np.uint8))  # compiles
     return {
@@ -168,7 +168,7 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
     }
 
 
-def _way(photos: list[Photo], predictor: Predictor, prepare: Callable[[Image.Image], Prepared]) -> dict[str, Any]:
+def _way(photos: list[Photo], predictor: Predictor, prepare: Callable[[Image.Image], ModelInput]) -> dict[str, Any]:
     answers = [_answer(each, predictor, prepare) for each in photos]
     # From here on four fifths of the answerable photos of the first half are accepted.
     known = [answer["score"] for answer in answers if answer["right"] is not None]
@@ -189,7 +189,7 @@ def _way(photos: list[Photo], predictor: Predictor, prepare: Callable[[Image.Ima
     }
 
 
-def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], Prepared]) -> dict[str, Any]:
+def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], ModelInput]) -> dict[str, Any]:
     times = [time.perf_counter()]
     picture = _decoded(each.path)
     times.append(time.perf_counter())
@@ -201,7 +201,7 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
     probabilities = answer.photo_probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     named = [int(first), *also_likely(probabilities)]
-    judgement = predictor.trust.judge(answer, 0, photo=True)
+    judgement = predictor.uncertainty.judge(answer, 0, photo=True)
     return {
         "photo": f"{each.kind}/{each.path.name}",
         "kind": each.kind,
@@ -224,9 +224,9 @@ def _decoded(path: Path) -> Image.Image:
         with path.open("rb") as stream:
             return decode.decode(stream)
     except OSError as error:
-        raise FashionError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except FashionError as error:
-        raise FashionError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
 
 
 def _summary(answers: list[dict[str, Any]], threshold: float) -> dict[str, Any]:

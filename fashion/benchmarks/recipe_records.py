@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from fashion import machine
 from fashion.config.command import training_configuration
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 from fashion.runs.identity import config_hash
@@ -38,15 +38,15 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
 
     Raises:
-        FashionError: When an override is not the user's to set, a folder holds a run of the recipe as it was once, or
+        InputError: When an override is not the user's to set, a folder holds a run of the recipe as it was once, or
             a run does not end well; its own last line is in the message.
     """
     for override in overrides:
         key, found, _ = override.lstrip("+~").partition("=")
         if not found and not override.startswith("~"):
-            raise FashionError(f"{override}: expected KEY=VALUE, an override of the recipe")
+            raise InputError(f"{override}: expected KEY=VALUE, an override of the recipe")
         if key in OURS_TO_SET:
-            raise FashionError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
+            raise InputError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
     name = " ".join([recipe, *overrides])
     folder = folder.resolve() / re.sub(r"[^\w.-]+", "_", name)  # the runs are started in the project's folder
     commands = {folder / f"seed_{seed}": [f"experiment={recipe}", f"trainer.seed={seed}", *overrides] for seed in seeds}
@@ -70,11 +70,11 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
             ``measured`` (its day) and ``where``.
 
     Raises:
-        FashionError: When the runs were not made on one kind of machine with one set of versions.
+        InputError: When the runs were not made on one kind of machine with one set of versions.
     """
     first = runs[0]
     if any(run["where"] != first["where"] for run in runs):
-        raise FashionError(f"{recipe}: its runs are of different machines or versions; remove the older ones' folders")
+        raise InputError(f"{recipe}: its runs are of different machines or versions; remove the older ones' folders")
     accuracies = [run["accuracy"] for run in runs]
     return {
         "recipe": recipe,
@@ -100,7 +100,7 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
         if (result := _completed(run)) and result["config_hash"] != config_hash(training_configuration(run, *overrides))
     ]
     if older:
-        raise FashionError(
+        raise InputError(
             f"{', '.join(older)}: trained with another configuration than the recipe has now; "
             f"remove that, or choose another --runs"
         )
@@ -122,7 +122,7 @@ def _train(run: Path, overrides: list[str]) -> None:
     )
     if finished.returncode:
         last = finished.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise FashionError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
+        raise InputError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
 
 
 def _read(run: Path) -> dict[str, Any]:

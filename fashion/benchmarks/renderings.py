@@ -17,7 +17,7 @@ from fashion import machine
 from fashion.benchmarks.photo_accuracy import PACKAGES
 from fashion.inference.predictor import Predictor
 from fashion.preprocessing import decode, product
-from fashion.preprocessing.model_input import Prepared, shown
+from fashion.preprocessing.model_input import ModelInput, shown
 
 SCALES, GROUNDS, QUALITIES = (8, 20), (240, 255), (75, 95)  # least and greatest, both drawn
 MOST_MARGIN = 0.4  # of the side of the enlarged image, at each of its edges
@@ -64,7 +64,7 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dic
     """
     expected = predictor.probabilities(images).argmax(axis=1)
 
-    def way(render: Callable[[np.ndarray], bytes], prepare: Callable[[Image.Image], Prepared]) -> dict[str, Any]:
+    def way(render: Callable[[np.ndarray], bytes], prepare: Callable[[Image.Image], ModelInput]) -> dict[str, Any]:
         return _way(map(render, images), prepare, images, labels, expected, predictor)._asdict()
 
     def product_page() -> Callable[[np.ndarray], bytes]:
@@ -84,13 +84,13 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dic
 
 def _way(
     sent: Iterable[bytes],
-    prepare: Callable[[Image.Image], Prepared],
+    prepare: Callable[[Image.Image], ModelInput],
     images: np.ndarray,
     labels: np.ndarray,
     expected: np.ndarray,
     predictor: Predictor,
 ) -> Measured:
-    prepared: list[Prepared] = []
+    prepared: list[ModelInput] = []
     times = []
     for content in sent:
         start = time.perf_counter()

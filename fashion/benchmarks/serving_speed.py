@@ -25,7 +25,7 @@ from PIL import Image
 
 from fashion import machine
 from fashion.artifact import verify
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.figures import MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 
@@ -56,7 +56,7 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
         constant for a model; ``bare``, the same gunicorn and upload with a view that does nothing.
 
     Raises:
-        FashionError: When the model is not what its card says, or a contender does not start.
+        InputError: When the model is not what its card says, or a contender does not start.
     """
     verify(artifact)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
@@ -139,7 +139,7 @@ def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
         while not _predicts(port):
             if process.poll() is not None or time.monotonic() > end:
                 said = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-                raise FashionError(f"the server {name} does not answer: {said[-1] if said else 'it said nothing'}")
+                raise InputError(f"the server {name} does not answer: {said[-1] if said else 'it said nothing'}")
             time.sleep(0.2)
         yield port
     finally:

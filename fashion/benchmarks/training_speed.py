@@ -13,7 +13,7 @@ from typing import Any
 
 from fashion import machine
 from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
 
@@ -55,7 +55,7 @@ class _Process:
     def ask(self, do: str, **arguments: Any) -> Any:
         """Send one command and return its answer."""
         if self._process.stdin is None:
-            raise FashionError(f"{self.name}: the process takes no commands")
+            raise InputError(f"{self.name}: the process takes no commands")
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self._process.stdin.flush()
         return self._answer()
@@ -64,7 +64,7 @@ class _Process:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             last = self._log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
-            raise FashionError(f"benchmark: the contender {self.name} stopped: {last[0]}")
+            raise InputError(f"benchmark: the contender {self.name} stopped: {last[0]}")
         return json.loads(line)
 
     def stop(self) -> None:
@@ -85,7 +85,7 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
         Machine, versions, and for each contender images/s, ratios, percent of the roofline, seconds and memory.
 
     Raises:
-        FashionError: A contender stopped; its own last line is in the message.
+        InputError: A contender stopped; its own last line is in the message.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -5,18 +5,18 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError
 
 
 def build(node: dict[str, Any], **added: Any) -> Any:
     """Call a node's ``_target_`` with its other keys and what code adds.
 
     Raises:
-        FashionError: When the target refuses its arguments; they are the user's to mend.
+        InputError: When the target refuses its arguments; they are the user's to mend.
     """
     try:
         return instantiate(node, _convert_="all", **added)
     except InstantiationException as error:
         if isinstance(error.__cause__, FashionError):
             raise error.__cause__ from None
-        raise FashionError(f"{node['_target_']}: {error.__cause__ or error}") from error
+        raise InputError(f"{node['_target_']}: {error.__cause__ or error}") from error

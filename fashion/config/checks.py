@@ -12,9 +12,10 @@ from pydantic import Field, PositiveInt
 from fashion import artifact, backend
 from fashion.audit.label_errors import check_packages
 from fashion.backend import Backend, Precision
+from fashion.cli import fail
 from fashion.config import resume_override
 from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
-from fashion.errors import FashionError, fail
+from fashion.errors import FashionError, InputError
 from fashion.files import LOCK_FILE, alone_in
 from fashion.server.settings import Settings
 
@@ -98,7 +99,7 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
         The checked ``trainer`` group.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     allowed = (*ADDED_BY_CODE, "callbacks", "trainer", "sweep", "run_folder")
     for key in config:
@@ -106,16 +107,16 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
             raise unknown_key(key, allowed)
     for key in allowed:
         if key not in config:
-            raise FashionError(f"{key}: is missing; give it one of the choices in configs/{key}/")
+            raise InputError(f"{key}: is missing; give it one of the choices in configs/{key}/")
     trainer = check_values("trainer", config["trainer"], Trainer)
     if trainer.distribution == "data_parallel" and trainer.backend != "jax":
-        raise FashionError(
+        raise InputError(
             f"trainer.distribution: got data_parallel on {trainer.backend}, expected it with trainer.backend=jax: "
             "keras.distribution is complete on JAX only"
         )
     callbacks = config["callbacks"] or {}
     if "schedules.constant" not in str(config["schedule"]) and "ReduceLROnPlateau" in str(callbacks):
-        raise FashionError(
+        raise InputError(
             "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
             "beside this schedule, such as callbacks=none; or schedule=constant"
         )
@@ -137,7 +138,7 @@ def check_exploration(config: Mapping[str, Any]) -> Exploration:
     """Check the configuration of ``explore`` and the artifact; this starts the Keras backend that it names.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = _check_plain_keys(config, Exploration)
     if settings.audit:
@@ -153,7 +154,7 @@ def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
     """Check the configuration of ``evaluate`` and the artifacts; this starts the Keras backend that it names.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = _check_plain_keys(config, Evaluation)
     for path in filter(None, (settings.artifact, settings.compare)):
@@ -167,7 +168,7 @@ def check_serving(config: Mapping[str, Any]) -> Serving:
     """Check the configuration of ``serve``; no backend is started, since the workers are forked first.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     server = check_values("server", config.get("server"), Settings)
     return check_values("", {**config, "server": server}, Serving)
@@ -219,7 +220,7 @@ class CheckBeforeRun(Callback):
 
 def _refuse_empty(key: str, folder: str) -> str:
     if not folder.strip():
-        raise FashionError(f"{key}: got nothing, expected a folder")
+        raise InputError(f"{key}: got nothing, expected a folder")
     return folder
 
 

@@ -14,8 +14,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from fashion.cli import with_exit_status
 from fashion.config.schema import resolved, unknown_key
-from fashion.errors import FashionError, with_exit_status
+from fashion.errors import InputError
 from fashion.paths import OUTPUTS, PROJECT, default_model
 
 
@@ -46,7 +47,7 @@ def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     itself is then about the configuration.
 
     Raises:
-        FashionError: The first mistake that Hydra or a task found.
+        InputError: The first mistake that Hydra or a task found.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
     register_resolvers()
@@ -62,7 +63,7 @@ def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=config_name)(kept)()
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # OSError: of the run's folder
-        raise FashionError(one_sentence(error)) from error
+        raise InputError(one_sentence(error)) from error
     if raised:
         raise raised[0]
 
@@ -71,14 +72,14 @@ def training_configuration(folder: Path, *overrides: str) -> dict[str, Any]:
     """Return what ``scripts/train.py`` with these overrides would run, writing to ``folder``.
 
     Raises:
-        FashionError: When Hydra refuses an override.
+        InputError: When Hydra refuses an override.
     """
     register_resolvers()
     try:
         with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
             return resolved(compose("train", [f"run_folder={folder}", *overrides]))
     except (HydraException, OmegaConfBaseException) as error:
-        raise FashionError(one_sentence(error)) from error
+        raise InputError(one_sentence(error)) from error
 
 
 def one_sentence(error: Exception) -> str:

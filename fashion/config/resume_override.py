@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.runs.identity import refuse_changes
 
 STATE_FILE = "resume.npz"
@@ -27,26 +27,26 @@ def command_line(arguments: list[str]) -> list[str]:
         as they are when nothing is to be resumed.
 
     Raises:
-        FashionError: When FOLDER is not the folder of an unfinished run.
+        InputError: When FOLDER is not the folder of an unfinished run.
     """
     wanted = [_resume_value(argument) for argument in arguments if _resume_value(argument) is not None]
     if not wanted or wanted[-1] == "null":
         return arguments
     if {"-m", "--multirun"} & set(arguments):
-        raise FashionError("trainer.resume: got it with --multirun, expected it alone; resume one run at a time")
+        raise InputError("trainer.resume: got it with --multirun, expected it alone; resume one run at a time")
     value = unquoted(wanted[-1] or "")
     if not value:
-        raise FashionError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")
+        raise InputError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")
     folder = Path(value).expanduser().resolve()
     stored = folder / ".hydra" / "overrides.yaml"
     if not stored.is_file():
-        raise FashionError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
+        raise InputError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
     if _status(folder) == "completed":
-        raise FashionError(f"trainer.resume: the run in {folder} is completed; there is nothing to go on with")
+        raise InputError(f"trainer.resume: the run in {folder} is completed; there is nothing to go on with")
     try:
         overrides = [str(override) for override in OmegaConf.load(stored)] + arguments
     except yaml.YAMLError:
-        raise FashionError(f"{stored}: is damaged; the run's configuration is in config.yaml beside it") from None
+        raise InputError(f"{stored}: is damaged; the run's configuration is in config.yaml beside it") from None
     kept = [override for override in overrides if _resume_value(override) is None]
     return [*kept, f"trainer.resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
 
@@ -59,20 +59,18 @@ def check(config: dict[str, Any], folder: Path) -> None:
         folder: Where it would write.
 
     Raises:
-        FashionError: Saying what differs, or how to go on.
+        InputError: Saying what differs, or how to go on.
     """
     wanted = config["trainer"]["resume"]
     if wanted is None:
         if (folder / STATE_FILE).is_file():
-            raise FashionError(
+            raise InputError(
                 f"{folder}: there is an unfinished run; go on with trainer.resume={folder}, choose another "
                 f"hydra.run.dir, or remove {STATE_FILE} from it to start again"
             )
         return
     if Path(wanted).resolve() != folder.resolve():
-        raise FashionError(
-            f"trainer.resume: got {wanted}, but the run would write to {folder}; leave out hydra.run.dir"
-        )
+        raise InputError(f"trainer.resume: got {wanted}, but the run would write to {folder}; leave out hydra.run.dir")
     stored = stored_about(folder)
     if stored is not None:
         refuse_changes(stored["config"], config)
@@ -82,7 +80,7 @@ def stored_about(folder: Path) -> dict[str, Any] | None:
     """Read the plain part of an unfinished run's state; None when the run ended before its first epoch did.
 
     Raises:
-        FashionError: When the file is damaged.
+        InputError: When the file is damaged.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -91,7 +89,7 @@ def stored_about(folder: Path) -> dict[str, Any] | None:
         with np.load(path, allow_pickle=False) as stored:
             return dict(json.loads(str(stored["about"])))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FashionError(f"{path}: is damaged ({error}); remove it to start the run from its beginning") from None
+        raise InputError(f"{path}: is damaged ({error}); remove it to start the run from its beginning") from None
 
 
 def _resume_value(argument: str) -> str | None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -52,20 +52,20 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     """Return a configuration as plain dictionaries, interpolations filled in.
 
     Raises:
-        FashionError: When an interpolation or a mandatory value is missing.
+        InputError: When an interpolation or a mandatory value is missing.
     """
     try:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise FashionError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+        raise InputError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
 
 
-def unknown_key(key: str, allowed: Iterable[str], parent: str = "") -> FashionError:
+def unknown_key(key: str, allowed: Iterable[str], parent: str = "") -> InputError:
     """Return the error for a key that does not exist, with the nearest one that does."""
     names = sorted(str(name) for name in allowed if name != "_target_")
     close = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
     hint = f"; did you mean {f'{parent}.' if parent else ''}{close[0]}?" if close else ""
-    return FashionError(f"{key}: there is no such key; {parent or 'the configuration'} has {', '.join(names)}{hint}")
+    return InputError(f"{key}: there is no such key; {parent or 'the configuration'} has {', '.join(names)}{hint}")
 
 
 def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> None:
@@ -77,14 +77,14 @@ def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> No
         added_by_code: Arguments that are not set by configuration.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
-        raise FashionError(f"{key}: got {node!r}, expected one of the choices in configs/{key.partition('.')[0]}/")
+        raise InputError(f"{key}: got {node!r}, expected one of the choices in configs/{key.partition('.')[0]}/")
     try:
         target = get_object(node["_target_"])
     except (ImportError, ValueError, AttributeError) as error:
-        raise FashionError(f"{key}._target_: {node['_target_']} cannot be imported: {error}") from None
+        raise InputError(f"{key}._target_: {node['_target_']} cannot be imported: {error}") from None
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     check_values(key, arguments, _signature_model(target, added_by_code))
 
@@ -117,17 +117,17 @@ def check_values(key: str, values: Any, model: type[M]) -> M:
         model: What is allowed.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     if not isinstance(values, dict):
-        raise FashionError(f"{key}: got {values!r}, expected the keys {', '.join(model.model_fields)}")
+        raise InputError(f"{key}: got {values!r}, expected the keys {', '.join(model.model_fields)}")
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
         raise _first_problem(key, error, model) from None
 
 
-def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> FashionError:
+def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> InputError:
     problems = error.errors()
     first = problems[0]
     name = str(first["loc"][0])
@@ -135,8 +135,8 @@ def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydant
     if first["type"] == "extra_forbidden":
         return unknown_key(full_name, model.model_fields, parent=key)
     if first["type"] == "missing":
-        return FashionError(f"{full_name}: is not set; give it a value")
+        return InputError(f"{full_name}: is not set; give it a value")
     # A union (a number or null) reports one problem for each member: tell them all.
     same_key = [problem["msg"] for problem in problems if str(problem["loc"][0]) == name]
     expected = " or ".join(dict.fromkeys(re.sub(r"^\w+ should (be|have) ", "", message) for message in same_key))
-    return FashionError(f"{full_name}: got {first['input']!r}, expected {expected}")
+    return InputError(f"{full_name}: got {first['input']!r}, expected {expected}")

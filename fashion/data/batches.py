@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 PREFETCHED_BATCHES = 2
 
@@ -37,13 +37,13 @@ class TrainingBatches(keras.utils.PyDataset):
         epoch: The epoch being read, from 0; whoever trains sets it before each epoch.
 
     Raises:
-        FashionError: When there are fewer images than one batch.
+        InputError: When there are fewer images than one batch.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int) -> None:
         super().__init__()
         if len(images) < batch_size:
-            raise FashionError(
+            raise InputError(
                 f"trainer.batch_size: got {batch_size}, but there are only {len(images)} training images; "
                 "lower trainer.batch_size or raise data.limit"
             )
@@ -77,13 +77,13 @@ class EvaluationBatches(keras.utils.PyDataset):
         multiple_of: What every batch is divided among: the number of devices.
 
     Raises:
-        FashionError: When the images cannot be divided so.
+        InputError: When the images cannot be divided so.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, at_most: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
         if len(images) % multiple_of:
-            raise FashionError(
+            raise InputError(
                 f"got {len(images)} validation images, expected a multiple of the {multiple_of} devices; "
                 "choose data.limit or data.validation_fraction so, or set trainer.distribution=single"
             )

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from fashion.data import fashion_mnist_files
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 CLASSES = (
     "T-shirt/top",
@@ -74,14 +74,12 @@ def fashion_mnist(
         seed: Chooses the images of the subset and of the validation split; not negative.
 
     Raises:
-        FashionError: The files cannot be had or are not the right ones, or a class would be left without images.
+        InputError: The files cannot be had or are not the right ones, or a class would be left without images.
     """
     files = fashion_mnist_files.load_idx_files(Path(root).expanduser(), download)
     available = len(files.train_labels)
     if limit is not None and limit > available:
-        raise FashionError(
-            f"data.limit is {limit}, but there are {available} training images; use at most that or null"
-        )
+        raise InputError(f"data.limit is {limit}, but there are {available} training images; use at most that or null")
     random = _generator(seed)
     chosen = stratified_sample(files.train_labels, limit or available, random)
     train, validation = stratified_split(files.train_labels[chosen], validation_fraction, random)
@@ -139,7 +137,7 @@ def stratified_split(
         Train ``(n - m,)`` and validation ``(m,)`` positions, int64, ascending, ``m = round(validation_fraction * n)``.
 
     Raises:
-        FashionError: A class would have no image in train or none in validation.
+        InputError: A class would have no image in train or none in validation.
     """
     validation = stratified_sample(labels, round(validation_fraction * len(labels)), random)
     train = np.setdiff1d(np.arange(len(labels)), validation, assume_unique=True)
@@ -150,7 +148,7 @@ def stratified_split(
     ]
     if lacking:
         enough = len(CLASSES) * math.ceil(1 / min(validation_fraction, 1 - validation_fraction))
-        raise FashionError(
+        raise InputError(
             f"{len(labels)} training images with data.validation_fraction={validation_fraction} are too few: "
             f"{' and '.join(lacking)}; expected every class in both, so set data.limit to {enough} or more, "
             "or data.validation_fraction nearer to 0.5"

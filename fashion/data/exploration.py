@@ -25,7 +25,7 @@ def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
         folder: Gets ``classes.png``, ``class_means.png``, ``pixel_histogram.png`` and ``augmentation.png``.
 
     Raises:
-        FashionError: A picture cannot be written.
+        InputError: A picture cannot be written.
     """
     print(describe(dataset))
     print()

@@ -32,7 +32,7 @@ from typing import IO
 
 import numpy as np
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import replacing
 
 log = logging.getLogger(__name__)
@@ -121,11 +121,11 @@ def load_idx_files(root: Path, download: bool) -> IdxArrays:
         download: Whether the network may be used; otherwise only folders of this machine are.
 
     Raises:
-        FashionError: A file in ``root`` is truncated, corrupt or foreign; ``root`` cannot be read or written; or a
+        InputError: A file in ``root`` is truncated, corrupt or foreign; ``root`` cannot be read or written; or a
             file could be had from no source.
     """
     if not download and not root.exists():
-        raise FashionError(
+        raise InputError(
             f"data.root: there is no folder {root}, and with data.download=false it must exist; "
             "name the folder that has the data, or set data.download=true"
         )
@@ -191,10 +191,10 @@ def _search(
             reasons.append(f"{name}: {reason}")
 
 
-def _found_nowhere(root: Path, contents: dict[IdxFile, bytes], reasons: list[str], download: bool) -> FashionError:
+def _found_nowhere(root: Path, contents: dict[IdxFile, bytes], reasons: list[str], download: bool) -> InputError:
     files = ", ".join(f"{file.name}.gz" for file in _missing(contents))
     remedy = f"put {files} into {root.absolute()}" if download else "set data.download=true"
-    return FashionError(f"Fashion-MNIST is incomplete and was found nowhere ({'; '.join(reasons)}); {remedy}")
+    return InputError(f"Fashion-MNIST is incomplete and was found nowhere ({'; '.join(reasons)}); {remedy}")
 
 
 # -- sources ----------------------------------------------------------------------------------------------------------
@@ -316,9 +316,7 @@ def _read_root(root: Path, files: Sequence[IdxFile]) -> dict[IdxFile, bytes]:
     try:
         contents = {file: _read(root, file) for file in files}
     except _SourceError as flaw:
-        raise FashionError(
-            f"{flaw}; move or remove that file, and the next run finds or fetches the right one"
-        ) from None
+        raise InputError(f"{flaw}; move or remove that file, and the next run finds or fetches the right one") from None
     return {file: content for file, content in contents.items() if content is not None}
 
 
@@ -380,7 +378,7 @@ def _writing(root: Path) -> Iterator[None]:
             yield
     except OSError as error:
         megabytes = sum(file.size for file in IDX_FILES) // 1_000_000
-        raise FashionError(
+        raise InputError(
             f"Fashion-MNIST cannot be stored in {root.absolute()}: {error.strerror or error}; "
             f"expected a writable folder with {megabytes} MB free, set data.root to one"
         ) from error

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import poisson
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 SIDE = 28
 SEVERITIES = 5
@@ -91,12 +91,12 @@ def corrupt(
         ``(n, 28, 28)`` uint8, a new array.
 
     Raises:
-        FashionError: There is no such corruption or severity.
+        InputError: There is no such corruption or severity.
     """
     if name not in CORRUPTIONS:
-        raise FashionError(f"corruption: got {name!r}, expected one of {', '.join(CORRUPTIONS)}")
+        raise InputError(f"corruption: got {name!r}, expected one of {', '.join(CORRUPTIONS)}")
     if severity not in range(1, SEVERITIES + 1):
-        raise FashionError(f"severity: got {severity!r}, expected 1 to {SEVERITIES}")
+        raise InputError(f"severity: got {severity!r}, expected 1 to {SEVERITIES}")
     corruption = CORRUPTIONS[name]
     strength = corruption.strengths[severity - 1]
     positions = np.arange(len(images)) if positions is None else np.asarray(positions)

@@ -13,7 +13,7 @@ from fashion import artifact
 from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.dataset import CLASSES, Dataset
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.comparison import compare
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         What ``metrics.json`` holds.
 
     Raises:
-        FashionError: When the artifact or the data cannot be had, or the card promises another accuracy.
+        InputError: When the artifact or the data cannot be had, or the card promises another accuracy.
     """
     config = resolved(cfg)
     folder = Path(config["run_folder"])
@@ -55,11 +55,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
 
-    content = measurement.measure(data.test_labels, test, predictor.trust)
+    content = measurement.measure(data.test_labels, test, predictor.uncertainty)
     content["validation"] = measurement.scores(
-        own.validation_labels, predictor.trust.prediction(validation).probabilities
+        own.validation_labels, predictor.uncertainty.prediction(validation).probabilities
     )
-    if sets and predictor.trust.abstention:
+    if sets and predictor.uncertainty.abstention:
         content["strangers"] = measurement.strangers(predictor, test, sets)
     content["cost"] = {
         **cost.of_network(loaded.model),
@@ -67,7 +67,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "backend": config["backend"],
     }
     if other:
-        content["comparison"] = _comparison(data, predictor.trust.prediction(test).probabilities, *other)
+        content["comparison"] = _comparison(data, predictor.uncertainty.prediction(test).probabilities, *other)
 
     heat_map = None
     if config["robustness"]:
@@ -95,7 +95,7 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
         shutil.copyfile(loaded.path, path)
     write_json(folder / artifact.CARD_FILE, card)
     log.info("calibrated           %s, with a new card", path)
-    return predictor.trusting(fitted), loaded._replace(card=card, path=path)
+    return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)
 
 
 def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> tuple[dict[str, Any], Path]:
@@ -149,7 +149,7 @@ def _hold_against_card(card: dict[str, Any], test_images: int, accuracy: float) 
             card["config"]["data"]["limit"],
         )
     elif abs(promised["accuracy"] - accuracy) > TOLERANCE:
-        raise FashionError(
+        raise InputError(
             f"the card promises a test accuracy of {promised['accuracy']:.2%}, measured {accuracy:.2%}: "
             "the model does not compute here what it computed where it was trained; compare the versions in the card"
         )

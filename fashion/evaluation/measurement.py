@@ -9,22 +9,22 @@ from fashion.inference.predictor import Predictor
 from fashion.metrics import brier_score, confusion_matrix, per_class, summary
 from fashion.uncertainty.ood_datasets import Pictures
 from fashion.uncertainty.ood_metrics import auroc, coverage_accuracy, false_positive_rate
-from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 from fashion.uncertainty.reliability import expected_calibration_error, reliability
 
 COVERAGE_POINTS = 100
 MOST_MISTAKES = 12
 
 
-def measure(labels: np.ndarray, outputs: Outputs, trust: Trust) -> dict[str, Any]:
+def measure(labels: np.ndarray, outputs: Outputs, uncertainty: PosthocUncertainty) -> dict[str, Any]:
     """Return what the test images say of a model, and of how far to trust it.
 
     Args:
         labels: ``(n,)`` int64 of the test images.
         outputs: What the network computes of them.
-        trust: What is made of that.
+        uncertainty: What is made of that.
     """
-    answer = trust.prediction(outputs)
+    answer = uncertainty.prediction(outputs)
     after, before = answer.probabilities, outputs.probabilities
     predicted = after.argmax(axis=1)
     right, confidence = predicted == labels, after.max(axis=1)
@@ -37,15 +37,15 @@ def measure(labels: np.ndarray, outputs: Outputs, trust: Trust) -> dict[str, Any
         "per_class": [{"class": name, **row._asdict()} for name, row in zip(CLASSES, per_class(counts), strict=True)],
         "confusion": counts.tolist(),
         "calibration": {
-            "temperature": trust.temperature,
+            "temperature": uncertainty.temperature,
             "before": [row._asdict() for row in reliability(labels, before)],
             "after": [row._asdict() for row in reliability(labels, after)],
         },
         "coverage": {"coverage": coverage[shown].tolist(), "accuracy": accuracy[shown].tolist()},
         "mistakes": mistakes(labels, after),
     }
-    if trust.threshold is not None:
-        content["abstention"] = _abstention(right, answer.scores <= trust.threshold, trust.threshold)
+    if uncertainty.threshold is not None:
+        content["abstention"] = _abstention(right, answer.scores <= uncertainty.threshold, uncertainty.threshold)
     return content
 
 
@@ -84,10 +84,10 @@ def strangers(predictor: Predictor, test: Outputs, sets: dict[str, Pictures]) ->
         sets: Outliers, by name.
     """
     rows = []
-    ordinary = predictor.trust.prediction(test)
+    ordinary = predictor.uncertainty.prediction(test)
     for name, (images, photos) in sets.items():
         strange = predictor.predict(images)
-        judged = [predictor.trust.judge(strange, row, photo=cut_out) for row, cut_out in enumerate(photos)]
+        judged = [predictor.uncertainty.judge(strange, row, photo=cut_out) for row, cut_out in enumerate(photos)]
         rows.append(
             {
                 "set": name,

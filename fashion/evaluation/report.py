@@ -40,7 +40,7 @@ def write(
         heat_map: A PNG of the robustness.
 
     Raises:
-        FashionError: When a file cannot be written.
+        InputError: When a file cannot be written.
     """
     write_json(folder / METRICS_FILE, {"artifact": about, **content})
     page = rendered(

@@ -12,7 +12,7 @@ import numpy as np
 from fashion import artifact
 from fashion.inference.features import feature_tensors
 from fashion.models.fast_model import fast_layers
-from fashion.uncertainty.posthoc import Outputs, Prediction, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, Prediction
 
 # XLA compiles once for each batch size, seconds each; other counts are padded up to the next of these.
 BATCH_SIZES = (1, 8, 64, 512)
@@ -33,19 +33,19 @@ class Predictor:
     def __init__(self, model: keras.Model, *, features: bool = False) -> None:
         tensors = feature_tensors(model) if features else []
         self._forward = compiled(fast_layers(keras.Model(model.input, [model.output, *tensors]) if tensors else model))
-        self.trust = Trust()
+        self.uncertainty = PosthocUncertainty()
 
     @classmethod
     def load(cls, path: Path) -> tuple["Predictor", artifact.Artifact]:
         """Load and verify an artifact (see ``fashion.artifact.load``), with the trust that its card tells of."""
         loaded = artifact.load(path)
-        trust = Trust.from_card(loaded.card)
-        return cls(loaded.model, features=trust.abstention is not None).trusting(trust), loaded
+        uncertainty = PosthocUncertainty.from_card(loaded.card)
+        return cls(loaded.model, features=uncertainty.abstention is not None).with_uncertainty(uncertainty), loaded
 
-    def trusting(self, trust: Trust) -> "Predictor":
-        """Return the same compiled predictor, answering with another trust."""
+    def with_uncertainty(self, uncertainty: PosthocUncertainty) -> "Predictor":
+        """Return the same compiled predictor, answering with another uncertainty."""
         other = copy.copy(self)
-        other.trust = trust
+        other.uncertainty = uncertainty
         return other
 
     def predict(self, images: np.ndarray) -> Prediction:
@@ -54,7 +54,7 @@ class Predictor:
         Args:
             images: ``(n, 28, 28)`` uint8, 0-255, or float32 in [0, 1].
         """
-        return self.trust.prediction(self.outputs(images))
+        return self.uncertainty.prediction(self.outputs(images))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return ``(n, classes)`` float32 calibrated probabilities of images, given as to ``predict``."""

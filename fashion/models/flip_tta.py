@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.models.blocks import last_dense
 
 
@@ -19,11 +19,11 @@ def averaged_with_mirror_image(model: keras.Model) -> keras.Model:
         model: ``(n, h, w, c)`` to ``(n, classes)`` probabilities, of stock layers, a dense one last.
 
     Raises:
-        FashionError: When the last layer is not dense.
+        InputError: When the last layer is not dense.
     """
     found = last_dense(model)
     if not found:
-        raise FashionError("trainer.flip_average: got a model that does not end in a dense layer; set it to false")
+        raise InputError("trainer.flip_average: got a model that does not end in a dense layer; set it to false")
     last, features = found
     trunk = keras.Model(model.input, features)
     # The layers themselves are called again and no nested model is made: whoever looks for layers finds them.

@@ -12,9 +12,9 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError, InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import product, rgb, segmentation
-from fashion.preprocessing.model_input import SIDE, Prepared
+from fashion.preprocessing.model_input import SIDE, ModelInput
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SIGNATURES = (rb"\x89PNG\r\n\x1a\n", rb"\xff\xd8\xff", rb"RIFF....WEBP")
@@ -32,29 +32,21 @@ START_OF_SCAN = b"\xff\xda"  # within a scan a zero follows every 255, so these 
 PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK
 
 
-class UnknownFormatError(FashionError):
-    """A file that is none of the accepted kinds of picture."""
-
-
-class BadPictureError(FashionError):
-    """A picture of an accepted kind that is damaged, an animation, or too large."""
-
-
-def read(path: Path) -> Prepared:
+def read(path: Path) -> ModelInput:
     """Read a picture file and prepare it.
 
     Raises:
-        FashionError: When the file is missing, not a PNG, JPEG or WebP picture, damaged, or too large.
+        InputError: When the file is missing, not a PNG, JPEG or WebP picture, damaged, or too large.
     """
     try:
         with path.open("rb") as stream:
             return prepare(decode(stream))
     except FileNotFoundError:
-        raise FashionError(f"{path}: there is no such file") from None
+        raise InputError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise FashionError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except FashionError as error:
-        raise FashionError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
 
 
 def decode(stream: IO[bytes]) -> Image.Image:
@@ -70,15 +62,15 @@ def open_checked(content: bytes) -> Image.Image:
     What it claims to be is found in it, never in a name.
 
     Raises:
-        UnknownFormatError: When it is not a PNG, JPEG or WebP file.
-        BadPictureError: When its header is damaged, it is an animation, or it has too many pixels, too long a side, too
-            odd a shape or too many scans.
+        UnsupportedImageError: When it is not a PNG, JPEG or WebP file.
+        InvalidImageError: When its header is damaged, it is an animation, or it has too many pixels, too long a side,
+            too odd a shape or too many scans.
     """
     if not any(re.match(signature, content, re.DOTALL) for signature in SIGNATURES):
-        raise UnknownFormatError("is not a picture, expected PNG, JPEG or WebP")
+        raise UnsupportedImageError("is not a picture, expected PNG, JPEG or WebP")
     scans = content.count(START_OF_SCAN) if content.startswith(b"\xff\xd8") else 0
     if scans > MOST_SCANS:
-        raise BadPictureError(f"has {scans} scans, expected at most {MOST_SCANS}; save it as an ordinary JPEG")
+        raise InvalidImageError(f"has {scans} scans, expected at most {MOST_SCANS}; save it as an ordinary JPEG")
     with _damage_told():
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         _refuse_extremes(picture)
@@ -95,7 +87,7 @@ def load(picture: Image.Image, side: int = NEEDED_SIDE) -> None:
         side: So many pixels each side keeps at least, if it has them.
 
     Raises:
-        BadPictureError: When it is damaged.
+        InvalidImageError: When it is damaged.
     """
     with _damage_told():
         picture.info[SENT_SIZE] = picture.size
@@ -108,9 +100,9 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise BadPictureError("is damaged: its header cannot be read") from None
+        raise InvalidImageError("is damaged: its header cannot be read") from None
     except (OSError, SyntaxError, ValueError, IndexError, struct.error, zlib.error) as error:  # all from damaged files
-        raise BadPictureError(f"is damaged: {error}") from None
+        raise InvalidImageError(f"is damaged: {error}") from None
 
 
 def _refuse_wrong_checksums(content: bytes) -> None:
@@ -121,7 +113,7 @@ def _refuse_wrong_checksums(content: bytes) -> None:
         end = place + 8 + int.from_bytes(view[place : place + 4])
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4]):
             kind = bytes(view[place + 4 : place + 8])
-            raise BadPictureError(f"is damaged: the checksum of its chunk {kind.decode(errors='replace')} is wrong")
+            raise InvalidImageError(f"is damaged: the checksum of its chunk {kind.decode(errors='replace')} is wrong")
         if view[place + 4 : place + 8] == b"IEND":
             return
         place = end + 4
@@ -130,17 +122,17 @@ def _refuse_wrong_checksums(content: bytes) -> None:
 def _refuse_extremes(picture: Image.Image) -> None:
     width, height = picture.size
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
-        raise BadPictureError(f"is {width} x {height} pixels, expected {_LIMITS}; make it smaller")
+        raise InvalidImageError(f"is {width} x {height} pixels, expected {_LIMITS}; make it smaller")
     if max(width, height) > MOST_ASPECT * min(width, height):
-        raise BadPictureError(
+        raise InvalidImageError(
             f"is {width} x {height} pixels, expected at most {MOST_ASPECT} times as long as wide; crop it"
         )
     # Phones put a second picture behind the first of a JPEG: that is not an animation.
     if picture.format in {"PNG", "WEBP"} and getattr(picture, "is_animated", False):
-        raise BadPictureError("is an animation, expected a still one; save a frame")
+        raise InvalidImageError("is an animation, expected a still one; save a frame")
 
 
-def prepare(picture: Image.Image) -> Prepared:
+def prepare(picture: Image.Image) -> ModelInput:
     """Turn a picture into the model's 28 x 28 pixels.
 
     28 x 28 grey pixels are taken as they are; a product on near white or near black goes the data set's own way, as do
@@ -150,7 +142,7 @@ def prepare(picture: Image.Image) -> Prepared:
         picture: A loaded picture in any mode; it may be turned in place.
     """
     if picture.size == (SIDE, SIDE) and picture.mode == "L":
-        return Prepared(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
+        return ModelInput(np.asarray(picture), ("taken as it is: 28 x 28 grey",))
     sent, decoded = picture.info.get(SENT_SIZE, picture.size), picture.size
     ImageOps.exif_transpose(picture, in_place=True)
     small = rgb.reduced(picture, segmentation.DETAIL_SIDE)

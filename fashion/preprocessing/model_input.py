@@ -10,7 +10,7 @@ from fashion.uncertainty.posthoc import Prediction
 SIDE = 28
 
 
-class Prepared(NamedTuple):
+class ModelInput(NamedTuple):
     """What the model sees, and what was done to get it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
         return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]
 
 
-def shown(pictures: Sequence[Prepared], predict: Callable[[np.ndarray], Prediction]) -> Prediction:
+def shown(pictures: Sequence[ModelInput], predict: Callable[[np.ndarray], Prediction]) -> Prediction:
     """Return one answer to each picture, the mean over its views.
 
     Args:

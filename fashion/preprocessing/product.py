@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from fashion.preprocessing import rgb
-from fashion.preprocessing.model_input import SIDE, Prepared
+from fashion.preprocessing.model_input import SIDE, ModelInput
 
 # "Trimming any edges that are close to the color of the corner pixels": within 5 % of the largest distance in RGB.
 TRIM_DISTANCE = 0.05 * 255 * np.sqrt(3)
@@ -46,7 +46,7 @@ def _contrasts(small: Image.Image, corner: tuple[int, int, int]) -> bool:
     return bool(object_ < ground) == (ground >= LIGHT)
 
 
-def prepare(picture: Image.Image) -> Prepared:
+def prepare(picture: Image.Image) -> ModelInput:
     """Go the data set's seven steps, and make the ground black, as it is in the data set.
 
     A ground of 240 instead of 255 leaves 15 all around the product, which the models never saw: the one that comes with
@@ -66,7 +66,7 @@ def prepare(picture: Image.Image) -> Prepared:
     )
 
 
-def seven_steps(picture: Image.Image) -> Prepared:
+def seven_steps(picture: Image.Image) -> ModelInput:
     """Trim, shrink, keep single pixels, sharpen, centre, make grey, and negate what lies on light ground.
 
     Args:
@@ -86,7 +86,7 @@ def seven_steps(picture: Image.Image) -> Prepared:
     if _brightness(corner) >= LIGHT:
         grey = ImageOps.invert(grey)
         steps.append("negated: its background is light")
-    return Prepared(np.asarray(grey), tuple(steps))
+    return ModelInput(np.asarray(grey), tuple(steps))
 
 
 def _brightness(colour: tuple[int, int, int]) -> int:

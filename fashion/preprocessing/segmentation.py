@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fashion.preprocessing import rgb
-from fashion.preprocessing.model_input import SIDE, Prepared
+from fashion.preprocessing.model_input import SIDE, ModelInput
 
 LEAST_SIDE = 16  # pixels; below, there is no border to speak of
 DETAIL_SIDE = 320  # pixels of the photo that the 28 are taken from
@@ -28,7 +28,7 @@ BRIGHT_QUANTILE, BRIGHT, MOST_GAIN, DIMMEST = 0.97, 230.0, 4.0, 40.0
 cv2.setNumThreads(1)  # the server and XLA have threads enough
 
 
-def prepare(picture: Image.Image) -> Prepared:
+def prepare(picture: Image.Image) -> ModelInput:
     """Cut out what a photo shows, negate it as the data set is negated, and fit it into 28 x 28 pixels.
 
     Args:
@@ -44,7 +44,7 @@ def prepare(picture: Image.Image) -> Prepared:
         steps = ["nothing stands out from its ground: the photo is taken whole"]
         mask, weight = np.ones_like(mask), np.ones(pixels.shape[:2], np.float32)
     seen, (width, height) = _fitted(_negated(pixels, weight))
-    return Prepared(seen, (*steps, "negated and made bright", f"resized to {width} x {height}, centred"), mask)
+    return ModelInput(seen, (*steps, "negated and made bright", f"resized to {width} x {height}, centred"), mask)
 
 
 def _edge(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -35,13 +35,13 @@ def refuse_changes(stored: dict[str, Any], given: dict[str, Any]) -> None:
         given: The configuration to go on with.
 
     Raises:
-        FashionError: Naming the first key that differs.
+        InputError: Naming the first key that differs.
     """
     for key, old, new in differences(comparable(stored), comparable(given)):
         if key == "trainer.epochs" and int(new or 0) > int(old or 0):
             continue
         advice = "raise it or leave it" if key == "trainer.epochs" else "leave it as it was, or start a new run"
-        raise FashionError(f"{key}: got {new!r}, but the run to resume has {old!r}; {advice}")
+        raise InputError(f"{key}: got {new!r}, but the run to resume has {old!r}; {advice}")
 
 
 def differences(stored: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from fashion.config.resume_override import STATE_FILE, stored_about
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import replacing
 
 
@@ -54,7 +54,7 @@ def save(
     """Write the state at the end of an epoch, whole or not at all.
 
     Raises:
-        FashionError: When it cannot be written; the state of the epoch before is intact.
+        InputError: When it cannot be written; the state of the epoch before is intact.
     """
     arrays = _variables(model)
     plain_values = []
@@ -79,7 +79,7 @@ def load(folder: Path) -> State | None:
     """Read the state back; None when the run ended before its first epoch did.
 
     Raises:
-        FashionError: When the file is damaged.
+        InputError: When the file is damaged.
     """
     about = stored_about(folder)
     if about is None:
@@ -93,13 +93,13 @@ def restore(state: State, model: keras.Model, callbacks: Iterable[keras.callback
     """Put a state into a compiled model and its callbacks, after ``on_train_begin`` has reset them.
 
     Raises:
-        FashionError: When the state is of another network or optimizer.
+        InputError: When the state is of another network or optimizer.
     """
     targets = _named_variables(model)
     for name, variable in targets.items():
         value = state.arrays.get(name)
         if value is None or value.shape != tuple(variable.shape):
-            raise FashionError(f"resume: {name} of the stored run does not fit this network; use its own configuration")
+            raise InputError(f"resume: {name} of the stored run does not fit this network; use its own configuration")
         variable.assign(value)
     for index, (callback, plain) in enumerate(zip(callbacks, state.callbacks, strict=True)):
         vars(callback).update(plain)

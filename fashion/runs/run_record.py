@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 import fashion
 from fashion import backend, machine
 from fashion.config.resume_override import RESULT_FILE, STATE_FILE
-from fashion.errors import FashionError
+from fashion.errors import FashionError, WriteError
 from fashion.files import alone_in, write_json
 from fashion.paths import BENCHMARKS, OUTPUTS, PROJECT
 from fashion.runs.identity import config_hash
@@ -84,7 +84,7 @@ def running(folder: Path, config: dict[str, Any]) -> Iterator[Run]:
         The run, whose metrics the block fills in.
 
     Raises:
-        FashionError: When another process is running in the same folder.
+        InputError: When another process is running in the same folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
@@ -100,8 +100,9 @@ def running(folder: Path, config: dict[str, Any]) -> Iterator[Run]:
             log.info("stopped; go on with %s", shlex.quote(f"trainer.resume={folder}"))
             raise
         except Exception as error:
-            with contextlib.suppress(FashionError):  # a full disk must not hide what went wrong first
-                _write_result(run, "failed", f"{type(error).__name__}: {error}")
+            reason = str(error) if isinstance(error, FashionError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(WriteError):  # a full disk must not hide what went wrong first
+                _write_result(run, "failed", reason)
             raise
         run.write()
         _write_result(run, "completed")

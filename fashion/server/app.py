@@ -26,7 +26,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         request_log: Where requests are kept.
 
     Raises:
-        FashionError: When failed log-ins cannot be counted where the settings say.
+        InputError: When failed log-ins cannot be counted where the settings say.
     """
     app = Flask(__name__)
     app.request_class = uploads.InMemoryRequest

@@ -17,7 +17,7 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 
-from fashion.errors import FashionError
+from fashion.errors import StorageUnavailableError
 from fashion.server.settings import MEBIBYTE, MOST_BODY_BYTES, MOST_FORM_PARTS
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ParseException, lambda error: answer(BadRequest("The body's chunks are malformed.")))
     app.register_error_handler(ClientDisconnected, lambda error: answer(RequestTimeout(INCOMPLETE)))
     app.register_error_handler(NoMoreData, lambda error: answer(RequestTimeout(INCOMPLETE)))
-    app.register_error_handler(FashionError, _unusable)
+    app.register_error_handler(StorageUnavailableError, _unusable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -79,7 +79,7 @@ def _detail(error: HTTPException) -> str:
     return error.description or ""
 
 
-def _unusable(error: FashionError) -> Response:
+def _unusable(error: StorageUnavailableError) -> Response:
     """Tell the operator what does not work, most likely the database; the client can only come back."""
     log.error("request %s: %s", g.get("request_id"), error)
     return answer(

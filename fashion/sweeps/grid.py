@@ -4,7 +4,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from pydantic import PositiveInt
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.sweeps.manifest import Objective
 from fashion.sweeps.runner import Runner
 
@@ -26,11 +26,11 @@ class Grid:
         """Run what is not finished of the combinations.
 
         Raises:
-            FashionError: Before the first job starts, when one of them would be refused.
+            InputError: Before the first job starts, when one of them would be refused.
         """
         for override in overrides:
             if override.is_sweep_override() and not override.is_discrete_sweep():
-                raise FashionError(
+                raise InputError(
                     f"{override.input_line}: got an interval, expected choices as in {override.key_or_group}=1,2,3; "
                     "intervals need hparams_search=optuna"
                 )

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion.config.resume_override import RESULT_FILE, STATE_FILE, quoted
 from fashion.config.schema import resolved
-from fashion.errors import FashionError
+from fashion.errors import FolderBusyError
 from fashion.files import LOCK_FILE, alone_in, write_json
 from fashion.paths import PROJECT
 from fashion.runs.identity import config_hash
@@ -94,7 +94,7 @@ def _wait_until_free(folder: Path) -> None:
         try:
             with alone_in(folder):
                 return
-        except FashionError:
+        except FolderBusyError:
             time.sleep(LOOK_EVERY_SECONDS)
 
 

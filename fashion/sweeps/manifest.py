@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fashion.config.resume_override import RESULT_FILE
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import write_json
 from fashion.runs.identity import differences
 
@@ -69,7 +69,7 @@ def read(folder: Path) -> Plan | None:
     """Read a sweep's plan; None where there is none.
 
     Raises:
-        FashionError: When the file is damaged.
+        InputError: When the file is damaged.
     """
     path = folder / PLAN_FILE
     try:
@@ -78,36 +78,36 @@ def read(folder: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FashionError(f"{path}: is damaged ({error}); its jobs' folders are whole, start a new sweep") from None
+        raise InputError(f"{path}: is damaged ({error}); its jobs' folders are whole, start a new sweep") from None
 
 
 def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:
     """Refuse to go on with a sweep whose command line was another.
 
     Raises:
-        FashionError: Naming the first key that differs.
+        InputError: Naming the first key that differs.
     """
     before, now = (dict(argument.split("=", 1) for argument in arguments) for arguments in (stored, given))
     for key, old, new in differences(before, now):
         if key not in {"sweep.resume", "sweep.trials", "sweep.cores_per_job", "sweep.at_a_time"}:
             got, had = ("nothing" if value is None else value for value in (new, old))
-            raise FashionError(f"{key}: got {got}, but the sweep to resume has {had}; leave it as it was")
+            raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it as it was")
 
 
 def refuse_other_configurations(stored: Sequence[Job], given: Sequence[Job]) -> None:
     """Refuse to go on with jobs that would compute something else: a yaml or a default was changed meanwhile.
 
     Raises:
-        FashionError: Naming the first key that differs.
+        InputError: Naming the first key that differs.
     """
     for before, now in zip(stored, given, strict=False):
         for key, old, new in differences(before.config, now.config):
-            raise FashionError(
+            raise InputError(
                 f"{key}: got {new!r} for job {now.number}, but the sweep to resume has {old!r}; "
                 "leave it as it was, or start a new sweep"
             )
     if len(stored) > len(given):
-        raise FashionError(f"the sweep to resume has {len(stored)} jobs, now they would be {len(given)}")
+        raise InputError(f"the sweep to resume has {len(stored)} jobs, now they would be {len(given)}")
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -119,9 +119,9 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def reason(found: dict[str, Any]) -> str | None:
-    """Return what went wrong by a ``result.json``, without the class of an error that is meant for users."""
+    """Return what went wrong according to a ``result.json``."""
     error = found.get("error")
-    return error and str(error).removeprefix(f"{FashionError.__name__}: ")
+    return error and str(error).removeprefix("FashionError: ")  # written by releases before 1.0
 
 
 def status(folder: Path) -> Status:

@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from pydantic import Field, PositiveInt
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError
 from fashion.sweeps import cores, manifest, results
 from fashion.sweeps.manifest import SEED, Job, Objective
 from fashion.sweeps.runner import Runner
@@ -71,11 +71,11 @@ class OptunaSearch:
         """Run trials until there are as many as were asked for.
 
         Raises:
-            FashionError: Before the first job starts, when the search would be refused.
+            InputError: Before the first job starts, when the search would be refused.
         """
         space, fixed = split(overrides)
         if self.repeats > 1 and SEED in space:
-            raise FashionError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
+            raise InputError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
         if runner.resumed:
             runner.add([(job.overrides, job.trial) for job in runner.jobs])
         else:
@@ -110,9 +110,9 @@ class OptunaSearch:
             )
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise FashionError(f"sweep.storage: got {storage}, which cannot be opened ({reason})") from None
+            raise InputError(f"sweep.storage: got {storage}, which cannot be opened ({reason})") from None
         if study.direction.name.lower() != _direction(self.objective):
-            raise FashionError(
+            raise InputError(
                 f"sweep.objective: got {self.objective}, but study {study.study_name} has the direction "
                 f"{study.direction.name.lower()}; choose another sweep.study"
             )
@@ -219,7 +219,7 @@ def split(overrides: list[Override]) -> tuple[dict[str, BaseDistribution], list[
         Key to distribution, and the fixed overrides.
 
     Raises:
-        FashionError: When nothing is searched, or a range is none.
+        InputError: When nothing is searched, or a range is none.
     """
     space, fixed = {}, []
     for override in overrides:
@@ -229,7 +229,7 @@ def split(overrides: list[Override]) -> tuple[dict[str, BaseDistribution], list[
         else:
             fixed.append(f"{key}={override.get_value_element_as_str()}")
     if not space:
-        raise FashionError(
+        raise InputError(
             "hparams_search=optuna: got nothing to search, expected at least one key with choices or an interval, "
             "as in optimizer=adam,sgd or 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
         )
@@ -252,7 +252,7 @@ def _distribution(override: Override) -> BaseDistribution:
             return FloatDistribution(float(values[0]), float(values[-1]), step=float(value.step))
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, TypeError) as error:
-        raise FashionError(f"{override.input_line}: is no range to search ({error})") from None
+        raise InputError(f"{override.input_line}: is no range to search ({error})") from None
 
 
 def corners(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:

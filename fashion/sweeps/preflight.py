@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from fashion import backend
+from fashion.cli import WRONG_INPUT, with_exit_status
 from fashion.config.checks import check_training
-from fashion.errors import WRONG_INPUT, FashionError, with_exit_status
+from fashion.errors import InputError
 
 
 def check(configs: Sequence[dict[str, Any]]) -> None:
     """Check each resolved training configuration.
 
     Raises:
-        FashionError: Naming the first key that is wrong, what it got and what is allowed.
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     finished = subprocess.run(
         [sys.executable, "-m", "fashion.sweeps.preflight"],
@@ -32,7 +33,7 @@ def check(configs: Sequence[dict[str, Any]]) -> None:
     lines = finished.stderr.strip().splitlines() or [f"the check ended with status {finished.returncode}"]
     if finished.returncode != WRONG_INPUT:
         print(finished.stderr, file=sys.stderr)
-    raise FashionError(lines[-1].removeprefix("error: "))
+    raise InputError(lines[-1].removeprefix("error: "))
 
 
 def main() -> None:

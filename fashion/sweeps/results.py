@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import write_text
 from fashion.sweeps import manifest
 from fashion.sweeps.manifest import SEED, Job, Objective, Plan, Status
@@ -182,7 +182,7 @@ def read(folder: Path) -> Table:
     """Gather the jobs of a sweep's folder, running or ended; one of before ``sweep.json`` counts too.
 
     Raises:
-        FashionError: When the folder holds no sweep.
+        InputError: When the folder holds no sweep.
     """
     planned = manifest.read(folder)
     if planned is None:
@@ -199,7 +199,7 @@ def write(folder: Path) -> Table:
         What they hold.
 
     Raises:
-        FashionError: When the folder holds no sweep, or cannot be written.
+        InputError: When the folder holds no sweep, or cannot be written.
     """
     from fashion.sweeps import sweep_page
 
@@ -239,7 +239,7 @@ def read_history(folder: Path) -> dict[str, list[float]]:
 def _found_jobs(folder: Path) -> Plan:
     found = [path for path in folder.glob("*/.hydra/overrides.yaml") if path.parents[1].name.isdecimal()]
     if not found:
-        raise FashionError(f"{folder}: is not the folder of a sweep (it has neither {manifest.PLAN_FILE} nor jobs)")
+        raise InputError(f"{folder}: is not the folder of a sweep (it has neither {manifest.PLAN_FILE} nor jobs)")
     jobs = [Job(int(path.parents[1].name), list(yaml.safe_load(path.read_text()) or []), {}) for path in found]
     return Plan([], {"objective": "val_accuracy"}, sorted(jobs, key=lambda job: job.number))
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion.config.resume_override import RESULT_FILE
 from fashion.config.schema import resolved
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.runs.identity import comparable
 from fashion.sweeps import manifest, preflight
 from fashion.sweeps.manifest import Job, Plan, Status
@@ -48,7 +48,7 @@ class Runner:
             choices: The overrides of each.
 
         Raises:
-            FashionError: When the configuration of one is wrong.
+            InputError: When the configuration of one is wrong.
         """
         preflight.check([self.compose(overrides) for overrides in choices])
 
@@ -66,7 +66,7 @@ class Runner:
             The jobs, new or known.
 
         Raises:
-            FashionError: When the configuration of one is wrong, or is not that of the sweep to resume.
+            InputError: When the configuration of one is wrong, or is not that of the sweep to resume.
         """
         given = []
         for number, (overrides, trial) in enumerate(choices, start=first):
@@ -99,7 +99,7 @@ class Runner:
         long as that finishes at least one more job.
 
         Raises:
-            FashionError: When the launcher cannot run a single job.
+            InputError: When the launcher cannot run a single job.
         """
         self.plan.write(self.folder)
         left = [job for job in jobs if self.status(job) not in {"completed", "pruned"}]
@@ -119,7 +119,7 @@ class Runner:
             except Exception as error:  # whatever the launcher's engine raises
                 undone = [job for job in left if self.status(job) not in manifest.ENDED]
                 if len(undone) == len(left):
-                    raise FashionError(f"hydra/launcher: {type(error).__name__}: {error}") from error
+                    raise InputError(f"hydra/launcher: {type(error).__name__}: {error}") from error
                 print(f"the launcher failed ({type(error).__name__}); launching {len(undone)} jobs again")
                 left = undone
             else:

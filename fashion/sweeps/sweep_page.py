@@ -20,7 +20,7 @@ def write(path: Path, table: Table, folder: Path) -> None:
         folder: The sweep's, for the head.
 
     Raises:
-        FashionError: When it cannot be written.
+        InputError: When it cannot be written.
     """
     page = rendered(
         "fashion.sweeps",

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashion.config.build import build
 from fashion.config.schema import check_target, resolved
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import alone_in
 from fashion.sweeps import manifest
 from fashion.sweeps.manifest import Plan
@@ -39,7 +39,7 @@ class FashionSweeper(Sweeper):
                 hydra_context=hydra_context, task_function=task_function, config=config
             )
         except ImportError as error:
-            raise FashionError(f"hydra/launcher: {error}; install the extra that brings it") from None
+            raise InputError(f"hydra/launcher: {error}; install the extra that brings it") from None
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep.
@@ -48,7 +48,7 @@ class FashionSweeper(Sweeper):
             arguments: The overrides of the command line that are not Hydra's own.
 
         Raises:
-            FashionError: Before the first job starts, when the sweep is wrong; at the end, when jobs failed.
+            InputError: Before the first job starts, when the sweep is wrong; at the end, when jobs failed.
         """
         folder = Path(self.config.hydra.sweep.dir)
         try:
@@ -81,7 +81,7 @@ class FashionSweeper(Sweeper):
                     table = results.write(folder)
                     print(f"{table.text()}\nreport         {folder / results.PAGE_FILE}")
         if table.incomplete:
-            raise FashionError(table.error(folder))
+            raise InputError(table.error(folder))
 
     def _settings(self) -> dict[str, Any]:
         settings = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
@@ -92,7 +92,7 @@ class FashionSweeper(Sweeper):
         if stored is None:
             return Plan(arguments, settings)
         if settings["resume"] is None:
-            raise FashionError(
+            raise InputError(
                 f"{folder}: there is a sweep already; go on with -m sweep.resume={folder}, "
                 "or choose another hydra.sweep.dir"
             )
@@ -103,7 +103,7 @@ class FashionSweeper(Sweeper):
 def _refuse_empty(overrides: list[Override]) -> None:
     for override in overrides:
         if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
-            raise FashionError(f"{override.input_line}: got no value to choose, expected at least one")
+            raise InputError(f"{override.input_line}: got no value to choose, expected at least one")
 
 
 def _attach_to_cluster(config: DictConfig) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import keras
 
 from fashion import artifact
+from fashion.cli import interrupted
 from fashion.data.batches import TrainingBatches
-from fashion.errors import FashionError, interrupted
+from fashion.errors import DivergenceError
 from fashion.files import write_text
 from fashion.runs import resume_state
 
@@ -147,7 +148,7 @@ class Guard(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise FashionError(
+            raise DivergenceError(
                 f"the loss became {loss} in epoch {self.epoch + 1} at step {batch + 1} "
                 f"with optimizer.learning_rate={rate:g}; try a tenth of it"
             )

@@ -31,7 +31,7 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
         The metrics of the test images.
 
     Raises:
-        FashionError: When a file cannot be written.
+        InputError: When a file cannot be written.
     """
     predictor = Predictor(model, features=True)
     outputs, validating = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
@@ -49,14 +49,14 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
     card |= fit.card_entries(fitted, data.validation_labels, validating)
     path = artifact.save(model, card, run.folder)
     plots.training_curves(recorder.history, run.folder / "training_curves.png")
-    _report(predictor.trusting(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
+    _report(predictor.with_uncertainty(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
     return test
 
 
 def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs) -> None:
     """Write the parts of the report that cost seconds; ``scripts/evaluate.py`` writes them all."""
     folder = saved.path.parent
-    content = measurement.measure(data.test_labels, outputs, predictor.trust)
+    content = measurement.measure(data.test_labels, outputs, predictor.uncertainty)
     content["cost"] = cost.of_network(saved.model)
     plots.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
     pictures = report.gallery(predictor, data.test_images, content["mistakes"])

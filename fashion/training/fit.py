@@ -16,7 +16,7 @@ from fashion.config.checks import Trainer, check_training
 from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.runs import resume_state, run_record
 from fashion.training import finalize, tracking
 from fashion.training.callbacks import Guard, RunRecorder, guarded
@@ -35,7 +35,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         ``test_accuracy``, ``test_loss``, ``val_accuracy`` and ``val_loss``.
 
     Raises:
-        FashionError: When the configuration is wrong, the data cannot be had, the loss is no number any more, the
+        InputError: When the configuration is wrong, the data cannot be had, the loss is no number any more, the
             disk is full, or the run to resume does not fit.
         KeyboardInterrupt: When a signal stopped the run; it can be resumed.
     """
@@ -77,7 +77,7 @@ def _spread_over_devices(settings: Trainer) -> int:
         return 1
     devices = keras.distribution.list_devices()
     if settings.batch_size % len(devices):
-        raise FashionError(
+        raise InputError(
             f"trainer.batch_size: got {settings.batch_size}, expected a multiple of the {len(devices)} devices"
         )
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))

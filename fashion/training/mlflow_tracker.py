@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(f"{error}; scripts/setup_venv.py --extra mlflow brings it") from None
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.files import write_text
 from fashion.paths import OUTPUTS
 from fashion.runs.identity import comparable, flat
@@ -49,7 +49,7 @@ class MLflow(Tracker):
         """Begin a run in MLflow, or go on with the one that an interrupted run began.
 
         Raises:
-            FashionError: When the store cannot be opened.
+            InputError: When the store cannot be opened.
         """
         FOLDER.mkdir(parents=True, exist_ok=True)
         known = run.folder / RUN_ID_FILE
@@ -65,7 +65,7 @@ class MLflow(Tracker):
             self.run_id = self.client.create_run(experiment, run_name=run.folder.name).info.run_id
             self._describe(run)
         except MlflowException as error:
-            raise FashionError(f"callbacks.mlflow.store: got {self.store}, which cannot be used: {error}") from error
+            raise InputError(f"callbacks.mlflow.store: got {self.store}, which cannot be used: {error}") from error
         write_text(known, self.run_id)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

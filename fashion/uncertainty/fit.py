@@ -13,8 +13,8 @@ from fashion.inference.predictor import Predictor
 from fashion.metrics import cross_entropy
 from fashion.uncertainty.abstention import LEAST_DISTANCE, Abstention, Part, unit_length
 from fashion.uncertainty.calibration import at_temperature
-from fashion.uncertainty.photo_ood import Doubt, evidence
-from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.photo_ood import PhotoOodScore, evidence
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 from fashion.uncertainty.reliability import expected_calibration_error
 from fashion.uncertainty.synthetic_ood import strangers
 
@@ -33,7 +33,9 @@ PHOTO_ODDS = {"Pullover": 3.0, "Dress": 2.5, "Shirt": 0.65, "Sandal": 2.0, "Snea
 DECAY = 1e-3  # of the weights of a logistic regression, standardised
 
 
-def fit(predictor: Predictor, data: Dataset, validation: Outputs, augment: keras.layers.Layer | None = None) -> Trust:
+def fit(
+    predictor: Predictor, data: Dataset, validation: Outputs, augment: keras.layers.Layer | None = None
+) -> PosthocUncertainty:
     """Fit a trained network's temperature and abstention; the test images are not looked at.
 
     Args:
@@ -48,34 +50,34 @@ def fit(predictor: Predictor, data: Dataset, validation: Outputs, augment: keras
     training = predictor.outputs(data.train_images[chosen])
     temperature = fit_temperature(data.validation_labels, validation.probabilities)
     if not validation.features:
-        return Trust(temperature)
+        return PosthocUncertainty(temperature)
     abstention = fit_abstention(training.features, labels[chosen], validation.features)
     if not isinstance(augment, Photo):
-        return Trust(temperature, abstention)
+        return PosthocUncertainty(temperature, abstention)
     odds = np.array([PHOTO_ODDS.get(name, 1.0) for name in CLASSES], np.float32)
-    return Trust(temperature, abstention, fit_doubt(predictor, data, abstention, augment), odds)
+    return PosthocUncertainty(temperature, abstention, fit_photo_ood(predictor, data, abstention, augment), odds)
 
 
-def card_entries(trust: Trust, labels: np.ndarray, validation: Outputs) -> dict[str, Any]:
-    """Return what the card holds of a fitted trust: ``calibration`` and, if there is one, ``abstention``.
+def card_entries(uncertainty: PosthocUncertainty, labels: np.ndarray, validation: Outputs) -> dict[str, Any]:
+    """Return what the card stores of a fitted uncertainty: ``calibration`` and, if there is one, ``abstention``.
 
     Args:
-        trust: As fitted.
+        uncertainty: As fitted.
         labels: ``(n,)`` int64 of the validation images.
         validation: What the network computes of them.
     """
-    after = trust.prediction(validation).probabilities
+    after = uncertainty.prediction(validation).probabilities
     measured = {
         name: {"loss": cross_entropy(labels, rows), "ece": expected_calibration_error(labels, rows)}
         for name, rows in (("validation_before", validation.probabilities), ("validation_after", after))
     }
-    entries: dict[str, Any] = {"calibration": {"temperature": trust.temperature, **measured}}
-    if trust.abstention:
-        entries["abstention"] = {"validation_kept": KEPT, **trust.abstention.to_card()}
-    if trust.photo_odds is not None:
-        entries["photo_odds"] = dict(zip(CLASSES, trust.photo_odds.tolist(), strict=True))
-    if trust.doubt:
-        entries["photo_abstention"] = {"validation_kept": PHOTOS_KEPT, **trust.doubt.to_card()}
+    entries: dict[str, Any] = {"calibration": {"temperature": uncertainty.temperature, **measured}}
+    if uncertainty.abstention:
+        entries["abstention"] = {"validation_kept": KEPT, **uncertainty.abstention.to_card()}
+    if uncertainty.photo_odds is not None:
+        entries["photo_odds"] = dict(zip(CLASSES, uncertainty.photo_odds.tolist(), strict=True))
+    if uncertainty.photo_ood:
+        entries["photo_abstention"] = {"validation_kept": PHOTOS_KEPT, **uncertainty.photo_ood.to_card()}
     return entries
 
 
@@ -114,7 +116,7 @@ def fit_abstention(
     return unlimited._replace(threshold=float(threshold))
 
 
-def fit_doubt(predictor: Predictor, data: Dataset, abstention: Abstention, augment: Photo) -> Doubt:
+def fit_photo_ood(predictor: Predictor, data: Dataset, abstention: Abstention, augment: Photo) -> PhotoOodScore:
     """Fit what tells photographed validation images from photographed strangers.
 
     Args:
@@ -132,7 +134,7 @@ def fit_doubt(predictor: Predictor, data: Dataset, abstention: Abstention, augme
 
     own, foreign, unseen = seen(images), seen(made), seen(images)
     weights, bias = _logistic_regression(own, foreign)
-    unlimited = Doubt(weights, bias, threshold=np.inf)
+    unlimited = PhotoOodScore(weights, bias, threshold=np.inf)
     return unlimited._replace(threshold=float(np.quantile(unlimited.scores(unseen), PHOTOS_KEPT)))
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError
 from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import SIDE, Prepared
+from fashion.preprocessing.model_input import SIDE, ModelInput
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def reported(photos: Path | None) -> dict[str, Pictures]:
         photos: A folder of folders of pictures, each a set of its own; or None.
 
     Raises:
-        FashionError: When the folder is missing, or a picture in it cannot be read.
+        InputError: When the folder is missing, or a picture in it cannot be read.
     """
     random = np.random.default_rng(SEED)
     made = {
@@ -111,17 +111,17 @@ def photo_folders(folder: Path) -> dict[str, Pictures]:
     """Return the pictures of each folder in a folder, prepared as a user's photo is.
 
     Raises:
-        FashionError: When there is no such folder, or no picture in it, or one cannot be read.
+        InputError: When there is no such folder, or no picture in it, or one cannot be read.
     """
     if not folder.is_dir():
-        raise FashionError(f"photos: there is no folder {folder}; expected one that holds folders of pictures")
+        raise InputError(f"photos: there is no folder {folder}; expected one that holds folders of pictures")
     found = {}
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         prepared = [decode.prepare(picture) for picture in _pictures(place)]
         if prepared:
             found[f"photos: {place.name}"] = _stacked(prepared)
     if not found:
-        raise FashionError(f"photos: no folder in {folder} holds a picture; expected PNG, JPEG or WebP files")
+        raise InputError(f"photos: no folder in {folder} holds a picture; expected PNG, JPEG or WebP files")
     return found
 
 
@@ -162,10 +162,10 @@ def _pictures(folder: Path) -> Iterator[Image.Image]:
                 with path.open("rb") as stream:
                     yield ImageOps.exif_transpose(decode.decode(stream))
             except FashionError as error:
-                raise FashionError(f"{path}: {error}") from None
+                raise InputError(f"{path}: {error}") from None
 
 
-def _stacked(prepared: list[Prepared]) -> Pictures:
+def _stacked(prepared: list[ModelInput]) -> Pictures:
     return Pictures(np.stack([each.pixels for each in prepared]), np.array([each.is_photo for each in prepared]))
 
 

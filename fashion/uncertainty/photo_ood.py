@@ -16,7 +16,7 @@ LEAST_PROBABILITY = 1e-4
 DECIMALS = 6
 
 
-class Doubt(NamedTuple):
+class PhotoOodScore(NamedTuple):
     """A score of strangeness for photos, and from where on the model declines to answer.
 
     Attributes:
@@ -43,7 +43,7 @@ class Doubt(NamedTuple):
         }
 
     @classmethod
-    def from_card(cls, entry: dict[str, Any]) -> "Doubt":
+    def from_card(cls, entry: dict[str, Any]) -> "PhotoOodScore":
         """Read it back from a card."""
         return cls(np.array(entry["weights"], np.float64), entry["bias"], entry["threshold"])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fashion.uncertainty.abstention import Abstention
 from fashion.uncertainty.calibration import at_temperature
-from fashion.uncertainty.photo_ood import Doubt, evidence
+from fashion.uncertainty.photo_ood import PhotoOodScore, evidence
 
 BESIDE = 0.5  # of the answer's probability: from there on another class is named beside it
 
@@ -65,24 +65,24 @@ def also_likely(probabilities: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Trust:
+class PosthocUncertainty:
     """A temperature and a way to abstain; without arguments, the network's own word is taken.
 
     Attributes:
         temperature: Of the softmax.
         abstention: The score of unlikeness, if it is known.
-        doubt: The same for what was cut out of photos, for a model that was trained for them.
+        photo_ood: The same for what was cut out of photos, for a model that was trained for them.
         photo_odds: ``(classes,)`` float32, how much likelier each class is on a photo than the network says; None:
             just as likely.
     """
 
     temperature: float = 1.0
     abstention: Abstention | None = None
-    doubt: Doubt | None = None
+    photo_ood: PhotoOodScore | None = None
     photo_odds: np.ndarray | None = None
 
     @classmethod
-    def from_card(cls, card: dict[str, Any]) -> "Trust":
+    def from_card(cls, card: dict[str, Any]) -> "PosthocUncertainty":
         """Read what a card knows; older cards know nothing."""
         entry, photos = card.get("abstention"), card.get("photo_abstention")
         temperature = card.get("calibration", {}).get("temperature", 1.0)
@@ -91,7 +91,7 @@ class Trust:
         return cls(
             temperature,
             abstention,
-            Doubt.from_card(photos) if abstention and photos else None,
+            PhotoOodScore.from_card(photos) if abstention and photos else None,
             np.array([odds[name] for name in card["classes"]], np.float32) if odds else None,
         )
 
@@ -105,8 +105,8 @@ class Trust:
         scores = photo_scores = np.full(len(outputs.probabilities), np.nan, np.float32)
         if self.abstention:
             scores = photo_scores = self.abstention.scores(outputs.features)
-        if self.abstention and self.doubt:
-            photo_scores = self.doubt.scores(evidence(*outputs, self.abstention))
+        if self.abstention and self.photo_ood:
+            photo_scores = self.photo_ood.scores(evidence(*outputs, self.abstention))
         probabilities = photo_probabilities = at_temperature(outputs.probabilities, self.temperature)
         if self.photo_odds is not None:
             weighted = outputs.probabilities * self.photo_odds
@@ -122,6 +122,6 @@ class Trust:
             photo: Whether that image was cut out of a photo.
         """
         score = float((answer.photo_scores if photo else answer.scores)[row])
-        threshold = self.doubt.threshold if photo and self.doubt else self.threshold
+        threshold = self.photo_ood.threshold if photo and self.photo_ood else self.threshold
         # Not a number is no reason to accept.
         return Judgement("accept" if threshold is None or score <= threshold else "abstain", score, threshold)

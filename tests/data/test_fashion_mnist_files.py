@@ -364,7 +364,7 @@ def test_wrong_files_elsewhere_are_passed_over_with_the_reason(
 CHILD = """
 import json, sys
 from pathlib import Path
-from fashion.data import source
+from fashion.data import fashion_mnist_files as source
 settings = json.loads(sys.argv[1])
 source.IDX_FILES = tuple(source.IdxFile(name, digest, tuple(shape)) for name, digest, shape in settings["files"])
 source.DEBIAN_FOLDER = Path("/nowhere")
@@ -470,5 +470,7 @@ def test_a_full_disk_leaves_nothing_half_written(machine: Machine, server: Serve
     command = [sys.executable, "-c", FULL_DISK + CHILD, json.dumps(settings)]
     child = subprocess.run(command, cwd=PROJECT_ROOT, text=True, capture_output=True, input="\n", check=False)
     error = child.stderr.splitlines()[-1]
-    assert error.startswith(f"fashion.errors.FashionError: {machine.root / IMAGES}: cannot be written (File too large)")
+    assert error.startswith(
+        f"fashion.errors.DiskFullError: {machine.root / IMAGES}: cannot be written (File too large)"
+    )
     assert stored(machine.root) == {}

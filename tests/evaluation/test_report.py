@@ -12,7 +12,7 @@ from fashion.evaluation import measurement, report
 from fashion.inference.predictor import Predictor
 from fashion.uncertainty.fit import fit_abstention
 from fashion.uncertainty.ood_datasets import Pictures
-from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(1000) % 10
@@ -30,7 +30,7 @@ ABOUT = {
 
 @pytest.fixture(scope="module")
 def content():
-    return measurement.measure(LABELS, Outputs(ROWS), Trust(2.0))
+    return measurement.measure(LABELS, Outputs(ROWS), PosthocUncertainty(2.0))
 
 
 def test_the_numbers_are_those_of_the_table(content):
@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_the_table(content):
 
 def test_what_is_accepted_and_what_is_not():
     features = ((10 * np.eye(10)[LABELS] + RANDOM.normal(size=(1000, 10))).astype(np.float32),)
-    trust = Trust(1.0, fit_abstention(features, LABELS, features))
+    trust = PosthocUncertainty(1.0, fit_abstention(features, LABELS, features))
     strange = (features[0].copy(),)
     strange[0][WRONG] *= -1
     accepted = measurement.measure(LABELS, Outputs(ROWS, strange), trust)["abstention"]
@@ -126,12 +126,12 @@ def test_strangers_are_told_from_the_test_images():
     predictor = Predictor(model, features=True)
     clothes = RANDOM.integers(100, 140, (400, 28, 28), np.uint8)
     outputs = predictor.outputs(clothes)
-    trust = Trust(1.0, fit_abstention(outputs.features, np.arange(400) % 10, outputs.features))
+    trust = PosthocUncertainty(1.0, fit_abstention(outputs.features, np.arange(400) % 10, outputs.features))
     sets = {
         "black": Pictures(np.zeros((9, 28, 28), np.uint8), np.zeros(9, bool)),
         "same": Pictures(clothes[:200], np.zeros(200, bool)),
     }
-    rows = measurement.strangers(predictor.trusting(trust), outputs, sets)
+    rows = measurement.strangers(predictor.with_uncertainty(trust), outputs, sets)
     black, same = rows
     assert (black["auroc"], black["fpr95"], black["abstained"], black["images"]) == (1, 0, 1, 9)
     assert same["auroc"] == pytest.approx(0.5, abs=0.1)

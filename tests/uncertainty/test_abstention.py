@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion.uncertainty.abstention import Abstention, Part
-from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 # Two axes of three features; class means at (1, 0) and (0, 2) on them.
 PART = Part(
@@ -42,7 +42,7 @@ def test_a_card_gives_back_what_it_was_given():
 
 
 def test_what_is_too_unlike_is_abstained_from():
-    trust = Trust(1.0, Abstention((PART,), 0.5))
+    trust = PosthocUncertainty(1.0, Abstention((PART,), 0.5))
     outputs = Outputs(np.full((2, 2), 0.5, np.float32), (np.array([[4, 1, 9], [60, 1, 0]], np.float32),))
     answer = trust.prediction(outputs)
     assert [trust.judge(answer, row, photo=False).decision for row in range(2)] == ["accept", "abstain"]
@@ -51,7 +51,7 @@ def test_what_is_too_unlike_is_abstained_from():
 
 
 def test_an_old_card_accepts_everything():
-    trust = Trust.from_card({"sha256": "x"})
+    trust = PosthocUncertainty.from_card({"sha256": "x"})
     answer = trust.prediction(Outputs(np.array([[0.3, 0.7]], np.float32)))
     assert answer.probabilities.tolist() == np.array([[0.3, 0.7]], np.float32).tolist()
     assert np.isnan(answer.scores).all()

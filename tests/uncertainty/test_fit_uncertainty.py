@@ -8,7 +8,7 @@ from sklearn.covariance import EmpiricalCovariance
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
 from fashion.uncertainty.fit import KEPT, MOST_AXES, card_entries, fit_abstention, fit_part
-from fashion.uncertainty.posthoc import Outputs, Trust
+from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 3_000)
@@ -47,8 +47,8 @@ def test_the_threshold_keeps_95_percent_of_validation():
 def test_the_card_holds_what_was_fitted():
     fitted = fit_abstention((FEATURES,), LABELS, (FEATURES,))
     validation = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32), (FEATURES,))
-    trust = Trust(1.5, fitted)
-    read = Trust.from_card(json.loads(json.dumps(card_entries(trust, LABELS, validation))))
+    trust = PosthocUncertainty(1.5, fitted)
+    read = PosthocUncertainty.from_card(json.loads(json.dumps(card_entries(trust, LABELS, validation))))
     for one, other in zip(trust.prediction(validation), read.prediction(validation), strict=True):
         assert np.array_equal(one, other)
 

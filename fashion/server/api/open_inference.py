@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from fashion.preprocessing.model_input import Prepared
+from fashion.preprocessing.model_input import ModelInput
 from fashion.server.api.predict import infer, served_model
 from fashion.server.security.authentication import login_required
 from fashion.server.service.admission import work
@@ -80,7 +80,7 @@ def model_infer() -> Response:
     with work().room():
         with work().workplace(), work().large(len(body) > LARGE_BODY_BYTES):
             images, request_id = _read(body)
-        probabilities = infer([Prepared(image, ()) for image in images]).probabilities
+        probabilities = infer([ModelInput(image, ()) for image in images]).probabilities
     answer = {
         "model_name": NAME,
         "model_version": served_model().version,

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from fashion.preprocessing.model_input import Prepared, shown
+from fashion.preprocessing.model_input import ModelInput, shown
 from fashion.server.pages import result_page
 from fashion.server.problems import describe, wants_html
 from fashion.server.security.authentication import login_required
@@ -44,7 +44,7 @@ def predict_batch() -> Response:
     if len(files) > MOST_BATCH_FILES:
         raise BadRequest(f"{len(files)} pictures came, expected at most {MOST_BATCH_FILES}.")
     results: list[dict[str, Any]] = []
-    readable: dict[int, Prepared] = {}
+    readable: dict[int, ModelInput] = {}
     with work().room():
         with work().workplace():
             for index, file in enumerate(files):
@@ -86,14 +86,14 @@ def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> s
     return result_page.page(result, upload, sent, marked)
 
 
-def infer(pictures: Sequence[Prepared]) -> Prediction:
+def infer(pictures: Sequence[ModelInput]) -> Prediction:
     """Answer pictures, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
         answer = shown(pictures, model.predict)
     for row, picture in enumerate(pictures):
         index = int(answer.probabilities[row].argmax())
-        decision = model.trust.judge(answer, row, photo=picture.is_photo).decision
+        decision = model.uncertainty.judge(answer, row, photo=picture.is_photo).decision
         monitor().classified(model.classes[index], float(answer.probabilities[row, index]), decision)
     return answer
 
@@ -103,10 +103,10 @@ def served_model() -> ServedModel:
     return current_app.extensions["model"]
 
 
-def _prediction(answer: Prediction, row: int, prepared: Prepared) -> dict[str, Any]:
+def _prediction(answer: Prediction, row: int, prepared: ModelInput) -> dict[str, Any]:
     model = served_model()
     probabilities = answer.probabilities[row]
-    judgement = model.trust.judge(answer, row, photo=prepared.is_photo)
+    judgement = model.uncertainty.judge(answer, row, photo=prepared.is_photo)
     index = int(probabilities.argmax())
     told: dict[str, Any] = {
         "predicted_class": model.classes[index],

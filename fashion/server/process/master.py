@@ -19,7 +19,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from fashion.backend import Backend
-from fashion.errors import WRONG_INPUT, FashionError
+from fashion.cli import WRONG_INPUT
+from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED
 from fashion.server.process.worker import Worker
 from fashion.server.service.served_model import ServedModel
@@ -50,10 +51,10 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
         settings: What was set.
 
     Raises:
-        FashionError: When the model, the database, an account or a setting forbids to start.
+        InputError: When the model, the database, an account or a setting forbids to start.
     """
     if settings.processes > 1 and settings.redis_url is None:
-        raise FashionError(
+        raise InputError(
             f"server.redis_url: got null with server.processes={settings.processes}, expected a Redis "
             "(redis://HOST:PORT/0) in which they count failed log-ins together"
         )
@@ -210,13 +211,13 @@ def _check_address(settings: Settings) -> None:
     """Listen for a moment; gunicorn would try for five seconds, in ten lines.
 
     Raises:
-        FashionError: When the port is taken or forbidden, or the address is not this machine's.
+        InputError: When the port is taken or forbidden, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
-        raise FashionError(
+        raise InputError(
             f"server.host={settings.host} server.port={settings.port}: cannot listen there ({error.strerror}); "
             "choose another, or stop what does"
         ) from None
@@ -226,7 +227,7 @@ def _check_accounts(settings: Settings, accounts: Accounts) -> None:
     """Make the default account on a machine's own address; refuse to start with it, or with none, on another.
 
     Raises:
-        FashionError: When the world would have a key, or nobody would.
+        InputError: When the world would have a key, or nobody would.
     """
     if settings.on_loopback:
         accounts.create_default()
@@ -240,9 +241,9 @@ def _check_accounts(settings: Settings, accounts: Accounts) -> None:
         f" behind {settings.trusted_proxies} trusted proxies" if settings.trusted_proxies else ""
     )
     if accounts.has_default_account():
-        raise FashionError(
+        raise InputError(
             f"{where}: the account {DEFAULT_NAME} still has the password {DEFAULT_PASSWORD}, expected one of your own; "
             f"set it with python scripts/users.py passwd {DEFAULT_NAME}, or listen on 127.0.0.1"
         )
     if not accounts.all():
-        raise FashionError(f"{where}: there are no accounts; make one with python scripts/users.py add NAME")
+        raise InputError(f"{where}: there are no accounts; make one with python scripts/users.py add NAME")

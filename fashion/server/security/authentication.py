@@ -19,7 +19,7 @@ from limits.strategies import MovingWindowRateLimiter
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, ServiceUnavailable, TooManyRequests, Unauthorized
 
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.server.problems import answer, wants_html
 from fashion.server.security import session
 from fashion.server.service.monitoring import Metrics
@@ -64,7 +64,7 @@ class LoginLimits:
         redis_url: Where several processes count together; None counts in this process.
 
     Raises:
-        FashionError: When Redis does not answer.
+        InputError: When Redis does not answer.
     """
 
     def __init__(self, redis_url: str | None) -> None:
@@ -77,7 +77,7 @@ class LoginLimits:
         except (limits.errors.ConfigurationError, ValueError):
             usable = False
         if not usable:
-            raise FashionError(
+            raise InputError(
                 "server.redis_url: no Redis answers there; start it, or give the address of one (redis://HOST:PORT/0)"
             )
         self._window = MovingWindowRateLimiter(self._storage)

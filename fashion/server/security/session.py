@@ -12,7 +12,7 @@ from flask import Flask, Response, abort, current_app, g, redirect, request, url
 from sqlalchemy import bindparam, delete, insert, select, update
 from werkzeug.exceptions import Forbidden
 
-from fashion.errors import FashionError
+from fashion.errors import StorageUnavailableError
 from fashion.server.security.headers import SAFE_METHODS
 from fashion.server.storage.accounts import ACCOUNT_COLUMNS, Account
 from fashion.server.storage.database import AccountRow, Database, SessionRow
@@ -38,8 +38,8 @@ SESSION_LOOKUP = (
 class Sessions:
     """The sessions in a database. Processes and machines that share it share them.
 
-    A session is known by 256 random bits, of which only the digest is kept. Every operation raises FashionError when
-    the database cannot be used.
+    A session is known by 256 random bits, of which only the digest is kept. Every operation raises
+    StorageUnavailableError when the database cannot be used.
     """
 
     def __init__(self, database: Database) -> None:
@@ -165,7 +165,7 @@ def _visitor() -> Account | None:
     """Return who is signed in, for the head of a page; the page that tells of a failing database needs nobody."""
     try:
         return current()
-    except FashionError:
+    except StorageUnavailableError:
         g.session_account = None
         return None
 

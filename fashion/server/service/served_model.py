@@ -7,9 +7,9 @@ import numpy as np
 from werkzeug.exceptions import ServiceUnavailable
 
 from fashion import artifact, backend
-from fashion.errors import FashionError
+from fashion.errors import InputError
 from fashion.inference.batcher import Batcher
-from fashion.uncertainty.posthoc import Prediction, Trust
+from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 
 NAME = "fashion_mnist"
 # Measured with 32 clients on 2 cores: 219 to 313 requests/s one by one, 450 to 518 joined by 8, 397 to 425 by 16 and
@@ -33,14 +33,14 @@ class ServedModel:
         stopping: Set when the process was asked to end.
 
     Raises:
-        FashionError: When the model is not what its card says; nothing of it was executed.
+        InputError: When the model is not what its card says; nothing of it was executed.
     """
 
     def __init__(self, path: Path, backend_name: backend.Backend) -> None:
         self._backend_name = backend_name
         # Without links: `outputs/latest` may lead elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
-        self.trust = Trust.from_card(self.card)
+        self.uncertainty = PosthocUncertainty.from_card(self.card)
         self.classes: list[str] = self.card["classes"]
         self.version: str = self.card["sha256"][:12]
         self.stopping = threading.Event()
@@ -55,14 +55,14 @@ class ServedModel:
         """Load the model and compute once with every batch size that requests use, so that no request compiles.
 
         Raises:
-            FashionError: When the model cannot be loaded, or is no longer the one that was verified.
+            InputError: When the model cannot be loaded, or is no longer the one that was verified.
         """
         backend.select(self._backend_name, keep_memory=False)
         from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
 
         predictor, loaded = Predictor.load(self.path)
         if loaded.card["sha256"] != self.card["sha256"]:
-            raise FashionError(f"{self.path}: was replaced after the server started; start the server again")
+            raise InputError(f"{self.path}: was replaced after the server started; start the server again")
         for size in BATCH_SIZES:
             predictor.predict(np.zeros((size, 28, 28), np.uint8))
         self._batcher = Batcher(predictor.predict, JOINED_IMAGES)

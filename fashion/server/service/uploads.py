@@ -8,8 +8,9 @@ from flask import Request, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
+from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import Prepared
+from fashion.preprocessing.model_input import ModelInput
 from fashion.server.service.admission import work
 from fashion.server.service.monitoring import monitor
 
@@ -35,7 +36,7 @@ class InMemoryRequest(Request):
 class Upload(NamedTuple):
     """A prepared picture, and the digest of the bytes it came in."""
 
-    prepared: Prepared
+    prepared: ModelInput
     sha256: str
 
 
@@ -74,8 +75,8 @@ def read(file: FileStorage) -> Upload:
             with monitor().stage("preprocess"):
                 prepared = decode.prepare(picture)
             del picture  # its memory, before the next large one takes its place
-    except decode.UnknownFormatError as error:
+    except UnsupportedImageError as error:
         raise UnsupportedMediaType(f"The file {error}.") from None
-    except decode.BadPictureError as error:
+    except InvalidImageError as error:
         raise UnprocessableEntity(f"The picture {error}.") from None
     return Upload(prepared, hashlib.sha256(content).hexdigest())

@@ -13,7 +13,7 @@ import argon2
 from sqlalchemy import Update, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from fashion.errors import FashionError
+from fashion.errors import InputError, StorageUnavailableError
 from fashion.server.storage.database import AccountRow, Database, SessionRow, TokenRow
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Token(NamedTuple):
 class Accounts:
     """The accounts in a database, and what is done with them. Threads may share it; processes may not.
 
-    Every operation raises FashionError when the database cannot be used.
+    Every operation raises StorageUnavailableError when the database cannot be used.
 
     Args:
         database_url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
@@ -106,17 +106,17 @@ class Accounts:
         """Make an account.
 
         Raises:
-            FashionError: When the name or the password is not acceptable, or the name is taken.
+            InputError: When the name or the password is not acceptable, or the name is taken.
         """
         if not NAME.fullmatch(name):
-            raise FashionError(
+            raise InputError(
                 f"account name: got {name!r}, expected 1 to 64 of the letters a-z and A-Z, digits and . _ @ + -, "
                 "the first a letter or a digit"
             )
         if role not in get_args(Role):
-            raise FashionError(f"role: got {role}, expected one of {', '.join(get_args(Role))}")
+            raise InputError(f"role: got {role}, expected one of {', '.join(get_args(Role))}")
         if not self._insert(name, self._hash(_acceptable(password, name)), role):
-            raise FashionError(f"account {name}: exists already; choose another name, or give it a new password")
+            raise InputError(f"account {name}: exists already; choose another name, or give it a new password")
 
     def create_default(self) -> None:
         """Make the seed program's account, admin / password, in a database that has none."""
@@ -134,7 +134,7 @@ class Accounts:
             How many tokens of the account live on.
 
         Raises:
-            FashionError: When there is no such account, or the password is not acceptable.
+            InputError: When there is no such account, or the password is not acceptable.
         """
         hashed = self._hash(_acceptable(password, name))
         with self.database.writing() as connection:
@@ -151,7 +151,7 @@ class Accounts:
             How many tokens went with it.
 
         Raises:
-            FashionError: When there is no such account, or it is the last admin.
+            InputError: When there is no such account, or it is the last admin.
         """
         with self.database.writing() as connection:
             # Locked, so that of two admins who remove each other one stays.
@@ -159,7 +159,7 @@ class Accounts:
                 select(AccountRow.name).where(AccountRow.role == "admin").order_by(AccountRow.name).with_for_update()
             )
             if connection.scalars(admins).all() == [name]:
-                raise FashionError(f"account {name}: is the last admin; add another admin first")
+                raise InputError(f"account {name}: is the last admin; add another admin first")
             tokens = connection.execute(delete(TokenRow).where(TokenRow.account == name)).rowcount
             if not connection.execute(delete(AccountRow).where(AccountRow.name == name)).rowcount:
                 raise _no_account(name)
@@ -205,12 +205,12 @@ class Accounts:
             digest is safe to keep and to look up.
 
         Raises:
-            FashionError: When there is no such account, or the label or the days are not acceptable.
+            InputError: When there is no such account, or the label or the days are not acceptable.
         """
         if len(label) > LONGEST_LABEL or not label.isprintable():
-            raise FashionError(f"label: got {label!r}, expected at most {LONGEST_LABEL} printable characters")
+            raise InputError(f"label: got {label!r}, expected at most {LONGEST_LABEL} printable characters")
         if expires_days is not None and not 1 <= expires_days <= LONGEST_EXPIRY_DAYS:
-            raise FashionError(f"days until the token expires: got {expires_days}, expected 1 to {LONGEST_EXPIRY_DAYS}")
+            raise InputError(f"days until the token expires: got {expires_days}, expected 1 to {LONGEST_EXPIRY_DAYS}")
         token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         created = _now()
         values = {
@@ -244,17 +244,17 @@ class Accounts:
         """Make a token worthless.
 
         Raises:
-            FashionError: When there is no such token.
+            InputError: When there is no such token.
         """
         with self.database.writing() as connection:
             if not connection.execute(delete(TokenRow).where(TokenRow.id == token_id)).rowcount:
-                raise FashionError(f"token {token_id}: there is none of this number; see the list of tokens")
+                raise InputError(f"token {token_id}: there is none of this number; see the list of tokens")
 
     def tokens(self, name: str | None = None) -> list[Token]:
         """Return the tokens of one account or of all, expired ones too.
 
         Raises:
-            FashionError: When there is no such account.
+            InputError: When there is no such account.
         """
         statement = select(*TOKEN_COLUMNS).order_by(TokenRow.id)
         with self.database.reading() as connection:
@@ -279,7 +279,7 @@ class Accounts:
         try:
             with self.database.writing() as connection:
                 connection.execute(change)
-        except FashionError as error:
+        except StorageUnavailableError as error:
             logger.warning("not noted: %s", error)
 
     def _row(self, name: str) -> Any:
@@ -317,18 +317,18 @@ def _acceptable(password: str, name: str) -> str:
     try:
         length = len(password.encode())
     except UnicodeEncodeError:
-        raise FashionError("password: is not text in UTF-8; check the terminal's or the file's encoding") from None
+        raise InputError("password: is not text in UTF-8; check the terminal's or the file's encoding") from None
     if len(password) < SHORTEST_PASSWORD:
-        raise FashionError(f"password: got {len(password)} characters, expected at least {SHORTEST_PASSWORD}")
+        raise InputError(f"password: got {len(password)} characters, expected at least {SHORTEST_PASSWORD}")
     if length > LONGEST_PASSWORD:
-        raise FashionError(f"password: got {length} bytes, expected at most {LONGEST_PASSWORD}")
+        raise InputError(f"password: got {length} bytes, expected at most {LONGEST_PASSWORD}")
     if password in {DEFAULT_PASSWORD, name}:
-        raise FashionError("password: this one is tried first by everybody; choose another")
+        raise InputError("password: this one is tried first by everybody; choose another")
     return password
 
 
-def _no_account(name: str) -> FashionError:
-    return FashionError(f"account {name}: there is none of this name; names are case-sensitive")
+def _no_account(name: str) -> InputError:
+    return InputError(f"account {name}: there is none of this name; names are case-sensitive")
 
 
 def _sha256(token: str) -> str:

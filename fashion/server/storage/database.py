@@ -39,7 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
-from fashion.errors import FashionError
+from fashion.errors import InputError, StorageUnavailableError
 from fashion.paths import OUTPUTS
 
 DEFAULT_DATABASE_URL = f"sqlite:///{OUTPUTS / 'server' / 'fashion.db'}"
@@ -180,7 +180,7 @@ class Database:
             url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
 
         Raises:
-            FashionError: When the address is of another kind, or the file cannot be made.
+            InputError: When the address is of another kind, or the file cannot be made.
         """
         address = _parsed(url)
         self.name = address.render_as_string().partition("?")[0]  # the password is shown as ***
@@ -188,7 +188,7 @@ class Database:
             # Every thread may hold a connection; none waits for another's.
             self._engine = create_engine(address, pool_size=0, pool_pre_ping=True)
         except ModuleNotFoundError as error:
-            raise FashionError(
+            raise InputError(
                 f"{self.name}: needs the package {error.name}; pip install 'fashion[postgresql]'"
             ) from None
         if address.get_backend_name() == "sqlite":
@@ -204,7 +204,7 @@ class Database:
         """Open a transaction that only reads.
 
         Raises:
-            FashionError: When the database cannot be reached, or does not do what it is asked.
+            StorageUnavailableError: When the database cannot be reached, or does not do what it is asked.
         """
         with self._told_in_one_line(), self._engine.begin() as connection:
             yield connection
@@ -214,7 +214,7 @@ class Database:
         """Open a transaction that writes; on SQLite there is one at a time, and the others wait.
 
         Raises:
-            FashionError: When the database cannot be reached, or does not do what it is asked.
+            StorageUnavailableError: When the database cannot be reached, or does not do what it is asked.
         """
         with self._told_in_one_line(), self._writer.begin() as connection:
             yield connection
@@ -223,7 +223,8 @@ class Database:
         """Bring the schema to this program's, from nothing or from an earlier one; of several processes one does it.
 
         Raises:
-            FashionError: When the database cannot be reached, or is of a newer program.
+            StorageUnavailableError: When the database cannot be reached.
+            InputError: When it is of a newer program.
         """
         config = alembic.config.Config()
         config.set_main_option("script_location", "fashion.server.storage:migrations")
@@ -233,7 +234,7 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
             newer = set(MigrationContext.configure(connection).get_current_heads()) - known
             if newer:
-                raise FashionError(
+                raise InputError(
                     f"{self.name}: its schema is {', '.join(newer)}, this program knows {', '.join(sorted(known))}; "
                     "use the newer program that made it, or another database"
                 )
@@ -252,7 +253,7 @@ class Database:
             raise  # about what was asked, not about the database
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-            raise FashionError(
+            raise StorageUnavailableError(
                 f"{self.name}: the database cannot be used ({reason[0]}); check its address, and that it runs"
             ) from error
 
@@ -262,15 +263,15 @@ def _parsed(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise FashionError(f"database_url: cannot be read as an address, {EXPECTED}") from None
+        raise InputError(f"database_url: cannot be read as an address, {EXPECTED}") from None
     if address.drivername in {"sqlite", "sqlite+pysqlite"}:
         if address.database in {None, "", ":memory:"} or address.query:
-            raise FashionError(f"database_url: {address.render_as_string()} names no file, {EXPECTED}")
+            raise InputError(f"database_url: {address.render_as_string()} names no file, {EXPECTED}")
         return address
     if address.drivername in {"postgresql", "postgresql+psycopg"}:
         patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENCE_MILLISECONDS}
         return address.update_query_dict({**patience, **address.query})
-    raise FashionError(f"database_url: got {address.drivername}, {EXPECTED}")
+    raise InputError(f"database_url: got {address.drivername}, {EXPECTED}")
 
 
 def _make_sqlite_file(path: Path) -> None:
@@ -292,7 +293,7 @@ def _make_sqlite_file(path: Path) -> None:
             with contextlib.suppress(FileExistsError):  # another process was quicker
                 os.link(new, path)
     except OSError as error:
-        raise FashionError(f"{path}: the database cannot be made ({error.strerror}); choose another place") from None
+        raise InputError(f"{path}: the database cannot be made ({error.strerror}); choose another place") from None
 
 
 def _expect_sqlite_file(_: Dialect, __: object, arguments: list[str], ___: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
-from fashion.errors import FashionError
+from fashion.errors import StorageUnavailableError
 from fashion.server.settings import MEBIBYTE, Settings
 from fashion.server.storage.database import Database, PictureRow, PredictionRow
 
@@ -73,7 +73,7 @@ class Prediction(NamedTuple):
 
 
 class Predictions:
-    """The answers in a database. Every operation raises FashionError when it cannot be used.
+    """The answers in a database. Every operation raises StorageUnavailableError when it cannot be used.
 
     Args:
         database: Where they are.
@@ -202,7 +202,7 @@ class Predictions:
                 connection.execute(delete(PictureRow).where(~self._young()))
                 old = (PredictionRow.time <= _now() - KEPT_FOR) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
-        except FashionError as error:  # who wanted a page gets it
+        except StorageUnavailableError as error:  # who wanted a page gets it
             logger.warning("old answers stay for now: %s", error)
         finally:
             self._pruning.release()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from fashion.errors import FashionError
+from fashion.errors import StorageUnavailableError
 from fashion.server.storage.database import Database, RequestRow
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class RequestLog:
                     if requests:
                         connection.execute(insert(RequestRow), requests)
                 self._prune()
-            except (FashionError, SQLAlchemyError) as error:
+            except (StorageUnavailableError, SQLAlchemyError) as error:
                 logger.warning("request log: %d requests are not in it: %s", len(requests), error)
 
     def _prune(self) -> None:

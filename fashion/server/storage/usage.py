@@ -110,7 +110,7 @@ def look_back(database: Database, classes: list[str], period: Period) -> Statist
     """Count what the database knows of a period that ends now.
 
     Raises:
-        FashionError: When the database cannot be used.
+        StorageUnavailableError: When the database cannot be used.
     """
     seconds = int(period.step.total_seconds())
     last = int(datetime.datetime.now(datetime.UTC).timestamp()) // seconds * seconds

@@ -15,7 +15,7 @@ from PIL import Image
 from serving import ADMIN, form, png
 from werkzeug import formparser
 
-from fashion.preprocessing.decode import BadPictureError, UnknownFormatError, decode, prepare
+from fashion.preprocessing.decode import InvalidImageError, UnsupportedImageError, decode, prepare
 
 PICTURE = Image.effect_noise((60, 80), 80).convert("RGB")
 PNG = png(PICTURE)
@@ -210,7 +210,7 @@ def mutated(draw) -> bytes:
 def test_thousands_of_mutated_pictures_are_read_or_refused(content):
     try:
         pixels = prepare(decode(io.BytesIO(content))).pixels
-    except (BadPictureError, UnknownFormatError):
+    except (InvalidImageError, UnsupportedImageError):
         return
     assert pixels.shape == (28, 28)
     assert pixels.dtype == np.uint8

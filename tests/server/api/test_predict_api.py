@@ -153,8 +153,8 @@ def test_several_pictures_are_too_many_for_predict(post):
 
 def test_a_picture_above_the_threshold_is_abstained_from(client, post, served_model, monkeypatch):
     accepted = post(png(product())).json
-    lower = served_model.trust.abstention._replace(threshold=accepted["abstention"]["score"] - 0.5)
-    monkeypatch.setattr(served_model, "trust", dataclasses.replace(served_model.trust, abstention=lower))
+    lower = served_model.uncertainty.abstention._replace(threshold=accepted["abstention"]["score"] - 0.5)
+    monkeypatch.setattr(served_model, "uncertainty", dataclasses.replace(served_model.uncertainty, abstention=lower))
     abstained = post(png(product())).json
     assert abstained["decision"] == "abstain"
     assert abstained["abstention"]["score"] == accepted["abstention"]["score"]

@@ -265,7 +265,7 @@ def test_programs_leave_no_answers_behind(post, accounts):
 
 
 def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
-    monkeypatch.setattr(type(served_model.trust), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
+    monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
     number, token = ask(client)
     page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
     assert "<h2>Not sure</h2>" in page
@@ -276,7 +276,7 @@ def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
 
 def test_what_is_also_likely_stands_beside_the_answer(client, sign_in, served_model, monkeypatch):
     token = sign_in(client)
-    monkeypatch.setattr(type(served_model.trust), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
+    monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
     for beside, said in (([4, 2], True), ([], False)):
         monkeypatch.setattr(predict, "also_likely", lambda _, beside=beside: beside)
         page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text

@@ -8,7 +8,7 @@ import argon2
 import pytest
 from sqlalchemy import select, update
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, InputError
 from fashion.server.storage import accounts as module
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.database import AccountRow, TokenRow
@@ -143,7 +143,7 @@ def test_a_name_is_given_once(accounts):
 
 def test_of_two_who_take_a_name_at_once_one_gets_it(accounts):
     first, second = sorted(at_once(*[lambda: accounts.add("ann", PASSWORD)] * 2), key=str)
-    assert {type(first), type(second)} == {type(None), FashionError}
+    assert {type(first), type(second)} == {type(None), InputError}
     assert len(accounts.all()) == 1
 
 
@@ -253,7 +253,7 @@ def test_the_last_admin_stays(accounts):
         accounts.remove("ann")
     accounts.add("bob", PASSWORD, role="admin")
     outcomes = at_once(lambda: accounts.remove("ann"), lambda: accounts.remove("bob"))
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["FashionError", "int"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["InputError", "int"]
     accounts.remove("user")
 
 
