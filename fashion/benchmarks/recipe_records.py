@@ -218,12 +218,12 @@ def chart(result: dict[str, Any], path: Path) -> None:
 
 
 def literal_seconds(here: dict[str, Any]) -> float | None:
-    """Return how long the seed program takes as it was written, by its rate in ``docs/benchmark_training.json``.
+    """Return how long the seed program takes as it was written, by its rate in ``results/benchmark_training.json``.
 
     Args:
         here: The machine that is asked about; the answer is None when the rate is another one's.
     """
-    measured = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())
+    measured = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
     if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
         return None
     return SEED_PROGRAM_IMAGES / measured["training"]["images_per_second"]["literal"]

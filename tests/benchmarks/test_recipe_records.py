@@ -118,6 +118,6 @@ def test_rows_of_several_machines_stand_side_by_side(tmp_path):
     assert (tmp_path / "of_both.png").read_bytes() == (tmp_path / "of_here.png").read_bytes()
 
 
-def test_the_readme_shows_the_table_in_docs():
-    result = json.loads((PROJECT / "docs" / "records.json").read_text())
+def test_the_readme_shows_the_committed_rows():
+    result = json.loads((PROJECT / "results" / "records.json").read_text())
     assert recipe_records.table(result) in (PROJECT / "README.md").read_text()

@@ -8,7 +8,7 @@ from fashion.benchmarks import serving_speed
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
-RESULT = json.loads((PROJECT / "docs" / "benchmark_serving.json").read_text())
+RESULT = json.loads((PROJECT / "results" / "benchmark_serving.json").read_text())
 
 
 def test_all_contenders_answer_in_turns(small_artifact):
@@ -46,7 +46,7 @@ def test_ratios_compare_turns_of_the_same_round():
     assert not any(told["errors"] for by_clients in RESULT["contenders"].values() for told in by_clients.values())
 
 
-def test_the_readme_shows_the_result_in_docs():
+def test_the_readme_shows_the_committed_result():
     assert serving_speed.table(RESULT) in (PROJECT / "README.md").read_text()
 
 

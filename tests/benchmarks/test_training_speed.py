@@ -8,7 +8,7 @@ from fashion.benchmarks import training_speed
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
-RESULT = json.loads((PROJECT / "docs" / "benchmark_training.json").read_text())
+RESULT = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
 
 
 def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path):
@@ -44,7 +44,7 @@ def test_ratios_are_those_of_the_medians():
     assert set(RESULT["inference"]["1"]["milliseconds"]) >= {"literal.predict", "jax.compiled", "onnx.compiled"}
 
 
-def test_the_readme_shows_the_result_in_docs():
+def test_the_readme_shows_the_committed_result():
     assert training_speed.table(RESULT) in (PROJECT / "README.md").read_text()
 
 
