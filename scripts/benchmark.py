@@ -85,6 +85,23 @@ def _renderings(options: argparse.Namespace) -> None:
     print(f"\nwritten: {options.folder / 'renderings.json'}")
 
 
+def _scenes(options: argparse.Namespace) -> None:
+    backend.select(options.backend)
+    from fashion.benchmarks import scenes  # imports Keras, on the backend just chosen
+    from fashion.data.fashion_mnist_files import load_idx_files
+    from fashion.inference.predictor import Predictor
+
+    data = load_idx_files(options.data, download=True)
+    predictor, loaded = Predictor.load(options.artifact)
+    answered = scenes.answer(data.test_images, data.test_labels, predictor, loaded.card["classes"])
+    (options.folder / "scenes").mkdir(parents=True, exist_ok=True)
+    for each in answered:
+        (options.folder / "scenes" / f"{each.scene.name}.jpg").write_bytes(each.photo)
+    scenes.chart(answered, options.folder / "scenes.png")
+    print(f"{loaded.path}\n{scenes.table(answered)}")
+    print(f"\nwritten: {options.folder / 'scenes.png'} and the photos in {options.folder / 'scenes'}")
+
+
 def _model(loaded: Any) -> dict[str, Any]:
     """Return which model was measured, for the JSON."""
     return {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
@@ -145,7 +162,11 @@ def _parser() -> ArgumentParser:
     renderings.add_argument(
         "--images", type=_positive, default=10_000, help="how many of the test images (default: %(default)s)"
     )
-    renderings.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")
+    scenes = what.add_parser(
+        "scenes",
+        help="draw test images as garments on floors, and how the photo pipeline classifies them (seconds)",
+        description="Six rendered photos, for the documentation and to try the other commands with; not a measurement.",
+    )
     records = what.add_parser(
         "records",
         help="accuracy of a recipe over seeds, and its seconds (minutes to hours, as the recipe takes)",
@@ -159,7 +180,8 @@ def _parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     measures = {
-        training: _training, serving: _serving, photos: _photos, renderings: _renderings, records: _records,
+        training: _training, serving: _serving, photos: _photos, renderings: _renderings, scenes: _scenes,
+        records: _records,
     }  # fmt: skip
     for each, measure in measures.items():
         each.set_defaults(measure=measure)
@@ -167,11 +189,13 @@ def _parser() -> ArgumentParser:
             each.add_argument(
                 "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
             )
-        if each in (photos, renderings):
+        if each in (renderings, scenes):
+            each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")
+        if each in (photos, renderings, scenes):
             each.add_argument(
                 "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
             )
-        if each in (serving, photos, renderings):
+        if each in (serving, photos, renderings, scenes):
             each.add_argument(
                 "--artifact",
                 type=Path,
