@@ -4,6 +4,8 @@ from typing import Literal
 
 import keras
 
+from fashion.models.keras_graph import call_that_made
+
 # Mean and standard deviation of the 60,000 training images in [0, 1], rounded: 0.28604, 0.35302.
 PIXEL_MEAN = 0.2860
 PIXEL_STANDARD_DEVIATION = 0.3530
@@ -42,7 +44,7 @@ def class_probabilities(features: keras.KerasTensor) -> keras.KerasTensor:
 
 def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, keras.KerasTensor] | None:
     """Return the dense layer that a model ends in and what goes into it; None for a model that ends otherwise."""
-    layer, node, _ = model.outputs[0]._keras_history
-    if not isinstance(layer, keras.layers.Dense):
+    last = call_that_made(model.outputs[0])
+    if not isinstance(last.operation, keras.layers.Dense):
         return None
-    return layer, layer._inbound_nodes[node].input_tensors[0]  # not its input: a layer may be called more than once
+    return last.operation, last.inputs[0]

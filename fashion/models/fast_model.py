@@ -8,14 +8,15 @@ import keras
 import numpy as np
 
 from fashion import backend
+from fashion.models import keras_graph
+from fashion.models.keras_graph import call_that_made, flatten_layers, has_graph
 
 Layer = Any  # Keras has no types to check against
 
 
 def should_use(model: keras.Model) -> bool:
     """Return whether the CPU kernels are the faster way for this model, on this backend and device."""
-    graph = hasattr(model, "_run_through_graph") or (isinstance(model, keras.Sequential) and model.built)
-    return graph and backend.on_cpu() and _kernels().worthwhile(model._flatten_layers())
+    return has_graph(model) and backend.on_cpu() and _kernels().worthwhile(flatten_layers(model))
 
 
 def fast_layers(model: keras.Model) -> keras.Model:
@@ -38,9 +39,7 @@ def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
         dtype: Dtype policy that every layer is to have, such as ``"float32"``; None keeps each layer's own. Layers of
             another policy make the result a copy, in weights of its own.
     """
-    if dtype is not None and any(
-        layer.dtype_policy.name != dtype for layer in model._flatten_layers(include_self=False)
-    ):
+    if dtype is not None and any(layer.dtype_policy.name != dtype for layer in flatten_layers(model)):
         return _copy(model, dtype)
     return keras.Model(model.input, model.output, name=model.name)
 
@@ -69,23 +68,19 @@ class FastModel(keras.Model):
                         return result
                 args, kwargs = keras.tree.map_structure(kernels.stock_layout, (args, kwargs))
                 plain = all(value is None for value in kwargs.values())
-                if isinstance(layer, keras.Model) and plain and hasattr(_graph(layer), "_run_through_graph"):
-                    return walk(_graph(layer), args[0])
-                if "training" in getattr(layer, "_call_context_args", {}) and training is not None:
+                if isinstance(layer, keras.Model) and plain and has_graph(layer):
+                    return walk(layer, args[0])
+                if isinstance(layer, keras.Layer) and training is not None:
                     kwargs["training"] = training
                 return layer(*args, **kwargs)
 
             return call
 
-        def walk(graph: Layer, inputs: Any) -> Any:
-            outputs = graph._run_through_graph(graph._standardize_inputs(inputs), operation_fn=faster)
+        def walk(model: keras.Model, inputs: Any) -> Any:
+            outputs = keras_graph.run(model, inputs, faster)
             return keras.tree.map_structure(kernels.stock_layout, outputs)
 
         return walk(self, inputs)
-
-
-def _graph(model: Layer) -> Layer:
-    return getattr(model, "_functional", model)  # what a sequential model runs
 
 
 def _kernels() -> Any:
@@ -102,7 +97,8 @@ def _copy(model: keras.Model, dtype: str) -> keras.Model:
     def rebuild(model: keras.Model) -> keras.Model:
         # Given explicitly, because clone_model would name the input layers after the tensors.
         inputs = keras.tree.map_structure(
-            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x._keras_history.operation.name), model.input
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=call_that_made(x).operation.name),
+            model.input,
         )
         clone = keras.models.clone_model(model, input_tensors=inputs, clone_function=copy_layer)
         return keras.Model(clone.input, clone.output, name=model.name)

@@ -1,11 +1,10 @@
 """Averaging over an image and its mirror image, inside the model."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from fashion.errors import InputError
+from fashion.models import keras_graph
 from fashion.models.blocks import last_dense
 
 
@@ -27,6 +26,6 @@ def averaged_with_mirror_image(model: keras.Model) -> keras.Model:
     last, features = found
     trunk = keras.Model(model.input, features)
     # The layers themselves are called again and no nested model is made: whoever looks for layers finds them.
-    mirrored: Any = trunk._run_through_graph(ops.flip(model.input, axis=2), operation_fn=lambda layer: layer)
+    mirrored = keras_graph.run(trunk, ops.flip(model.input, axis=2), lambda layer: layer)
     both = keras.layers.Average(name="flip_average")([features, keras.tree.flatten(mirrored)[0]])
     return keras.Model(model.input, last(both), name=model.name)

@@ -64,7 +64,7 @@ def test_efficientnetb0_computes_what_keras_computes():
         keras.ops.convert_to_numpy(v) for v in reference.weights if not v.path.startswith("normalization/")
     ])  # fmt: skip
     images = random.random((2, 28, 28, 1), np.float32)
-    expected = keras.ops.convert_to_numpy(reference(images))
+    expected = keras.ops.convert_to_numpy(reference([images]))
     assert np.abs(expected).max() > 0.01
     assert np.allclose(keras.ops.convert_to_numpy(ours(images)), expected, atol=1e-6)
 
