@@ -1,5 +1,6 @@
-"""Where things are in a checkout."""
+"""Where files are: in the checkout, and in the user's cache."""
 
+import os
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -10,6 +11,11 @@ PRETRAINED = PROJECT / "pretrained"
 
 
 def default_model() -> Path:
-    """Return the newest completed run; before there is one, the model that comes with the project."""
+    """Return the newest completed run, or the pretrained model where there is none."""
     latest = OUTPUTS / "latest"
     return latest if latest.exists() else PRETRAINED
+
+
+def cache_folder() -> Path:
+    """Return the per-user cache folder, shared by every run and every job of a sweep on this machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fashion"

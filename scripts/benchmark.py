@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fashion import backend
+from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
 from fashion.paths import BENCHMARKS, DATA, default_model
@@ -45,7 +45,7 @@ def _serving(options: argparse.Namespace) -> None:
 
 
 def _photos(options: argparse.Namespace) -> None:
-    backend.select(options.backend)
+    start_backend(options.backend)
     from fashion.benchmarks import photo_accuracy  # imports Keras, on the backend just chosen
     from fashion.inference.predictor import Predictor
 
@@ -70,7 +70,7 @@ def _photos(options: argparse.Namespace) -> None:
 
 
 def _renderings(options: argparse.Namespace) -> None:
-    backend.select(options.backend)
+    start_backend(options.backend)
     from fashion.benchmarks import renderings  # imports Keras, on the backend just chosen
     from fashion.data.fashion_mnist_files import load_idx_files
     from fashion.inference.predictor import Predictor
@@ -86,7 +86,7 @@ def _renderings(options: argparse.Namespace) -> None:
 
 
 def _scenes(options: argparse.Namespace) -> None:
-    backend.select(options.backend)
+    start_backend(options.backend)
     from fashion.benchmarks import scenes  # imports Keras, on the backend just chosen
     from fashion.data.fashion_mnist_files import load_idx_files
     from fashion.inference.predictor import Predictor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion import backend
+from fashion.backend.selection import Backend, start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
@@ -30,8 +30,8 @@ def main() -> None:
         sys.exit(WRONG_INPUT)
 
 
-def _predict(prepared: dict[Path, ModelInput], artifact: Path, backend_name: backend.Backend) -> None:
-    backend.select(backend_name)
+def _predict(prepared: dict[Path, ModelInput], artifact: Path, backend_name: Backend) -> None:
+    start_backend(backend_name)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
     predictor, loaded = Predictor.load(artifact)

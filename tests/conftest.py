@@ -14,13 +14,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from fashion import backend
+from fashion.backend.selection import start_backend
 from fashion.config.command import register_resolvers
 from fashion.data.fashion_mnist_files import load_idx_files
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
-backend.select(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
+start_backend(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()
 
 pytest_plugins = ["services", "clusters", "serving"]

@@ -11,12 +11,15 @@ import numpy as np
 from flask import Flask, Response, jsonify, request
 from PIL import Image
 
-from fashion import artifact, backend
+from fashion import artifact
+from fashion.backend.memory import keep_freed_memory
+from fashion.backend.selection import start_backend
 
 
 def main() -> None:
     """Serve until killed."""
-    backend.select("tensorflow")
+    keep_freed_memory()  # makes this server faster, too
+    start_backend("tensorflow")
     model, card, _ = artifact.load(Path(sys.argv[1]))
     app = Flask(__name__)
 

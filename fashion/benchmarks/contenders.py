@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fashion import backend, machine
+from fashion import machine
+from fashion.backend.memory import keep_freed_memory
+from fashion.backend.selection import start_backend
 from fashion.config.build import build
 from fashion.config.checks import check_training
 from fashion.config.command import training_configuration
@@ -98,7 +100,8 @@ class Literal(_Fit):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        backend.select("tensorflow")
+        keep_freed_memory()  # as for this project's own contenders
+        start_backend("tensorflow")
         import keras
         import tensorflow as tf
         from keras import layers

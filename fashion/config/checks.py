@@ -9,9 +9,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PositiveInt
 
-from fashion import artifact, backend
+from fashion import artifact
 from fashion.audit.label_errors import check_packages
-from fashion.backend import Backend, Precision
+from fashion.backend.memory import keep_freed_memory
+from fashion.backend.selection import Backend, Precision, start_backend
 from fashion.cli import fail
 from fashion.config import resume_override
 from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
@@ -88,12 +89,12 @@ class Serving(Checked):
 C = TypeVar("C", bound=Checked)
 
 
-def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> Trainer:
+def check_training(config: Mapping[str, Any], *, starts_backend: bool = True) -> Trainer:
     """Check a whole training configuration; this starts the Keras backend that it names.
 
     Args:
         config: The resolved configuration.
-        start_backend: False checks it for another process, on whichever backend Keras runs in this one.
+        starts_backend: False checks it for another process, on whichever backend Keras runs in this one.
 
     Returns:
         The checked ``trainer`` group.
@@ -120,8 +121,9 @@ def check_training(config: Mapping[str, Any], *, start_backend: bool = True) -> 
             "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
             "beside this schedule, such as callbacks=none; or schedule=constant"
         )
-    if start_backend:
-        backend.select(
+    if starts_backend:
+        keep_freed_memory()
+        start_backend(
             trainer.backend,
             seed=trainer.seed,
             precision=trainer.precision,
@@ -145,7 +147,7 @@ def check_exploration(config: Mapping[str, Any]) -> Exploration:
         check_packages()
     if settings.artifact:
         artifact.verify(Path(settings.artifact))
-    backend.select(settings.backend, seed=settings.seed)
+    start_backend(settings.backend, seed=settings.seed)
     _check_groups(config, ("data", "augment"))
     return settings
 
@@ -159,7 +161,8 @@ def check_evaluation(config: Mapping[str, Any]) -> Evaluation:
     settings = _check_plain_keys(config, Evaluation)
     for path in filter(None, (settings.artifact, settings.compare)):
         artifact.verify(Path(path))
-    backend.select(settings.backend)
+    keep_freed_memory()  # robustness predicts 750,000 images
+    start_backend(settings.backend)
     _check_groups(config, ("data",))
     return settings
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fashion import backend
+from fashion.backend.devices import on_cpu
 from fashion.models import keras_graph
 from fashion.models.keras_graph import call_that_made, flatten_layers, has_graph
 
@@ -16,7 +16,7 @@ Layer = Any  # Keras has no types to check against
 
 def should_use(model: keras.Model) -> bool:
     """Return whether the CPU kernels are the faster way for this model, on this backend and device."""
-    return has_graph(model) and backend.on_cpu() and _kernels().worthwhile(flatten_layers(model))
+    return has_graph(model) and on_cpu() and _kernels().worthwhile(flatten_layers(model))
 
 
 def fast_layers(model: keras.Model) -> keras.Model:

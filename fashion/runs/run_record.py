@@ -18,7 +18,8 @@ import keras
 from hydra.core.hydra_config import HydraConfig
 
 import fashion
-from fashion import backend, machine
+from fashion import machine
+from fashion.backend.devices import describe_devices
 from fashion.config.resume_override import RESULT_FILE, STATE_FILE
 from fashion.errors import FashionError, WriteError
 from fashion.files import alone_in, write_json
@@ -114,7 +115,7 @@ def environment() -> dict[str, Any]:
     """Return the software and hardware that numbers depend on."""
     return {
         "backend": keras.backend.backend(),
-        "device": backend.devices(),
+        "device": describe_devices(),
         "versions": machine.versions(PACKAGES),
         "hardware": machine.hardware(),
         "git": git_commit(),

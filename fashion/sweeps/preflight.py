@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fashion import backend
+from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, with_exit_status
 from fashion.config.checks import check_training
 from fashion.errors import InputError
@@ -40,9 +40,9 @@ def main() -> None:
     """Check what comes on standard input."""
     configs = json.load(sys.stdin)
     chosen = configs[0].get("trainer") or {}
-    backend.select("tensorflow" if chosen.get("backend") == "tensorflow" else "jax", keep_memory=False)
+    start_backend("tensorflow" if chosen.get("backend") == "tensorflow" else "jax")
     for config in configs:
-        check_training(config, start_backend=False)
+        check_training(config, starts_backend=False)
 
 
 if __name__ == "__main__":

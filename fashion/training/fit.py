@@ -9,7 +9,9 @@ from typing import Any
 import keras
 from omegaconf import DictConfig
 
-from fashion import artifact, backend
+from fashion import artifact
+from fashion.backend.devices import on_cpu
+from fashion.backend.selection import seed_everything
 from fashion.config import resume_override
 from fashion.config.build import build
 from fashion.config.checks import Trainer, check_training
@@ -92,7 +94,7 @@ def build_network(config: dict[str, Any], settings: Trainer, steps: int) -> Trai
         settings: Its ``trainer`` group, checked.
         steps: How many the whole run has.
     """
-    backend.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
     network = TrainingNetwork(
         build(config["model"]), augment, fast=settings.fast_layers, flip_average=settings.flip_average
@@ -117,7 +119,7 @@ def _jit_compile(settings: Trainer) -> bool:
     """
     if settings.jit != "auto":
         return settings.jit
-    return settings.backend == "jax" or not backend.on_cpu()
+    return settings.backend == "jax" or not on_cpu()
 
 
 def _fit(

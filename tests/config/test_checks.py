@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fashion import backend
+from fashion.backend.selection import start_backend
 from fashion.config.checks import check_evaluation, check_exploration, check_training
 from fashion.config.schema import resolved
 from fashion.errors import FashionError
@@ -34,7 +34,7 @@ def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras
     try:
         assert check_training(resolved(cfg)).backend == keras_backend
     finally:  # an experiment's precision is not that of the tests after it
-        backend.select(keras_backend, deterministic=True)
+        start_backend(keras_backend, deterministic=True)
 
 
 def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):

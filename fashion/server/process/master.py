@@ -18,7 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
-from fashion.backend import Backend
+from fashion.backend.selection import Backend
 from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from werkzeug.exceptions import ServiceUnavailable
 
-from fashion import artifact, backend
+from fashion import artifact
+from fashion.backend.memory import return_large_blocks
+from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
 from fashion.inference.batcher import Batcher
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
@@ -36,7 +38,7 @@ class ServedModel:
         InputError: When the model is not what its card says; nothing of it was executed.
     """
 
-    def __init__(self, path: Path, backend_name: backend.Backend) -> None:
+    def __init__(self, path: Path, backend_name: Backend) -> None:
         self._backend_name = backend_name
         # Without links: `outputs/latest` may lead elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
@@ -57,7 +59,8 @@ class ServedModel:
         Raises:
             InputError: When the model cannot be loaded, or is no longer the one that was verified.
         """
-        backend.select(self._backend_name, keep_memory=False)
+        return_large_blocks()
+        start_backend(self._backend_name)
         from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
 
         predictor, loaded = Predictor.load(self.path)
