@@ -4,14 +4,13 @@ The file holds stock Keras layers and no optimizer state, so that plain Keras lo
 what the model is, what it was measured to do, and the digest of the file it speaks of.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fashion.card import Card, read_card
 from fashion.errors import InputError
 from fashion.files import replacing, write_json
 
@@ -20,15 +19,13 @@ if TYPE_CHECKING:  # a process that only verifies a model does without Keras, an
 
 MODEL_FILE = "fashion_mnist_model.keras"
 CARD_FILE = "fashion_mnist_model.json"
-# What readers of a card rely on.
-CARD_KEYS = {"sha256", "classes", "seed", "backend", "test", "config"}
 
 
 class Artifact(NamedTuple):
     """A verified model, its card, and where it was loaded from."""
 
     model: "keras.Model"
-    card: dict[str, Any]
+    card: Card
     path: Path
 
 
@@ -46,12 +43,12 @@ def save_model(model: "keras.Model", path: Path) -> str:
         return _sha256(partial)
 
 
-def save(model: "keras.Model", card: dict[str, Any], folder: Path) -> Path:
+def save(model: "keras.Model", card: Card, folder: Path) -> Path:
     """Write the model and its card into a folder.
 
     Args:
         model: A model of stock layers, ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
-        card: What is to be known of it; the digest is added here.
+        card: What describes it; the file name and the digest are added here.
         folder: Where both files go.
 
     Returns:
@@ -62,7 +59,8 @@ def save(model: "keras.Model", card: dict[str, Any], folder: Path) -> Path:
     """
     path = folder / MODEL_FILE
     digest = save_model(model, path)
-    write_json(folder / CARD_FILE, {"model_file": MODEL_FILE, "sha256": digest, **card})
+    card = card.model_copy(update={"model_file": MODEL_FILE, "sha256": digest})
+    write_json(folder / CARD_FILE, card.to_json())
     return path
 
 
@@ -86,7 +84,7 @@ def load(path: Path) -> Artifact:
     return Artifact(model, card, file)
 
 
-def verify(path: Path) -> tuple[Path, dict[str, Any]]:
+def verify(path: Path) -> tuple[Path, Card]:
     """Check that a model is the one its card speaks of, and made of stock layers alone; nothing of it is executed.
 
     Args:
@@ -104,37 +102,15 @@ def verify(path: Path) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{file}: there is no such model file; train one (make train), or name another")
     if file.suffix != ".keras":
         raise InputError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
-    card_file = file.with_suffix(".json")
-    try:
-        card = json.loads(card_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{card_file}: the card of the model is missing; keep both files together") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{card_file}: cannot be read as JSON ({error}); copy the card again") from None
-    lacking = CARD_KEYS - set(card) if isinstance(card, dict) else CARD_KEYS
-    if lacking:
-        raise InputError(f"{card_file}: lacks {', '.join(sorted(lacking))}; copy the card again")
+    card = read_card(file.with_suffix(".json"))
     digest = _sha256(file)
-    if card.get("sha256") != digest:
+    if card.sha256 != digest:
         raise InputError(
-            f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.get('sha256')}; "
+            f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.sha256}; "
             "copy both files again, from one run"
         )
-    if card.get("abstention"):
-        _check_statistics(card_file, card["abstention"])
     _refuse_foreign_layers(file)
     return file, card
-
-
-def _check_statistics(card_file: Path, entry: dict[str, Any]) -> None:
-    """Refuse a card whose arrays are not those that were written."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(entry["statistics"], validate=True)).hexdigest()
-        intact = digest == entry["statistics_sha256"]
-    except (KeyError, TypeError, binascii.Error):
-        intact = False
-    if not intact:
-        raise InputError(f"{card_file}: its abstention statistics are damaged; copy the card again")
 
 
 def _refuse_foreign_layers(file: Path) -> None:

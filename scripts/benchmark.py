@@ -50,7 +50,7 @@ def _photos(options: argparse.Namespace) -> None:
     from fashion.inference.predictor import Predictor
 
     predictor, loaded = Predictor.load(options.artifact)
-    classes = loaded.card["classes"]
+    classes = loaded.card.classes
     found = photo_accuracy.find(
         options.photos, photo_accuracy.read_mapping(options.mapping or photo_accuracy.MAPPING, classes)
     )
@@ -104,7 +104,7 @@ def _scenes(options: argparse.Namespace) -> None:
 
 def _model(loaded: Any) -> dict[str, Any]:
     """Return which model was measured, for the JSON."""
-    return {"path": str(loaded.path), "sha256": loaded.card["sha256"], "test": loaded.card["test"]}
+    return {"path": str(loaded.path), "sha256": loaded.card.sha256, "test": loaded.card.test.model_dump()}
 
 
 def _records(options: argparse.Namespace) -> None:

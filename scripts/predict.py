@@ -36,11 +36,11 @@ def _predict(prepared: dict[Path, ModelInput], artifact: Path, backend_name: Bac
 
     predictor, loaded = Predictor.load(artifact)
     answer = shown(list(prepared.values()), predictor.predict)
-    classes, test = loaded.card["classes"], loaded.card["test"]
+    classes, test = loaded.card.classes, loaded.card.test
     # By default the newest run's, so which one answers may have changed since the last time.
     path = loaded.path.resolve()
     path = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-    print(f"model: {path} ({loaded.model.name}, test accuracy {test['accuracy']:.2%})", file=sys.stderr)
+    print(f"model: {path} ({loaded.model.name}, test accuracy {test.accuracy:.2%})", file=sys.stderr)
     width = max(len(str(path)) for path in prepared)
     for number, ((path, picture), row) in enumerate(zip(prepared.items(), answer.probabilities, strict=True)):
         first, second = np.argsort(row)[::-1][:2]

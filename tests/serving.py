@@ -24,6 +24,7 @@ from PIL import Image
 import fashion.server.storage.accounts
 import fashion.server.storage.request_log
 from fashion import artifact
+from fashion.card import Card, SplitScores
 from fashion.inference.predictor import Predictor
 from fashion.paths import PROJECT
 from fashion.server.app import create_app
@@ -31,13 +32,13 @@ from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.request_log import RequestLog
-from fashion.uncertainty.fit import card_entries, fit_abstention
+from fashion.uncertainty.fit import add_to_card, fit_abstention
 from fashion.uncertainty.posthoc import PosthocUncertainty
 
 CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ]  # fmt: skip
-CARD = {"classes": CLASSES, "seed": 0, "backend": "jax", "test": {"accuracy": 0.1, "images": 10}, "config": {}}
+CARD = Card(classes=CLASSES, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 SETTINGS = {
     "host": "127.0.0.1",
     "port": 0,
@@ -84,16 +85,16 @@ def small_artifact(tmp_path_factory) -> Path:
     # Far from uniform, so that a wrong pixel changes the answer.
     model.set_weights([weight * 5 for weight in model.get_weights()])
     folder = tmp_path_factory.mktemp("artifact")
-    artifact.save(model, CARD | trust_of(model), folder)
+    artifact.save(model, calibrated_card(model), folder)
     return folder
 
 
-def trust_of(model: keras.Model) -> dict:
-    """What a card says of a temperature, and of an abstention that accepts every picture."""
+def calibrated_card(model: keras.Model) -> Card:
+    """A card with a temperature, and an abstention that accepts every image."""
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
     outputs, labels = Predictor(model, features=True).outputs(images), np.arange(300) % 10
-    fitted = fit_abstention(outputs.features, labels, outputs.features)
-    return card_entries(PosthocUncertainty(1.5, fitted._replace(threshold=1e6)), labels, outputs)
+    fitted = fit_abstention(outputs.features, labels, outputs.features)._replace(threshold=1e6)
+    return add_to_card(CARD, PosthocUncertainty(1.5, fitted), labels, outputs)
 
 
 @pytest.fixture(scope="session")

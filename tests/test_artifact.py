@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from fashion import artifact
+from fashion.card import Card, SplitScores
 from fashion.errors import FashionError
 
 pytestmark = pytest.mark.backend
 
-CARD = {"classes": ["a"] * 10, "seed": 0, "backend": "jax", "test": {"accuracy": 0.1, "images": 10}, "config": {}}
+CARD = Card(classes=["a"] * 10, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 
 
 def small_model() -> keras.Model:
@@ -30,7 +31,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     for place in (path, tmp_path):
         loaded = artifact.load(place)
         assert np.allclose(loaded.model(images), model(images), atol=1e-6)
-        assert loaded.card["classes"] == ["a"] * 10
+        assert loaded.card.classes == ["a"] * 10
         assert loaded.path == path
 
 
@@ -99,7 +100,7 @@ def cut(path):
 def not_a_model(path):
     path.write_text("hello")
     card = path.with_suffix(".json")
-    card.write_text(json.dumps(CARD | {"sha256": artifact._sha256(path)}))
+    card.write_text(json.dumps(CARD.to_json() | {"sha256": artifact._sha256(path)}))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def not_a_model(path):
         (change_byte, "its SHA-256 is .*, the card beside it was written for"),
         (cut, "its SHA-256 is .*, the card beside it was written for"),
         (not_a_model, "is not a .keras file"),
-        (lambda path: path.with_suffix(".json").unlink(), "the card of the model is missing"),
+        (lambda path: path.with_suffix(".json").unlink(), "the model's card is missing"),
         (lambda path: path.with_suffix(".json").write_text("{"), "cannot be read as JSON"),
         (
             lambda path: path.with_suffix(".json").write_text("[1]"),

@@ -39,7 +39,7 @@ def main() -> None:
         image = Image.open(request.files["file"]).convert("L").resize((28, 28))
         pixels = np.array(image).reshape(1, 28, 28, 1).astype("float32") / 255.0
         predicted = int(np.argmax(model.predict(pixels, verbose=0)))
-        return jsonify(predicted_class=card["classes"][predicted])
+        return jsonify(predicted_class=card.classes[predicted])
 
     app.run(host="127.0.0.1", port=int(sys.argv[2]))
 

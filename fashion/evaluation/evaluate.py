@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from fashion import artifact
+from fashion.card import Card
 from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.dataset import CLASSES, Dataset
@@ -46,10 +47,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(config["run_folder"])
     predictor, loaded = Predictor.load(Path(config["artifact"]))
     other = Predictor.load(Path(config["compare"])) if config["compare"] else None
-    data: Dataset = build(config["data"], seed=loaded.card["seed"])
+    data: Dataset = build(config["data"], seed=loaded.card.seed)
     # The images that validated the run itself: others of the training file were trained on.
-    own_data = config["data"] | {key: loaded.card["config"]["data"][key] for key in ("limit", "validation_fraction")}
-    own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card["seed"])
+    own_data = config["data"] | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
+    own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card.seed)
     sets = ood_datasets.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
@@ -85,15 +86,13 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     """Fit temperature and abstention anew, and write the same model with a new card into a folder."""
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
-    augment = build(loaded.card["config"]["augment"], seed=loaded.card["seed"])
+    augment = build(loaded.card.config["augment"], seed=loaded.card.seed)
     fitted = fit.fit(predictor, data, validation, augment)
-    anew = {"calibration", "abstention", "photo_abstention", "photo_odds"}
-    card = {key: value for key, value in loaded.card.items() if key not in anew}
-    card |= fit.card_entries(fitted, data.validation_labels, validation)
+    card = fit.add_to_card(loaded.card, fitted, data.validation_labels, validation)
     path = folder / artifact.MODEL_FILE
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)
-    write_json(folder / artifact.CARD_FILE, card)
+    write_json(folder / artifact.CARD_FILE, card.to_json())
     log.info("calibrated           %s, with a new card", path)
     return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)
 
@@ -114,13 +113,13 @@ def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: arti
 
 
 def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> None:
-    log.info("artifact             %s (%s, trained on %s)", loaded.path, loaded.model.name, loaded.card["backend"])
+    log.info("artifact             %s (%s, trained on %s)", loaded.path, loaded.model.name, loaded.card.backend)
     for split in ("test", "validation"):
         numbers = content[split]
         percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
         line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
         log.info(line, f"{split} accuracy", *percents, numbers["loss"])
-    if "calibration" in loaded.card:
+    if loaded.card.calibration:
         gaps = [100 * content[key]["ece"] for key in ("test", "test_before_calibration")]
         log.info("calibration error    %.2f %%, %.2f %% before calibration", *gaps)
     else:
@@ -139,19 +138,19 @@ def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> N
     log.info("written to           %s", folder / report.REPORT_FILE)
 
 
-def _hold_against_card(card: dict[str, Any], test_images: int, accuracy: float) -> None:
-    promised = card["test"]
-    if promised["images"] != test_images:
+def _hold_against_card(card: Card, test_images: int, accuracy: float) -> None:
+    promised = card.test
+    if promised.images != test_images:
         log.info(
             "the card's figure, %.2f %%, is of %d test images: data.limit=%s repeats it",
-            100 * promised["accuracy"],
-            promised["images"],
-            card["config"]["data"]["limit"],
+            100 * promised.accuracy,
+            promised.images,
+            card.config["data"]["limit"],
         )
-    elif abs(promised["accuracy"] - accuracy) > TOLERANCE:
+    elif abs(promised.accuracy - accuracy) > TOLERANCE:
         raise InputError(
-            f"the card promises a test accuracy of {promised['accuracy']:.2%}, measured {accuracy:.2%}: "
+            f"the card promises a test accuracy of {promised.accuracy:.2%}, measured {accuracy:.2%}: "
             "the model does not compute here what it computed where it was trained; compare the versions in the card"
         )
     else:
-        log.info("agrees with its card (%.2f %%)", 100 * promised["accuracy"])
+        log.info("agrees with its card (%.2f %%)", 100 * promised.accuracy)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fashion.card import Card
 from fashion.data.dataset import CLASSES
 from fashion.files import write_json, write_text
 from fashion.inference.attribution import occlusion
@@ -56,7 +57,7 @@ def write(
     write_text(folder / REPORT_FILE, page)
 
 
-def about(card: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+def about(card: Card, name: str, path: str) -> dict[str, Any]:
     """Return what the head of the page says of an artifact.
 
     Args:
@@ -64,8 +65,8 @@ def about(card: dict[str, Any], name: str, path: str) -> dict[str, Any]:
         name: Of the network.
         path: Of the model file.
     """
-    told = {key: card.get(key) for key in ("backend", "epochs", "seed", "created")}
-    return {"name": name, "path": path, "version": card["sha256"][:12], **told}
+    told = card.model_dump(include={"backend", "epochs", "seed", "created"})
+    return {"name": name, "path": path, "version": card.version, **told}
 
 
 def gallery(predictor: Predictor, images: np.ndarray, mistakes: list[dict[str, Any]]) -> list[dict[str, str]]:

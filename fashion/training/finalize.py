@@ -1,11 +1,10 @@
 """The end of a run: the test set, once; the artifact and its card; the pictures."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from fashion import artifact
+from fashion.card import Card, SplitScores
 from fashion.config.build import build
 from fashion.data.dataset import CLASSES, Dataset
 from fashion.evaluation import cost, measurement, plots, report
@@ -46,7 +45,7 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
     fitted = fit.fit(predictor, data, validating, augment)
     card = _card(run, data, recorder, test, validation)
-    card |= fit.card_entries(fitted, data.validation_labels, validating)
+    card = fit.add_to_card(card, fitted, data.validation_labels, validating)
     path = artifact.save(model, card, run.folder)
     plots.training_curves(recorder.history, run.folder / "training_curves.png")
     _report(predictor.with_uncertainty(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
@@ -69,21 +68,21 @@ def _card(
     recorder: RunRecorder,
     test: dict[str, float],
     validation: dict[str, float],
-) -> dict[str, Any]:
+) -> Card:
     environment = run_record.environment()
-    return {
-        "classes": list(CLASSES),
-        "input": "(n, 28, 28, 1) float32 in [0, 1]; light objects on a black ground, as in Fashion-MNIST",
-        "output": "(n, 10) float32 softmax probabilities, in the order of classes",
-        "test": {**test, "images": len(data.test_labels)},
-        "validation": {**validation, "images": len(data.validation_labels)},
-        "parameters": cost.parameters(recorder.model.core),
-        "epochs": len(recorder.history["loss"]),
-        "training_seconds": round(recorder.seconds, 1),
-        "data": data.digests,
-        "seed": run.config["trainer"]["seed"],
-        "config": comparable(run.config),
-        "config_hash": config_hash(run.config),
+    return Card(
+        classes=list(CLASSES),
+        input="(n, 28, 28, 1) float32 in [0, 1]; light objects on a black background, as in Fashion-MNIST",
+        output="(n, 10) float32 softmax probabilities, in the order of classes",
+        test=SplitScores(**test, images=len(data.test_labels)),
+        validation=SplitScores(**validation, images=len(data.validation_labels)),
+        parameters=cost.parameters(recorder.model.core),
+        epochs=len(recorder.history["loss"]),
+        training_seconds=round(recorder.seconds, 1),
+        data=data.digests,
+        seed=run.config["trainer"]["seed"],
+        config=comparable(run.config),
+        config_hash=config_hash(run.config),
         **{key: environment[key] for key in ("backend", "device", "versions", "hardware", "git")},
-        "created": run_record.now(),
-    }
+        created=run_record.now(),
+    )

@@ -7,9 +7,11 @@ each resolution, which know what pixels of clothes look like. Their logarithms, 
 
 import base64
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from fashion.card import AbstentionEntry, FeatureEntry
 
 METHOD = "Mahalanobis distances of penultimate and intermediate features to the nearest class, log, standardised, mean"
 LEAST_DISTANCE = 1e-12
@@ -64,43 +66,43 @@ class Abstention(NamedTuple):
         parts = [part.log_distances(each) for part, each in zip(self.parts, features, strict=True)]
         return np.stack(parts).mean(axis=0, dtype=np.float32)
 
-    def to_card(self) -> dict[str, Any]:
+    def to_card(self) -> AbstentionEntry:
         """Return what the card holds of it: plain values, and the arrays as base64 with their digest."""
         arrays = [array for part in self.parts for array in part[:3]]
         content = b"".join(np.ascontiguousarray(array, "<f2").tobytes() for array in arrays)
-        return {
-            "method": METHOD,
-            "threshold": self.threshold,
-            "parts": [
-                {
-                    "features": len(part.mean),
-                    "axes": part.axes.shape[1],
-                    "classes": len(part.centres),
-                    "direction": part.direction,
-                    "location": part.location,
-                    "spread": part.spread,
-                }
+        return AbstentionEntry(
+            method=METHOD,
+            threshold=self.threshold,
+            parts=[
+                FeatureEntry(
+                    features=len(part.mean),
+                    axes=part.axes.shape[1],
+                    classes=len(part.centres),
+                    direction=part.direction,
+                    location=part.location,
+                    spread=part.spread,
+                )
                 for part in self.parts
             ],
-            "statistics_sha256": hashlib.sha256(content).hexdigest(),
-            "statistics": base64.b64encode(content).decode(),
-        }
+            statistics_sha256=hashlib.sha256(content).hexdigest(),
+            statistics=base64.b64encode(content).decode(),
+        )
 
     @classmethod
-    def from_card(cls, entry: dict[str, Any]) -> "Abstention":
+    def from_card(cls, entry: AbstentionEntry) -> "Abstention":
         """Read it back from a card that ``fashion.artifact.verify`` has checked."""
-        values = np.frombuffer(base64.b64decode(entry["statistics"]), "<f2")
+        values = np.frombuffer(base64.b64decode(entry.statistics), "<f2")
         parts, start = [], 0
-        for about in entry["parts"]:
-            width, axes, classes = about["features"], about["axes"], about["classes"]
+        for about in entry.parts:
+            width, axes, classes = about.features, about.axes, about.classes
             arrays = []
             for shape in ((width,), (width, axes), (classes, axes)):
                 size = int(np.prod(shape))
                 arrays.append(values[start : start + size].reshape(shape).astype(np.float32))
                 start += size
             mean, whiten, centres = arrays
-            parts.append(Part(mean, whiten, centres, about["direction"], about["location"], about["spread"]))
-        return cls(tuple(parts), entry["threshold"])
+            parts.append(Part(mean, whiten, centres, about.direction, about.location, about.spread))
+        return cls(tuple(parts), entry.threshold)
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:

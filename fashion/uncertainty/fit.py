@@ -1,13 +1,12 @@
 """Fit what makes answers trustworthy: a temperature, and a score of unlikeness with its threshold."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
 from fashion.augment.photo import Photo
+from fashion.card import CalibrationEntry, CalibrationScores, Card
 from fashion.data.dataset import CLASSES, Dataset, stratified_sample
 from fashion.inference.predictor import Predictor
 from fashion.metrics import cross_entropy
@@ -58,27 +57,34 @@ def fit(
     return PosthocUncertainty(temperature, abstention, fit_photo_ood(predictor, data, abstention, augment), odds)
 
 
-def card_entries(uncertainty: PosthocUncertainty, labels: np.ndarray, validation: Outputs) -> dict[str, Any]:
-    """Return what the card stores of a fitted uncertainty: ``calibration`` and, if there is one, ``abstention``.
+def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: np.ndarray, validation: Outputs) -> Card:
+    """Return a card with what was fitted, in place of any earlier fit.
 
     Args:
+        card: Of the same model.
         uncertainty: As fitted.
         labels: ``(n,)`` int64 of the validation images.
         validation: What the network computes of them.
     """
     after = uncertainty.prediction(validation).probabilities
-    measured = {
-        name: {"loss": cross_entropy(labels, rows), "ece": expected_calibration_error(labels, rows)}
-        for name, rows in (("validation_before", validation.probabilities), ("validation_after", after))
+    before, calibrated = (
+        CalibrationScores(loss=cross_entropy(labels, rows), ece=expected_calibration_error(labels, rows))
+        for rows in (validation.probabilities, after)
+    )
+    entries: dict[str, object] = {
+        "calibration": CalibrationEntry(
+            temperature=uncertainty.temperature, validation_before=before, validation_after=calibrated
+        )
     }
-    entries: dict[str, Any] = {"calibration": {"temperature": uncertainty.temperature, **measured}}
     if uncertainty.abstention:
-        entries["abstention"] = {"validation_kept": KEPT, **uncertainty.abstention.to_card()}
+        entries["abstention"] = uncertainty.abstention.to_card().model_copy(update={"validation_kept": KEPT})
     if uncertainty.photo_odds is not None:
         entries["photo_odds"] = dict(zip(CLASSES, uncertainty.photo_odds.tolist(), strict=True))
     if uncertainty.photo_ood:
-        entries["photo_abstention"] = {"validation_kept": PHOTOS_KEPT, **uncertainty.photo_ood.to_card()}
-    return entries
+        kept = {"validation_kept": PHOTOS_KEPT}
+        entries["photo_abstention"] = uncertainty.photo_ood.to_card().model_copy(update=kept)
+    fitted = {"calibration", "abstention", "photo_odds", "photo_abstention"}
+    return Card.model_validate(card.model_dump(exclude_unset=True, exclude=fitted)).model_copy(update=entries)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -5,10 +5,11 @@ with the probabilities and the features before the last layer, by a logistic reg
 photograph-like validation images from things that are none of the ten.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from fashion.card import PhotoAbstentionEntry
 from fashion.uncertainty.abstention import Abstention, unit_length
 
 METHOD = "logistic regression on log-probabilities, entropy, Mahalanobis log-distances and features of unit length"
@@ -33,19 +34,16 @@ class PhotoOodScore(NamedTuple):
         """Return ``(n,)`` float32: the logarithm of the odds that each is a stranger, of ``(n, d)`` evidence."""
         return (evidence @ self.weights + self.bias).astype(np.float32)
 
-    def to_card(self) -> dict[str, Any]:
+    def to_card(self) -> PhotoAbstentionEntry:
         """Return what the card holds of it."""
-        return {
-            "method": METHOD,
-            "threshold": self.threshold,
-            "bias": self.bias,
-            "weights": self.weights.tolist(),
-        }
+        return PhotoAbstentionEntry(
+            method=METHOD, threshold=self.threshold, bias=self.bias, weights=self.weights.tolist()
+        )
 
     @classmethod
-    def from_card(cls, entry: dict[str, Any]) -> "PhotoOodScore":
+    def from_card(cls, entry: PhotoAbstentionEntry) -> "PhotoOodScore":
         """Read it back from a card."""
-        return cls(np.array(entry["weights"], np.float64), entry["bias"], entry["threshold"])
+        return cls(np.array(entry.weights, np.float64), entry.bias, entry.threshold)
 
 
 def evidence(probabilities: np.ndarray, features: tuple[np.ndarray, ...], abstention: Abstention) -> np.ndarray:

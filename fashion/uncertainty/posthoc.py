@@ -1,10 +1,11 @@
 """From what a network computes to an answer that says how far to trust it."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from fashion.card import Card
 from fashion.uncertainty.abstention import Abstention
 from fashion.uncertainty.calibration import at_temperature
 from fashion.uncertainty.photo_ood import PhotoOodScore, evidence
@@ -82,17 +83,15 @@ class PosthocUncertainty:
     photo_odds: np.ndarray | None = None
 
     @classmethod
-    def from_card(cls, card: dict[str, Any]) -> "PosthocUncertainty":
-        """Read what a card knows; older cards know nothing."""
-        entry, photos = card.get("abstention"), card.get("photo_abstention")
-        temperature = card.get("calibration", {}).get("temperature", 1.0)
-        abstention = Abstention.from_card(entry) if entry else None
-        odds = card.get("photo_odds")
+    def from_card(cls, card: Card) -> "PosthocUncertainty":
+        """Read what was fitted from a card; a card without these entries changes nothing."""
+        abstention = Abstention.from_card(card.abstention) if card.abstention else None
+        photos, odds = card.photo_abstention, card.photo_odds
         return cls(
-            temperature,
+            card.calibration.temperature if card.calibration else 1.0,
             abstention,
             PhotoOodScore.from_card(photos) if abstention and photos else None,
-            np.array([odds[name] for name in card["classes"]], np.float32) if odds else None,
+            np.array([odds[name] for name in card.classes], np.float32) if odds else None,
         )
 
     @property

@@ -56,7 +56,7 @@ def test_photos_are_found_with_what_is_right_for_them_in_two_halves(found):
 
 def test_all_ways_are_measured_with_one_model(found, small_artifact):
     predictor, loaded = Predictor.load(small_artifact)
-    result = photo_accuracy.measure(found, predictor, loaded.card["classes"])
+    result = photo_accuracy.measure(found, predictor, loaded.card.classes)
     assert list(result["ways"]) == list(photo_accuracy.WAYS)
     for way in result["ways"].values():
         assert len(way["answers"]) == 15

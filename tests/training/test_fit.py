@@ -73,22 +73,22 @@ def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend
 def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend, fashion_mnist_root):
     loaded = artifact.load(quick(tmp_path / "run"))
     card = loaded.card
-    assert card["classes"][9] == "Ankle boot"
-    assert card["test"]["images"] == 1000
-    assert card["validation"]["images"] == 100
-    assert card["test"]["accuracy_low"] < card["test"]["accuracy"] < card["test"]["accuracy_high"]
-    assert card["backend"] == keras_backend
-    assert card["parameters"] == loaded.model.count_params()
-    assert card["data"]["train-images-idx3-ubyte"].startswith("c59f468a")
-    assert card["config"]["model"]["widths"] == [8]
-    assert 0.05 < card["calibration"]["temperature"] < 20
-    calibration = card["calibration"]
-    assert calibration["validation_after"]["loss"] <= calibration["validation_before"]["loss"]
+    assert card.classes[9] == "Ankle boot"
+    assert card.test.images == 1000
+    assert card.validation.images == 100
+    assert card.test.accuracy_low < card.test.accuracy < card.test.accuracy_high
+    assert card.backend == keras_backend
+    assert card.parameters == loaded.model.count_params()
+    assert card.data["train-images-idx3-ubyte"].startswith("c59f468a")
+    assert card.config["model"]["widths"] == [8]
+    assert 0.05 < card.calibration.temperature < 20
+    calibration = card.calibration
+    assert calibration.validation_after.loss <= calibration.validation_before.loss
     predictor, _ = Predictor.load(loaded.path)
     validation = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, seed=0).validation_images
-    kept = predictor.predict(validation).scores <= card["abstention"]["threshold"]
+    kept = predictor.predict(validation).scores <= card.abstention.threshold
     assert kept.mean() == pytest.approx(0.95, abs=0.011)
-    assert card["versions"]["keras"] == keras.__version__
+    assert card.versions["keras"] == keras.__version__
     with zipfile.ZipFile(loaded.path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as stored:
         assert "optimizer" not in stored
 
@@ -260,7 +260,7 @@ def test_a_run_that_died_after_its_training_only_has_to_be_measured(quick, tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit.outcome, "write", die)
+        patch.setattr(fit.finalize, "write", die)
         with pytest.raises(KeyboardInterrupt):
             quick(parted, *options)
     history = (parted / "history.csv").read_text()

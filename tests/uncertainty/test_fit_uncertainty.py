@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from sklearn.covariance import EmpiricalCovariance
 
+from fashion.card import Card, SplitScores
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
-from fashion.uncertainty.fit import KEPT, MOST_AXES, card_entries, fit_abstention, fit_part
+from fashion.uncertainty.fit import KEPT, MOST_AXES, add_to_card, fit_abstention, fit_part
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
+CARD = Card(classes=["a", "b", "c"], seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 3_000)
 MIX = RANDOM.normal(size=(6, 6))
@@ -47,9 +49,10 @@ def test_the_threshold_keeps_95_percent_of_validation():
 def test_the_card_holds_what_was_fitted():
     fitted = fit_abstention((FEATURES,), LABELS, (FEATURES,))
     validation = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32), (FEATURES,))
-    trust = PosthocUncertainty(1.5, fitted)
-    read = PosthocUncertainty.from_card(json.loads(json.dumps(card_entries(trust, LABELS, validation))))
-    for one, other in zip(trust.prediction(validation), read.prediction(validation), strict=True):
+    uncertainty = PosthocUncertainty(1.5, fitted)
+    card = add_to_card(CARD, uncertainty, LABELS, validation)
+    read = PosthocUncertainty.from_card(Card.model_validate(json.loads(json.dumps(card.to_json()))))
+    for one, other in zip(uncertainty.prediction(validation), read.prediction(validation), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from fashion.card import Card, SplitScores
 from fashion.preprocessing.model_input import ModelInput, shown
 from fashion.uncertainty.abstention import Abstention, Part
 from fashion.uncertainty.fit import _logistic_regression
@@ -10,6 +11,7 @@ from fashion.uncertainty.photo_ood import PhotoOodScore, evidence
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, also_likely
 
 PART = Part(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.zeros((1, 2), np.float32), False)
+CARD = Card(classes=["Coat", "Pullover"], seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 ABSTENTION = Abstention((PART,), threshold=0.0)
 DOUBT = PhotoOodScore(np.array([0.0, 0.0, 2.0, 0.0, 0.0, 0.0]), bias=-1.0, threshold=0.5)
 OUTPUTS = Outputs(np.array([[1, 0], [0.5, 0.5]], np.float32), (np.array([[3, 4], [0, 0.1]], np.float32),))
@@ -26,35 +28,37 @@ def test_a_photo_is_judged_by_its_own_score_and_a_product_by_the_other():
     answer = PosthocUncertainty(1.0, ABSTENTION, DOUBT).prediction(OUTPUTS)
     assert answer.photo_scores == pytest.approx([-1, 2 * np.log(2) - 1], abs=1e-3)
     assert answer.scores == pytest.approx([np.log(25), np.log(0.01)], abs=1e-5)
-    trust = PosthocUncertainty(1.0, ABSTENTION, DOUBT._replace(threshold=0.0))
-    judged = [[trust.judge(answer, row, photo=photo).decision for row in range(2)] for photo in (False, True)]
+    uncertainty = PosthocUncertainty(1.0, ABSTENTION, DOUBT._replace(threshold=0.0))
+    judged = [[uncertainty.judge(answer, row, photo=photo).decision for row in range(2)] for photo in (False, True)]
     assert judged == [["abstain", "accept"], ["accept", "abstain"]]
-    assert trust.judge(answer, 0, photo=True).threshold == 0.0
+    assert uncertainty.judge(answer, 0, photo=True).threshold == 0.0
 
 
 def test_a_model_that_was_not_trained_for_photos_judges_them_as_products():
-    trust = PosthocUncertainty(1.0, ABSTENTION)
-    answer = trust.prediction(OUTPUTS)
-    assert trust.judge(answer, 0, photo=True) == trust.judge(answer, 0, photo=False)
+    uncertainty = PosthocUncertainty(1.0, ABSTENTION)
+    answer = uncertainty.prediction(OUTPUTS)
+    assert uncertainty.judge(answer, 0, photo=True) == uncertainty.judge(answer, 0, photo=False)
 
 
 def test_the_card_brings_it_back():
-    entry = json.loads(json.dumps({"abstention": ABSTENTION.to_card(), "photo_abstention": DOUBT.to_card()}))
-    read = PosthocUncertainty.from_card(entry).prediction(OUTPUTS).photo_scores
+    entries = {"abstention": ABSTENTION.to_card(), "photo_abstention": DOUBT.to_card()}
+    written = json.dumps(CARD.model_copy(update=entries).to_json())
+    uncertainty = PosthocUncertainty.from_card(Card.model_validate(json.loads(written)))
+    read = uncertainty.prediction(OUTPUTS).photo_scores
     assert np.array_equal(read, PosthocUncertainty(1.0, ABSTENTION, DOUBT).prediction(OUTPUTS).photo_scores)
 
 
 def test_odds_change_the_answer_to_photos_alone():
-    card = {"classes": ["Coat", "Pullover"], "photo_odds": {"Coat": 0.5, "Pullover": 2.0}}
-    trust = PosthocUncertainty.from_card(json.loads(json.dumps(card)))
+    card = CARD.model_copy(update={"photo_odds": {"Coat": 0.5, "Pullover": 2.0}})
+    uncertainty = PosthocUncertainty.from_card(card)
     outputs = Outputs(np.array([[0.6, 0.4]] * 2, np.float32))
-    answer = trust.prediction(outputs)
+    answer = uncertainty.prediction(outputs)
     assert answer.probabilities[0] == pytest.approx([0.6, 0.4])
     assert answer.photo_probabilities[0] == pytest.approx([0.3 / 1.1, 0.8 / 1.1])
     pixels = np.zeros((28, 28), np.uint8)
     pictures = [ModelInput(pixels, ()), ModelInput(pixels, (), mask=np.ones((4, 4), bool))]
     rows = shown(
-        pictures, lambda images: trust.prediction(Outputs(np.repeat(outputs.probabilities[:1], len(images), 0)))
+        pictures, lambda images: uncertainty.prediction(Outputs(np.repeat(outputs.probabilities[:1], len(images), 0)))
     )
     assert rows.probabilities == pytest.approx(np.array([[0.6, 0.4], [0.3 / 1.1, 0.8 / 1.1]]))
 

@@ -10,6 +10,7 @@ from werkzeug.exceptions import NotFound
 from fashion.preprocessing.decode import MOST_PIXELS
 from fashion.server.api.predict import classify, served_model, show
 from fashion.server.security.authentication import login_required
+from fashion.server.service.served_model import NAME
 from fashion.server.settings import MEBIBYTE, MOST_BODY_BYTES
 from fashion.server.storage.prediction_history import predictions
 
@@ -49,13 +50,13 @@ def _card() -> dict[str, Any]:
     """Return what the model's card says for people."""
     model = served_model()
     card = model.card
-    target = card["config"].get("model", {}).get("_target_", "")
+    target = card.config.get("model", {}).get("_target_", "")
     return {
-        "name": target.rpartition(".")[2] or card.get("name", "fashion_mnist"),
+        "name": target.rpartition(".")[2] or NAME,
         "version": model.version,
-        "created": card.get("created", "")[:10],
-        "parameters": card.get("parameters"),
-        "test": card["test"],
-        "calibration_error": card.get("calibration", {}).get("validation_after", {}).get("ece"),
-        "kept": card.get("abstention", {}).get("validation_kept"),
+        "created": (card.created or "")[:10],
+        "parameters": card.parameters,
+        "test": card.test,
+        "calibration_error": card.calibration.validation_after.ece if card.calibration else None,
+        "kept": card.abstention.validation_kept if card.abstention else None,
     }

@@ -43,8 +43,8 @@ class ServedModel:
         # Without links: `outputs/latest` may lead elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
         self.uncertainty = PosthocUncertainty.from_card(self.card)
-        self.classes: list[str] = self.card["classes"]
-        self.version: str = self.card["sha256"][:12]
+        self.classes: list[str] = self.card.classes
+        self.version: str = self.card.version
         self.stopping = threading.Event()
         self._batcher: Batcher | None = None
 
@@ -64,7 +64,7 @@ class ServedModel:
         from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
 
         predictor, loaded = Predictor.load(self.path)
-        if loaded.card["sha256"] != self.card["sha256"]:
+        if loaded.card.sha256 != self.card.sha256:
             raise InputError(f"{self.path}: was replaced after the server started; start the server again")
         for size in BATCH_SIZES:
             predictor.predict(np.zeros((size, 28, 28), np.uint8))

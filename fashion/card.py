@@ -1,0 +1,206 @@
+"""The card of a trained model: what it is, how well it was measured to do, and the digest of the file it describes.
+
+It lies beside the model as JSON. Cards of earlier releases load although they lack some entries; unknown entries are
+kept.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from fashion.errors import InputError
+
+VERSION_LETTERS = 12  # of the digest: enough to tell models apart in a list
+
+
+class Entry(pydantic.BaseModel):
+    """A part of the card; entries that it does not list are kept as they are."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
+
+
+class SplitScores(Entry):
+    """How well the model did on the images of one split.
+
+    Attributes:
+        accuracy: Share of correct predictions.
+        accuracy_low: Lower end of its 95 % interval.
+        accuracy_high: Upper end of its 95 % interval.
+        loss: Mean cross-entropy in nats, before calibration.
+        images: How many images were measured.
+    """
+
+    accuracy: float
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    loss: float | None = None
+    images: int
+
+
+class CalibrationScores(Entry):
+    """Mean cross-entropy in nats and expected calibration error of the validation images."""
+
+    loss: float
+    ece: float
+
+
+class CalibrationEntry(Entry):
+    """The softmax temperature, fitted on the validation images."""
+
+    temperature: float
+    validation_before: CalibrationScores
+    validation_after: CalibrationScores
+
+
+class FeatureEntry(Entry):
+    """The sizes and scales of one feature vector's Mahalanobis distance; see ``fashion.uncertainty.abstention``."""
+
+    features: int
+    axes: int
+    classes: int
+    direction: bool
+    location: float
+    spread: float
+
+
+class AbstentionEntry(Entry):
+    """When to abstain: a distance to the training images, and the highest one that is accepted.
+
+    Attributes:
+        validation_kept: Share of the validation images that the threshold accepts.
+        method: What the score is, in words.
+        threshold: The highest score that is accepted.
+        parts: One for each feature vector.
+        statistics_sha256: Digest of the arrays.
+        statistics: The arrays, little-endian float16, base64.
+    """
+
+    validation_kept: float | None = None
+    method: str
+    threshold: float
+    parts: list[FeatureEntry]
+    statistics_sha256: str
+    statistics: str
+
+    @property
+    def intact(self) -> bool:
+        """Whether the arrays are the ones that were written."""
+        try:
+            content = base64.b64decode(self.statistics, validate=True)
+        except binascii.Error:
+            return False
+        return hashlib.sha256(content).hexdigest() == self.statistics_sha256
+
+
+class PhotoAbstentionEntry(Entry):
+    """When to abstain from a photo: the weights of a logistic regression, and the highest score that is accepted."""
+
+    validation_kept: float | None = None
+    method: str
+    threshold: float
+    bias: float
+    weights: list[float]
+
+
+class Card(Entry):
+    """What is known of a trained model.
+
+    Attributes:
+        model_file: Name of the model file beside the card.
+        sha256: Digest of the model file; empty until it is written.
+        classes: Class names, in the order of the probabilities.
+        input: What the model takes, in words.
+        output: What it returns, in words.
+        test: Scores on the test images, measured once.
+        validation: Scores on the validation images.
+        parameters: Number of trained parameters.
+        epochs: How many were trained.
+        training_seconds: Time spent training.
+        data: Name of each file of the data set to its SHA-256.
+        seed: The run's seed.
+        config: The run's configuration, without paths.
+        config_hash: Digest of it.
+        backend: The Keras backend that trained the model.
+        device: What that backend computed on.
+        versions: Package to version.
+        hardware: Processor, cores, memory and system.
+        git: The commit, and whether the working tree differed from it.
+        created: When the card was written, ISO 8601.
+        calibration: The temperature.
+        abstention: When to abstain.
+        photo_odds: Class to the factor by which its probability is multiplied for photos.
+        photo_abstention: When to abstain from a photo.
+    """
+
+    model_file: str | None = None
+    sha256: str = ""
+    classes: list[str]
+    input: str | None = None
+    output: str | None = None
+    test: SplitScores
+    validation: SplitScores | None = None
+    parameters: int | None = None
+    epochs: int | None = None
+    training_seconds: float | None = None
+    data: dict[str, str] | None = None
+    seed: int
+    config: dict[str, Any]
+    config_hash: str | None = None
+    backend: str
+    device: str | None = None
+    versions: dict[str, str] | None = None
+    hardware: dict[str, Any] | None = None
+    git: dict[str, Any] | None = None
+    created: str | None = None
+    calibration: CalibrationEntry | None = None
+    abstention: AbstentionEntry | None = None
+    photo_odds: dict[str, float] | None = None
+    photo_abstention: PhotoAbstentionEntry | None = None
+
+    @property
+    def version(self) -> str:
+        """The model's version: the beginning of its file's digest."""
+        return self.sha256[:VERSION_LETTERS]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries that are set, as they are written."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def read_card(path: Path) -> Card:
+    """Read and check a card.
+
+    Raises:
+        InputError: When it is missing, damaged or incomplete.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: the model's card is missing; keep both files together") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); copy the card again") from None
+    try:
+        card = Card.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{path}: {_fault(error, content)}; copy the card again") from None
+    if not card.sha256:
+        raise InputError(f"{path}: lacks sha256; copy the card again")
+    if card.abstention and not card.abstention.intact:
+        raise InputError(f"{path}: its abstention statistics are damaged; copy the card again")
+    return card
+
+
+def _fault(error: pydantic.ValidationError, content: Any) -> str:
+    required = {"sha256", *(name for name, field in Card.model_fields.items() if field.is_required())}
+    lacking = required - set(content) if isinstance(content, dict) else required
+    if lacking:
+        return f"lacks {', '.join(sorted(lacking))}"
+    first = error.errors(include_url=False)[0]
+    if first["loc"][0] == "abstention":
+        return "its abstention statistics are damaged"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
