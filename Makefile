@@ -39,10 +39,13 @@ services:  ## install PostgreSQL, Redis, Chromium and Slurm on Debian; tests sta
 	    echo 'install PostgreSQL, Redis and Chromium as this system does it (macOS: brew install postgresql redis chromium)'; \
 	fi
 
-lint: install-dev  ## ruff and mypy, changing nothing
+lint: install-dev  ## ruff, mypy, spelling, and the schemas of the workflow and CITATION.cff; changes nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m codespell_lib
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 benchmark:  ## measure speed beside the seed program and others: training, then serving (15 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark

@@ -2,4 +2,6 @@
 
 import time
 
+__version__ = "1.0.0"
+
 STARTED = time.monotonic()  # imported first by every command: start-up times count from here

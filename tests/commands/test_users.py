@@ -125,7 +125,7 @@ def test_a_password_is_asked_for_twice_and_not_shown(at_a_terminal, accounts):
     status, screen = at_a_terminal("passwd", "ann", lines=["another password", "another passwort"])
     assert status == 2
     assert "error: password: the two differ" in screen
-    assert "another passwor" not in screen
+    assert "another passwor" not in screen  # codespell:ignore passwor
     assert accounts.verify("ann", PASSWORD)
 
 

@@ -189,7 +189,8 @@ class Database:
             self._engine = create_engine(address, pool_size=0, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"{self.name}: needs the package {error.name}; pip install 'fashion[postgresql]'"
+                f"{self.name}: needs the package {error.name}; "
+                "install it with .venv/bin/python scripts/setup_venv.py --extra postgresql"
             ) from None
         if address.get_backend_name() == "sqlite":
             _make_sqlite_file(Path(str(address.database)))

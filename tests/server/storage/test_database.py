@@ -140,7 +140,7 @@ def test_a_database_that_cannot_be_reached_is_one_line(postgresql_url, change, s
 
 def test_without_the_driver_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(FashionError, match=r"needs the package psycopg; pip install 'fashion\[postgresql\]'"):
+    with pytest.raises(FashionError, match=r"needs the package psycopg; .*setup_venv\.py --extra postgresql$"):
         Database("postgresql://ann@127.0.0.1/db")
 
 
