@@ -46,7 +46,7 @@ PartitionName=tests Nodes={host} Default=YES State=UP
 
 
 @pytest.fixture
-def slurm() -> Iterator[dict[str, str]]:
+def slurm(starts_processes) -> Iterator[dict[str, str]]:
     """The environment under which Slurm's commands speak to a cluster of one machine."""
     programs = {name: shutil.which(name) or missing(name) for name in ("munged", "slurmctld", "slurmd", "sinfo")}
     if os.geteuid() != 0:
@@ -78,7 +78,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def ray_cluster(monkeypatch) -> Iterator[str]:
+def ray_cluster(starts_processes, monkeypatch) -> Iterator[str]:
     """The address of a Ray cluster of two nodes of one core each: processes of their own, as on two machines."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

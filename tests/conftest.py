@@ -23,21 +23,22 @@ from fashion.paths import PROJECT
 start_backend(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()
 
-pytest_plugins = ["services", "clusters", "serving"]
+pytest_plugins = ["isolation", "services", "clusters", "serving"]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
 
 
 @pytest.fixture(scope="session")
-def fashion_mnist_root() -> Path:
-    """The checkout's ``data`` folder with the verified files of Fashion-MNIST; a skip where they cannot be had.
+def fashion_mnist_root(pytestconfig, unguarded) -> Path:
+    """The checkout's ``data`` folder with the verified files of Fashion-MNIST; a skip where they are not available.
 
-    On CI the tests on real data are the point, so there a missing data set is a failure.
+    On CI the tests on real data are the point, so there a missing data set is a failure. Fast tests never download it.
     """
     root = PROJECT / "data"
     try:
-        load_idx_files(root, download=True)
+        with unguarded():
+            load_idx_files(root, download=not pytestconfig.getoption("--fast"))
     except FashionError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
@@ -54,7 +55,7 @@ def keras_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def run_command() -> Command:
+def run_command(starts_processes) -> Command:
     """Run a script of the project as a user would, in a process of its own."""
 
     def run(script: str, *arguments: object, timeout: float = 300, **environment: str):

@@ -24,12 +24,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 PASSWORD = "s3cret-of-the-database"
 STARTS_WITHIN = 60.0
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.process)]  # parameters of fixtures
 
 _names = (f"test_{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
+def postgresql_url(starts_processes) -> Iterator[str]:
     """The address of an empty database on a PostgreSQL of this test session."""
     programs = _postgresql_programs()
     port = free_port()
@@ -73,7 +74,7 @@ def empty_postgresql_url(postgresql_url) -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(starts_processes) -> Iterator[str]:
     """The address of a Redis of this test session."""
     program = shutil.which("redis-server") or missing("redis-server")
     port = free_port()
@@ -85,7 +86,7 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(starts_processes) -> Iterator[Browser]:
     """The system's Chromium, without a window; for one module, since meanwhile no other event loop can run."""
     program = shutil.which("chromium") or missing("chromium")
     with sync_playwright() as playwright:

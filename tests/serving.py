@@ -262,7 +262,7 @@ class Server:
 
 
 @pytest.fixture
-def start_server(small_artifact, tmp_path_factory):
+def start_server(starts_processes, small_artifact, tmp_path_factory):
     """Start a server with settings of its own, for one test."""
     started = []
 
@@ -276,7 +276,7 @@ def start_server(small_artifact, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(small_artifact, tmp_path_factory):
+def server(starts_processes, small_artifact, tmp_path_factory):
     """One server for all tests that do not change it."""
     server = Server(small_artifact, tmp_path_factory.mktemp("server"), "server.request_seconds=3")
     yield server.wait_until_ready()

@@ -47,6 +47,7 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path, error):
         raise error
 
 
+@pytest.mark.process
 def test_a_write_beyond_the_limit_of_the_system_is_told_in_one_sentence(tmp_path):
     """A real refusal: the system lets this process write 1,000 bytes to a file."""
     program = (

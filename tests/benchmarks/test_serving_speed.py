@@ -11,6 +11,7 @@ from fashion.paths import PROJECT
 RESULT = json.loads((PROJECT / "results" / "benchmark_serving.json").read_text())
 
 
+@pytest.mark.process
 def test_all_contenders_answer_in_turns(small_artifact):
     result = serving_speed.measure(small_artifact, seconds=0.5, rounds=1)
     assert list(result["contenders"]) == list(serving_speed.NAMES)

@@ -11,6 +11,7 @@ from fashion.paths import PROJECT
 RESULT = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
 
 
+@pytest.mark.process
 def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path):
     result = training_speed.measure(rounds=1, steps=3, contenders=("tensorflow",))
     (rate,) = result["training"]["all_images_per_second"]["tensorflow"]
@@ -25,6 +26,7 @@ def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path
     assert training_speed.NAMES["tensorflow"] in training_speed.table(result)
 
 
+@pytest.mark.process
 def test_a_contender_that_stops_says_why(tmp_path):
     with pytest.raises(FashionError, match="the contender nonsense stopped: KeyError: 'nonsense'"):
         training_speed._Process("nonsense", tmp_path, tmp_path)

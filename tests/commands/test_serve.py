@@ -403,6 +403,7 @@ def test_a_taken_port_is_one_line(refused, server: Server):
     assert f"server.port={server.port}" in refused(f"server.port={server.port}")
 
 
+@pytest.mark.process
 def test_the_master_never_imports_keras():
     program = (
         "import fashion.server.process.master, fashion.server.security.authentication, fashion.config.checks, sys; "

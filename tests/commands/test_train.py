@@ -178,6 +178,7 @@ def test_an_empty_folder_name_is_refused(run_command, place):
     assert re.fullmatch(r"error: hydra\.\w+\.dir: got nothing, expected a folder\n", run.stderr)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is read from /proc")
 @pytest.mark.parametrize(("stage", "seconds"), [("backend", 0), ("backend", 0.8), ("folder", 0), ("folder", 1.5)])
 def test_a_signal_in_start_up_ends_the_command(keras_backend, tmp_path, stage, seconds):
@@ -242,6 +243,7 @@ def test_efficientnetb0_trains(run_command, keras_backend, tmp_path):
     assert np.isfinite(list(result(tmp_path / "run")["metrics"].values())).all()
 
 
+@pytest.mark.process
 def test_a_disk_that_takes_no_more_ends_the_run_in_one_line(keras_backend, fashion_mnist_root, tmp_path):
     """The shell lets the process write files of 600 kB; the model has more."""
     folder = tmp_path / "run"
@@ -269,6 +271,7 @@ print("loaded:", sorted({name.partition(".")[0] for name in sys.modules} & {"jax
 """
 
 
+@pytest.mark.process
 def test_on_jax_tensorflow_is_not_imported(keras_backend, tmp_path):
     if keras_backend != "jax":
         pytest.skip("is about JAX")

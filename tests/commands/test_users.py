@@ -29,7 +29,7 @@ def accounts(database_url):
 
 
 @pytest.fixture
-def users(database_url):
+def users(starts_processes, database_url):
     """Run the script on the test's database, with a standard input that is no terminal."""
 
     def run(*arguments: str, entered: str | bytes = "", url: str = database_url) -> subprocess.CompletedProcess:
@@ -44,7 +44,7 @@ def users(database_url):
 
 
 @pytest.fixture
-def at_a_terminal(database_url):
+def at_a_terminal(starts_processes, database_url):
     """Run the script at a terminal, where each line is entered after a prompt; return its status and its screen."""
 
     def run(*arguments: str, lines: list[str]) -> tuple[int, str]:

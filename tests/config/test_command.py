@@ -90,6 +90,7 @@ def test_composing_twice_asks_for_one_folder(tmp_path, monkeypatch):
     unique_folder.cache_clear()
 
 
+@pytest.mark.process
 def test_interrupting_a_command_gives_status_130():
     program = "from fashion.cli import with_exit_status\ndef f(): raise KeyboardInterrupt\nwith_exit_status(f)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT)

@@ -154,6 +154,7 @@ def test_real_files_are_the_published_ones(fashion_mnist_root: Path) -> None:
         assert hashlib.sha256((fashion_mnist_root / name).read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.process
 def test_importing_loads_no_framework() -> None:
     code = "import sys, fashion.data.dataset; print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
@@ -226,6 +227,7 @@ esac
 FAKE_DPKG_DEB = 'test "$1" = -x && test -e "$2" && mkdir -p "$3{folder}" && cp {files}/* "$3{folder}"'
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("needed", "verbs"),
     [("", ["download"]), ("Dir::State::Lists", ["download", "update", "download"])],
@@ -241,6 +243,7 @@ def test_debian_package_is_unpacked(machine: Machine, tmp_path: Path, needed: st
     assert [verb for line in commands for verb in line.split() if verb in {"update", "download"}] == verbs
 
 
+@pytest.mark.process
 def test_unreachable_lists_every_source_and_one_remedy(machine: Machine) -> None:
     machine.install("apt-get", FAKE_APT_GET.format(log="/dev/null", needed="never"))
     machine.install("dpkg-deb", "exit 1")
@@ -376,6 +379,7 @@ print(arrays.train_images.sum(), arrays.test_labels.sum())
 """
 
 
+@pytest.mark.process
 def test_ten_processes_that_start_at_once_fetch_once(machine: Machine, server: Server) -> None:
     server.files, server.pause_seconds = PACKED, 0.01
     settings = {
@@ -459,6 +463,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_nothing_half_written(machine: Machine, server: Server) -> None:
     """A limit on the size of files stands for the full disk: the write fails in the middle, for the real reason."""
     server.files = PACKED

@@ -54,6 +54,7 @@ print(len(os.sched_getaffinity(0)), len(os.listdir("/proc/self/task")))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(cores.visible()) < 2, reason="there is nothing to bind")
+@pytest.mark.process
 def test_a_process_that_is_bound_starts_fewer_threads():
     threads = []
     for place in (cores.visible()[:1], []):
@@ -65,6 +66,7 @@ def test_a_process_that_is_bound_starts_fewer_threads():
     assert threads[0] < threads[1]
 
 
+@pytest.mark.process
 def test_binding_a_process_that_is_gone_is_no_error():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

@@ -148,6 +148,7 @@ def test_one_failure_does_not_stop_the_others(run_command, fashion_mnist_root, t
     assert "there is a sweep already; go on with -m sweep.resume=" in twice.stderr
 
 
+@pytest.mark.process
 def test_interrupting_a_sweep_stops_its_job_cleanly(fashion_mnist_root, tmp_path):
     process = start(tmp_path, *QUICK, "trainer.epochs=500", "callbacks=none", "trainer.seed=0,1")
     wait_for_epoch(process, tmp_path / "0" / "history.csv", 1)

@@ -30,8 +30,8 @@ QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=
 
 
 @pytest.fixture
-def quick(compose_train, fashion_mnist_root, keras_backend):
-    """Train a small network on a thousand images and return the folder."""
+def quick(starts_processes, compose_train, fashion_mnist_root, keras_backend):
+    """Train a small network on a thousand images and return the folder; the run asks git for its commit."""
 
     def run(folder, *overrides):
         backend_and_data = (f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}")

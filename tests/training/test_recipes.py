@@ -31,6 +31,7 @@ def test_every_recipe_is_a_configuration_that_can_be_trained(recipe, compose_tra
     assert settings.epochs >= 1
 
 
+@pytest.mark.process
 @pytest.mark.backend
 @pytest.mark.parametrize("recipe", ["speedrun", "record"])
 def test_a_recipe_trains_and_saves_a_model_that_looks_twice(

@@ -6,6 +6,7 @@ import io
 import re
 
 import pytest
+from services import DATABASES
 from serving import CLASSES, SETTINGS, basic
 from sqlalchemy import insert
 
@@ -19,7 +20,7 @@ from fashion.server.storage.prediction_history import Predictions
 HOUR = datetime.timedelta(hours=1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
     url = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql_url")
     accounts = Accounts(url)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from PIL import Image
+from services import DATABASES
 from serving import CLASSES, SETTINGS, form, png
 from sqlalchemy import func, select, update
 
@@ -37,7 +38,7 @@ def ask(sign_in):
     return send
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
     url = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql_url")
     accounts = Accounts(url)

@@ -6,6 +6,7 @@ import threading
 
 import argon2
 import pytest
+from services import DATABASES
 from sqlalchemy import select, update
 
 from fashion.errors import FashionError, InputError
@@ -27,7 +28,7 @@ def quick_hashing(request, monkeypatch):
         monkeypatch.setattr(module, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request, tmp_path) -> str:
     if request.param == "postgresql":
         return request.getfixturevalue("empty_postgresql_url")

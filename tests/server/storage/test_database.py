@@ -13,6 +13,7 @@ import alembic.autogenerate
 import pytest
 import sqlalchemy
 from alembic.runtime.migration import MigrationContext
+from services import DATABASES
 from sqlalchemy import func, insert, select
 
 from fashion.errors import FashionError
@@ -24,7 +25,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 UPGRADE = "import sys; from fashion.server.storage.database import Database; Database(sys.argv[1]).upgrade()"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request, tmp_path) -> str:
     if request.param == "postgresql":
         return request.getfixturevalue("empty_postgresql_url")
@@ -41,6 +42,7 @@ def test_the_steps_of_the_schema_end_at_the_tables(database_url):
     database.close()
 
 
+@pytest.mark.process
 def test_processes_that_start_at_once_upgrade_once(database_url):
     started = [
         subprocess.Popen([sys.executable, "-c", UPGRADE, database_url], stderr=subprocess.PIPE, text=True)
@@ -196,6 +198,7 @@ def test_writers_wait_for_each_other(database_url):
         database.close()
 
 
+@pytest.mark.process
 def test_the_default_is_a_file_that_git_ignores():
     path = sqlalchemy.make_url(DEFAULT_DATABASE_URL).database
     ignored = subprocess.run(["git", "check-ignore", path], cwd=PROJECT, capture_output=True, text=True)
@@ -204,6 +207,7 @@ def test_the_default_is_a_file_that_git_ignores():
     assert ignored.returncode == 0
 
 
+@pytest.mark.process
 def test_the_wheel_holds_the_steps(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(PROJECT / "fashion", source / "fashion", ignore=shutil.ignore_patterns("__pycache__"))

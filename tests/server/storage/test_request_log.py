@@ -5,6 +5,7 @@ import logging
 import time
 
 import pytest
+from services import DATABASES
 from sqlalchemy import select
 
 from fashion.server.storage import request_log as module
@@ -15,7 +16,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 REQUEST = Request(NOW, "one", "ann", "/predict", 200, "Bag", 0.75, 1.5, 2.5, 3.5, "0" * 64)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
     url = f"sqlite:///{tmp_path}/b.db" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql_url")
     opened = Database(url)
