@@ -1,6 +1,6 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train serve test services lint benchmark format constraints clean
+.PHONY: help install install-dev train serve test test-fast services lint benchmark format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
@@ -27,6 +27,9 @@ serve: install  ## serve the newest run (before that pretrained/) on http://127.
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
 	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 2 --dist worksteal -m backend
+
+test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute, on JAX
+	KERAS_BACKEND=jax $(PY) -m pytest --fast --numprocesses 2 --dist worksteal $(ARGS)
 
 services:  ## install PostgreSQL, Redis, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
 	@if command -v redis-server && command -v chromium && command -v slurmctld && command -v munged && ls /usr/lib/postgresql/*/bin/postgres; then \

@@ -11,6 +11,7 @@ from fashion.paths import PRETRAINED, default_model
 pytestmark = pytest.mark.backend
 
 
+@pytest.mark.slow
 def test_its_card_tells_the_accuracy_that_it_has(fashion_mnist_root):
     predictor, loaded = Predictor.load(PRETRAINED)
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)

@@ -54,6 +54,7 @@ def test_photos_are_found_with_what_is_right_for_them_in_two_halves(found):
     assert {each.half for each in found} == {0, 1}
 
 
+@pytest.mark.slow
 def test_all_ways_are_measured_with_one_model(found, small_artifact):
     predictor, loaded = Predictor.load(small_artifact)
     result = photo_accuracy.measure(found, predictor, loaded.card.classes)

@@ -36,6 +36,7 @@ def test_a_rendering_is_a_large_product_on_near_white(data):
     assert np.median(same) > 0.85
 
 
+@pytest.mark.slow
 def test_all_ways_are_measured_with_one_model(data):
     predictor, _ = Predictor.load(PRETRAINED)
     images, labels = data.test_images[:200], data.test_labels[:200]

@@ -167,6 +167,7 @@ def test_each_output_joins_each_tap_that_is_inside_with_its_own_pixel(size, kern
         assert pattern.sum() == np.prod(pattern.shape[:3])
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     h=st.integers(1, 9), w=st.integers(1, 9), k=st.integers(1, 4), stride=st.integers(1, 2),

@@ -14,7 +14,10 @@ from fashion.models.wide_resnet import wide_resnet
 from fashion.paths import PROJECT
 
 PAPER_STRIDES = [1, 2, 2, 2, 1, 2, 1]
-MODELS = sorted(file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml"))
+MODELS = [
+    pytest.param(file.stem, marks=pytest.mark.slow if file.stem == "efficientnetb0" else ())
+    for file in sorted((PROJECT / "configs" / "model").glob("*.yaml"))
+]
 
 
 def build(name: str) -> keras.Model:
@@ -46,6 +49,7 @@ def seed_program_features() -> keras.Model:
     return keras.Model(model.input, model.get_layer("head_activation").output)
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 def test_efficientnetb0_computes_what_keras_computes():
     """Known answer: with equal weights, equal features. The seed program's settings are Keras's own network."""

@@ -19,6 +19,7 @@ def sets(tmp_path_factory) -> dict[str, np.ndarray]:
     return {name: each.images for name, each in found.items()}
 
 
+@pytest.mark.slow
 def test_every_set_has_the_form_of_the_data_set(sets):
     assert list(sets) == [
         "blank", "uniform noise", "Gaussian noise", "text", "handwritten digits", "sample photos", "photos: hat",
@@ -30,6 +31,7 @@ def test_every_set_has_the_form_of_the_data_set(sets):
     assert sizes["sample photos"] >= 100
 
 
+@pytest.mark.slow
 def test_they_are_what_they_are_called(sets):
     assert np.ptp(sets["blank"], axis=(1, 2)).max() == 0
     assert sets["uniform noise"].mean() == pytest.approx(127.5, abs=0.5)
@@ -44,6 +46,7 @@ def test_they_are_the_same_every_time():
     assert np.array_equal(*(ood_datasets.text(3, each) for each in random))
 
 
+@pytest.mark.slow
 def test_what_the_score_was_chosen_with_is_of_other_kinds(sets):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
     made = ood_datasets.development(images, np.random.default_rng(1))

@@ -205,6 +205,7 @@ def mutated(draw) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(mutated())
 def test_thousands_of_mutated_pictures_are_read_or_refused(content):

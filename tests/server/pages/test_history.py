@@ -183,15 +183,15 @@ def test_answers_that_are_not_there(client, sign_in, number):
     assert client.post(f"/history/{number}/delete", data={"csrf": token}).status_code == 404
 
 
-@pytest.mark.parametrize("page", ["1", "2", "99", "-1", "x", str(2**80)])
-def test_pages(client, ask, page):
+def test_pages(client, ask):
     _, token = ask(client)
     for _ in range(13):
         client.post("/examples/bag", data={"csrf": token}, headers=PAGE)
-    text = client.get(f"/history?page={page}").text
-    last = page in {"2", "99", str(2**80)}
-    assert f"Page {2 if last else 1} of 2" in text
-    assert text.count('id="prediction-') == (2 if last else 12)
+    for page in ("1", "2", "99", "-1", "x", str(2**80)):
+        text = client.get(f"/history?page={page}").text
+        last = page in {"2", "99", str(2**80)}
+        assert f"Page {2 if last else 1} of 2" in text, page
+        assert text.count('id="prediction-') == (2 if last else 12), page
 
 
 def test_feedback_is_kept_and_shown_as_text(client, ask):
