@@ -30,7 +30,7 @@ print(json.dumps([loaded, refusal, len(advised)]))
 
 
 @pytest.fixture(scope="module")
-def process_on_jax():
+def process_on_jax(starts_processes):
     """What a fresh process on JAX reports: imported packages, why TensorFlow was refused, mappings in huge pages."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment)
