@@ -93,7 +93,7 @@ def _scenes(options: argparse.Namespace) -> None:
 
     data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
-    answered = scenes.answer(data.test_images, data.test_labels, predictor, loaded.card["classes"])
+    answered = scenes.answer(data.test_images, data.test_labels, predictor, loaded.card.classes)
     (options.folder / "scenes").mkdir(parents=True, exist_ok=True)
     for each in answered:
         (options.folder / "scenes" / f"{each.scene.name}.jpg").write_bytes(each.photo)
