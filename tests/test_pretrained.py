@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion import paths
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED, default_model
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from fashion.audit.duplicates import NEAR, SENSITIVITY, Pairs, exact_duplicates, groups, similar_pairs
 from fashion.audit.label_errors import cross_validated_probabilities, likely_errors
-from fashion.data.dataset import CLASSES, Dataset
+from fashion.data.dataset import Dataset
+from fashion.data.fashion_mnist import CLASSES
 from fashion.figures import picture, show_tiles
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor

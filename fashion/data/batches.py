@@ -1,7 +1,6 @@
-"""Turn arrays into batches, in an order that depends on the run's seed and the epoch alone.
+"""Batches of a split, in an order that depends on the run's seed and the epoch alone.
 
-That is what lets a resumed run see exactly the batches it would have seen, on either backend: no generator state has
-to be kept, epoch 7 is epoch 7.
+So a resumed run reads exactly the batches it would have read, on either backend, and no generator state is saved.
 """
 
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
 PREFETCHED_BATCHES = 2
@@ -17,24 +17,23 @@ PREFETCHED_BATCHES = 2
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order in which epoch number ``epoch`` (from 0) reads the images: ``(count,)`` int32."""
-    # PCG64 by name: numpy may change its default generator, and with it the meaning of a seed.
-    return np.random.Generator(np.random.PCG64((seed, epoch))).permutation(count).astype(np.int32)
+    return seeded_generator(seed, epoch).permutation(count).astype(np.int32)
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled full batches of uint8 images and labels.
+    """Shuffled full batches of a training split.
 
-    The images that do not fill a last batch are left out, others in each epoch: a second batch shape would be a
+    The images that do not fill a last batch are dropped, different ones in each epoch: a second batch shape would be a
     second compilation of the step, half a minute for EfficientNetB0, to train on 0.2 % more images.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, 0-255.
-        labels: ``(n,)`` int64, 0-9.
+        images: ``(n, h, w)`` uint8, 0-255.
+        labels: ``(n,)`` int64, class numbers.
         batch_size: Images in every batch.
         seed: Seed of the order.
 
     Attributes:
-        epoch: The epoch being read, from 0; whoever trains sets it before each epoch.
+        epoch: The epoch being read, from 0; the training loop sets it before each epoch.
 
     Raises:
         InputError: When there are fewer images than one batch.
@@ -68,19 +67,19 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 class EvaluationBatches(keras.utils.PyDataset):
-    """All images once, in their own order, in batches of one size as far as the count allows.
+    """Every image once, in order, in batches of one size where the number of images allows it.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, 0-255.
-        labels: ``(n,)`` int64, 0-9.
-        at_most: Largest batch.
-        multiple_of: What every batch is divided among: the number of devices.
+        images: ``(n, h, w)`` uint8, 0-255.
+        labels: ``(n,)`` int64, class numbers.
+        max_size: Largest batch.
+        multiple_of: Number of devices that share every batch.
 
     Raises:
         InputError: When the images cannot be divided so.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, at_most: int = 500, multiple_of: int = 1) -> None:
+    def __init__(self, images: np.ndarray, labels: np.ndarray, max_size: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
         if len(images) % multiple_of:
             raise InputError(
@@ -88,7 +87,7 @@ class EvaluationBatches(keras.utils.PyDataset):
                 "choose data.limit or data.validation_fraction so, or set trainer.distribution=single"
             )
         self.images, self.labels = images, labels
-        self.batch_size = even_batch_size(len(images), at_most, multiple_of)
+        self.batch_size = even_batch_size(len(images), max_size, multiple_of)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -98,13 +97,13 @@ class EvaluationBatches(keras.utils.PyDataset):
         return self.images[chosen], self.labels[chosen]
 
 
-def even_batch_size(count: int, at_most: int, multiple_of: int = 1) -> int:
-    """Return the largest batch size up to ``at_most`` that divides ``count``, so that there is one shape to compile.
+def even_batch_size(count: int, max_size: int, multiple_of: int = 1) -> int:
+    """Return the largest batch size up to ``max_size`` that divides ``count``, so that one shape is compiled.
 
-    Where only small ones do (a prime count, say) it is the largest, and the last batch is smaller. Both are multiples
-    of ``multiple_of``, as ``count`` is.
+    If only sizes of a quarter of ``max_size`` or less divide it (a prime count, say), it is ``max_size`` itself, and
+    the last batch is smaller. Every batch is a multiple of ``multiple_of``, as ``count`` is.
     """
-    largest = max(min(count, at_most) // multiple_of, 1) * multiple_of
+    largest = max(min(count, max_size) // multiple_of, 1) * multiple_of
     for size in range(largest, largest // 4, -multiple_of):
         if count % size == 0:
             return size
@@ -112,17 +111,17 @@ def even_batch_size(count: int, at_most: int, multiple_of: int = 1) -> int:
 
 
 def as_pipeline(batches: TrainingBatches | EvaluationBatches) -> Any:
-    """Return what ``fit`` should read the batches through on the current backend.
+    """Return the batches in the form that ``fit`` reads fastest on the current backend.
 
-    On TensorFlow a ``tf.data.Dataset``: the order crosses from Python once an epoch, images are gathered and
-    prefetched by tf.data's own threads. On JAX the batches themselves: TensorFlow is never imported.
+    On TensorFlow that is a ``tf.data.Dataset``: Python passes it the order once an epoch, and its own threads gather
+    and prefetch the images. On JAX it is the batches themselves, and TensorFlow is never imported.
     """
     if keras.backend.backend() != "tensorflow":
         return batches
     import tensorflow as tf
 
-    # Its autotuner sleeps for twice as long each time, and the end of an epoch waits until it wakes: an epoch of 21 s
-    # took 41 s.
+    # The autotuner sleeps twice as long each time, and the end of an epoch waits until it wakes: an epoch of 21 s took
+    # 41 s.
     options = tf.data.Options()
     options.autotune.enabled = False
     images, labels = tf.constant(batches.images), tf.constant(batches.labels)

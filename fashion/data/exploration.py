@@ -1,4 +1,4 @@
-"""What is in the data set: numbers for the terminal and pictures to look at."""
+"""Describe a data set: tables for the terminal, and plots."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from fashion.data.dataset import CLASSES, Dataset
+from fashion.data.dataset import Dataset
 from fashion.figures import ACCENT, INK, PRIMARY, picture, show_tiles
 
-# From images (n, 28, 28) uint8 and a seed to images (n, 28, 28) float in [0, 1].
+# From images (n, h, w) uint8, 0-255, and a seed to images (n, h, w) float in [0, 1].
 Augment = Callable[[np.ndarray, int], np.ndarray]
 
 EXAMPLES_PER_CLASS = 10
@@ -17,28 +17,27 @@ AUGMENTED_VERSIONS = 4
 
 
 def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
-    """Print the tables of the data set and write four pictures into ``folder``.
+    """Print the tables of a data set and write four plots of its training split into ``folder``.
 
     Args:
-        dataset: What to look at; the pictures show its training split.
-        augment: From ``(n, 28, 28)`` uint8 images and a seed to ``(n, 28, 28)`` float images in [0, 1].
+        dataset: The data set to describe.
+        augment: From ``(n, h, w)`` uint8 images and a seed to ``(n, h, w)`` float images in [0, 1].
         folder: Gets ``classes.png``, ``class_means.png``, ``pixel_histogram.png`` and ``augmentation.png``.
 
     Raises:
-        InputError: A picture cannot be written.
+        WriteError: A plot cannot be written.
     """
     print(describe(dataset))
     print()
-    images, labels = dataset.train_images, dataset.train_labels
-    draw_classes(images, labels, folder / "classes.png")
-    draw_class_means(images, labels, folder / "class_means.png")
-    draw_pixel_histogram(images, labels, folder / "pixel_histogram.png")
-    draw_augmentation(one_of_each_class(images, labels), augment, folder / "augmentation.png")
+    draw_classes(dataset, folder / "classes.png")
+    draw_class_means(dataset, folder / "class_means.png")
+    draw_pixel_histogram(dataset, folder / "pixel_histogram.png")
+    draw_augmentation(one_of_each_class(dataset), augment, dataset.classes, folder / "augmentation.png")
     for name in ("classes", "class_means", "pixel_histogram", "augmentation"):
         print(f"wrote {folder / name}.png")
 
 
-# -- numbers ----------------------------------------------------------------------------------------------------------
+# -- tables -----------------------------------------------------------------------------------------------------------
 
 
 def describe(dataset: Dataset) -> str:
@@ -48,7 +47,9 @@ def describe(dataset: Dataset) -> str:
         "validation": (dataset.validation_images, dataset.validation_labels),
         "test": (dataset.test_images, dataset.test_labels),
     }
-    return "\n\n".join([_arrays_table(splits), _classes_table(splits), _pixels_text(dataset.train_images)])
+    return "\n\n".join(
+        [_arrays_table(splits), _classes_table(splits, dataset.classes), _pixels_text(dataset.train_images)]
+    )
 
 
 def _arrays_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
@@ -59,13 +60,13 @@ def _arrays_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
     return _table(rows, "<<<<<")
 
 
-def _classes_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    counts = {split: np.bincount(labels, minlength=len(CLASSES)) for split, (_, labels) in splits.items()}
+def _classes_table(splits: dict[str, tuple[np.ndarray, np.ndarray]], classes: Sequence[str]) -> str:
+    counts = {split: np.bincount(labels, minlength=len(classes)) for split, (_, labels) in splits.items()}
     header = ["label", "class"]
     for split in splits:
         header += [split, "share"]
     rows = [header]
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         row = [str(label), name]
         for count in counts.values():
             row += [f"{count[label]:,}", f"{count[label] / count.sum():.1%}"]
@@ -84,7 +85,7 @@ def _pixels_text(images: np.ndarray) -> str:
     mean = float(share @ values)
     deviation = float(np.sqrt(share @ (values - mean) ** 2))
     return (
-        f"Of the training pixels {share[0]:.1%} are 0 (background) and {share[255]:.1%} are 255; "
+        f"Training pixels: {share[0]:.1%} are 0 (background) and {share[255]:.1%} are 255; "
         f"scaled to [0, 1], mean {mean:.4f}, standard deviation {deviation:.4f}."
     )
 
@@ -104,7 +105,7 @@ def pixel_histogram(images: np.ndarray) -> np.ndarray:
     """Count the pixels of each value.
 
     Args:
-        images: ``(n, 28, 28)`` uint8.
+        images: ``(n, h, w)`` uint8, 0-255.
 
     Returns:
         ``(256,)`` int64.
@@ -112,32 +113,33 @@ def pixel_histogram(images: np.ndarray) -> np.ndarray:
     return np.bincount(images.ravel(), minlength=256)
 
 
-def one_of_each_class(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the first image of every class that has one, in class order, ``(10, 28, 28)`` uint8."""
-    return images[np.unique(labels, return_index=True)[1]]
+def one_of_each_class(dataset: Dataset) -> np.ndarray:
+    """Return the first training image of every class that has one, in class order: ``(classes, h, w)`` uint8."""
+    return dataset.train_images[np.unique(dataset.train_labels, return_index=True)[1]]
 
 
-# -- pictures ---------------------------------------------------------------------------------------------------------
+# -- plots ------------------------------------------------------------------------------------------------------------
 
 
-def draw_classes(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Draw the first ten images of each class, a row for a class."""
-    tiles = np.full((len(CLASSES), EXAMPLES_PER_CLASS, *images.shape[1:]), np.nan)
-    for label in range(len(CLASSES)):
-        examples = images[np.flatnonzero(labels == label)[:EXAMPLES_PER_CLASS]]
+def draw_classes(dataset: Dataset, path: Path) -> None:
+    """Plot the first ten training images of each class, a row for a class."""
+    images = dataset.train_images
+    tiles = np.full((len(dataset.classes), EXAMPLES_PER_CLASS, *images.shape[1:]), np.nan)
+    for label in range(len(dataset.classes)):
+        examples = images[np.flatnonzero(dataset.train_labels == label)[:EXAMPLES_PER_CLASS]]
         tiles[label, : len(examples)] = examples / 255
     with picture(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
-        show_tiles(figure.add_subplot(), tiles, rows=CLASSES)
+        show_tiles(figure.add_subplot(), tiles, rows=dataset.classes)
 
 
-def draw_class_means(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Draw each class's mean image and, below it, where its images differ: the standard deviation of each pixel."""
-    members = [images[labels == label] for label in range(len(CLASSES))]
+def draw_class_means(dataset: Dataset, path: Path) -> None:
+    """Plot each class's mean training image and, below it, the standard deviation of each pixel."""
+    members = [dataset.train_images[dataset.train_labels == label] for label in range(len(dataset.classes))]
     means = np.stack([group.mean(axis=0) for group in members]) / 255
     deviations = np.stack([group.std(axis=0, dtype=np.float32) for group in members]) / 255
     with picture(path, 12, 3.4, "What a class looks like on average, and where its images differ") as figure:
         upper, lower = figure.subplots(2, 1)
-        shown = show_tiles(upper, means[None], rows=["mean"], columns=CLASSES)
+        shown = show_tiles(upper, means[None], rows=["mean"], columns=dataset.classes)
         figure.colorbar(shown, ax=upper, ticks=[0, 0.5, 1], shrink=0.72, aspect=7, pad=0.01).outline.set_visible(False)
         shown = show_tiles(lower, deviations[None], rows=["standard\ndeviation"], cmap="magma", vmax=0.5)
         figure.colorbar(shown, ax=lower, ticks=[0, 0.25, 0.5], shrink=0.72, aspect=7, pad=0.01).outline.set_visible(
@@ -145,10 +147,11 @@ def draw_class_means(images: np.ndarray, labels: np.ndarray, path: Path) -> None
         )
 
 
-def draw_pixel_histogram(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Draw the histogram of the pixel values on a logarithmic scale, and the share of background in each class."""
+def draw_pixel_histogram(dataset: Dataset, path: Path) -> None:
+    """Plot the histogram of the training pixels' values on a log scale, and the share of background in each class."""
+    images, labels = dataset.train_images, dataset.train_labels
     shares = pixel_histogram(images) / images.size
-    background = [float((images[labels == label] == 0).mean()) for label in range(len(CLASSES))]
+    background = {name: float((images[labels == label] == 0).mean()) for label, name in enumerate(dataset.classes)}
     with picture(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
         _draw_histogram(left, shares)
@@ -164,7 +167,7 @@ def _draw_histogram(axes: Axes, shares: np.ndarray) -> None:
     axes.set_xlim(-3, 258)
     axes.set_xticks([0, 64, 128, 192, 255])
     axes.set_xlabel("pixel value")
-    axes.set_title("Share of the pixels with each value (logarithmic)")
+    axes.set_title("Share of the pixels with each value (log scale)")
     axes.annotate(
         f"background, value 0: {shares[0]:.1%}",
         (0.5, shares[0]),
@@ -176,9 +179,9 @@ def _draw_histogram(axes: Axes, shares: np.ndarray) -> None:
     )
 
 
-def _draw_background(axes: Axes, background: Sequence[float], overall: float) -> None:
-    bars = axes.barh(CLASSES, background, color=ACCENT, height=0.7)
-    axes.bar_label(bars, [f"{share:.0%}" for share in background], label_type="center", color=INK)
+def _draw_background(axes: Axes, shares: dict[str, float], overall: float) -> None:
+    bars = axes.barh(list(shares), list(shares.values()), color=ACCENT, height=0.7)
+    axes.bar_label(bars, [f"{share:.0%}" for share in shares.values()], label_type="center", color=INK)
     axes.axvline(overall, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.invert_yaxis()
     axes.grid(visible=False)
@@ -189,17 +192,18 @@ def _draw_background(axes: Axes, background: Sequence[float], overall: float) ->
     axes.set_title(f"Share of background in each class (all: {overall:.0%})")
 
 
-def draw_augmentation(images: np.ndarray, augment: Augment, path: Path) -> None:
-    """Draw images as they are and, below, several augmented versions of each.
+def draw_augmentation(images: np.ndarray, augment: Augment, classes: Sequence[str], path: Path) -> None:
+    """Plot images and, below them, several augmented versions of each.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, a column each.
+        images: ``(n, h, w)`` uint8, 0-255, a column each.
         augment: Called with all images once for each version, with seeds 0, 1, 2, and so on.
+        classes: Names above the columns, left out where a class has no image.
         path: The PNG file.
     """
     before = images[None] / 255
     after = np.stack([augment(images, seed) for seed in range(AUGMENTED_VERSIONS)])
     with picture(path, 11, 6.4, "What augmentation does to ten training images") as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=[1, AUGMENTED_VERSIONS])
-        show_tiles(upper, before, rows=["before"], columns=CLASSES if len(images) == len(CLASSES) else ())
+        show_tiles(upper, before, rows=["before"], columns=classes if len(images) == len(classes) else ())
         show_tiles(lower, after, rows=["after"] + [""] * (AUGMENTED_VERSIONS - 1))

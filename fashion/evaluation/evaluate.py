@@ -13,7 +13,8 @@ from fashion import artifact
 from fashion.card import Card
 from fashion.config.build import build
 from fashion.config.schema import resolved
-from fashion.data.dataset import CLASSES, Dataset
+from fashion.data.dataset import Dataset
+from fashion.data.fashion_mnist import CLASSES
 from fashion.errors import InputError
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.comparison import compare

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 from fashion.inference.predictor import Predictor
 from fashion.metrics import brier_score, confusion_matrix, per_class, summary
 from fashion.uncertainty.ood_datasets import Pictures

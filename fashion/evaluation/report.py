@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fashion.card import Card
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 from fashion.files import write_json, write_text
 from fashion.inference.attribution import occlusion
 from fashion.inference.predictor import Predictor

@@ -6,7 +6,8 @@ import numpy as np
 from fashion import artifact
 from fashion.card import Card, SplitScores
 from fashion.config.build import build
-from fashion.data.dataset import CLASSES, Dataset
+from fashion.data.dataset import Dataset
+from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.inference.predictor import Predictor
 from fashion.metrics import summary

@@ -7,7 +7,9 @@ from scipy.special import expit
 
 from fashion.augment.photo import Photo
 from fashion.card import CalibrationEntry, CalibrationScores, Card
-from fashion.data.dataset import CLASSES, Dataset, stratified_sample
+from fashion.data.dataset import Dataset
+from fashion.data.fashion_mnist import CLASSES
+from fashion.data.split import stratified_sample
 from fashion.inference.predictor import Predictor
 from fashion.metrics import cross_entropy
 from fashion.uncertainty.abstention import LEAST_DISTANCE, Abstention, Part, unit_length

@@ -7,7 +7,7 @@ images are nothing at all.
 import cv2
 import numpy as np
 
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 from fashion.preprocessing.model_input import SIDE
 from fashion.uncertainty.ood_datasets import development
 

@@ -8,8 +8,7 @@ import pytest
 from fashion.audit import data_audit as module
 from fashion.audit.data_audit import audit, describe
 from fashion.data.dataset import Dataset
-
-CLASSES_USED = 10
+from fashion.data.fashion_mnist import CLASSES
 
 
 class Peeker:
@@ -17,8 +16,8 @@ class Peeker:
 
     def __init__(self, labels: np.ndarray) -> None:
         wrong = labels.copy()
-        wrong[:2] = (wrong[:2] + 1) % CLASSES_USED
-        self.answers = np.eye(CLASSES_USED, dtype=np.float32)[wrong]
+        wrong[:2] = (wrong[:2] + 1) % len(CLASSES)
+        self.answers = np.eye(len(CLASSES), dtype=np.float32)[wrong]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self.answers
@@ -27,7 +26,7 @@ class Peeker:
 def dataset() -> Dataset:
     """Bands of ten heights; train 3 is an own copy of validation 1, test 0 and 5 are copies of train images."""
     random = np.random.default_rng(0)
-    labels = np.arange(300) % CLASSES_USED
+    labels = np.arange(300) % len(CLASSES)
     images = random.integers(0, 40, (300, 28, 28), np.uint8)
     images[np.arange(300), 2 * labels] = 200
     images += random.integers(0, 2, images.shape, np.uint8) * random.integers(0, 55, images.shape, np.uint8)
@@ -37,7 +36,15 @@ def dataset() -> Dataset:
     images[5] = images[40 + 7]
     positions = {"train": np.arange(220) * 2, "validation": np.arange(40) * 2 + 1, "test": test}
     return Dataset(
-        images[train], labels[train], images[validation], labels[validation], images[test], labels[test], {}, positions
+        classes=CLASSES,
+        train_images=images[train],
+        train_labels=labels[train],
+        validation_images=images[validation],
+        validation_labels=labels[validation],
+        test_images=images[test],
+        test_labels=labels[test],
+        digests={},
+        positions=positions,
     )
 
 

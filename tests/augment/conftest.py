@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 
 
 @pytest.fixture(scope="session")

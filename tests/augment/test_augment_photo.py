@@ -8,7 +8,7 @@ from keras import ops
 
 from fashion.augment import outline
 from fashion.augment.photo import Photo
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 
 pytestmark = pytest.mark.backend
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from fashion.augment import outline
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 
 pytestmark = pytest.mark.backend
 

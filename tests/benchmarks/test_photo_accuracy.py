@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from fashion.benchmarks import photo_accuracy
-from fashion.data.dataset import CLASSES, fashion_mnist
+from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.errors import FashionError
 from fashion.inference.predictor import Predictor
 

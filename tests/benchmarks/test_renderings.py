@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fashion.benchmarks import renderings
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
 from fashion.preprocessing import decode

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from fashion.data.dataset import CLASSES, fashion_mnist
+from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.inference.predictor import Predictor
 
 

@@ -63,7 +63,7 @@ print(keras.backend.backend())
 @pytest.mark.backend
 def test_the_model_is_plain_keras_and_equal_on_both_backends(smoke_run, tmp_path, fashion_mnist_root):
     folder, _ = smoke_run
-    from fashion.data.dataset import fashion_mnist
+    from fashion.data.fashion_mnist import fashion_mnist
 
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
     np.save(tmp_path / "images.npy", data.test_images)

@@ -107,7 +107,7 @@ def test_another_backend_than_the_running_one_is_refused(compose_train, tmp_path
         check_training(resolved(compose_train(tmp_path, f"trainer.backend={other}")))
 
 
-DATA = {"_target_": "fashion.data.dataset.fashion_mnist", "root": "x", "download": False, "limit": None}
+DATA = {"_target_": "fashion.data.fashion_mnist.fashion_mnist", "root": "x", "download": False, "limit": None}
 
 
 @pytest.mark.parametrize(

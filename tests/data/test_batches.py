@@ -9,7 +9,7 @@ from fashion.errors import FashionError
 
 
 def numbered(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images whose pixels say which one they are."""
+    """Images whose pixels are their position."""
     numbers = np.arange(count)
     return np.broadcast_to(numbers[:, None, None], (count, 28, 28)).astype(np.uint8), numbers % 10
 
@@ -32,7 +32,7 @@ def test_an_epoch_is_a_shuffle_without_the_remainder():
 
 
 @pytest.mark.backend
-def test_the_order_is_of_the_seed_and_the_epoch_and_equal_on_both_backends():
+def test_the_order_depends_on_seed_and_epoch_alone_and_is_equal_on_both_backends():
     batches = TrainingBatches(*numbered(20), batch_size=10, seed=3)
     batches.epoch = 2
     seen = np.concatenate([images[:, 0, 0] for images, _ in read(batches)])
@@ -55,7 +55,7 @@ def test_too_few_images_for_a_batch_are_refused():
 @pytest.mark.backend
 @pytest.mark.parametrize("count", [1, 10, 37, 100])
 def test_evaluation_reads_every_image_once_in_order(count):
-    items = read(EvaluationBatches(*numbered(count), at_most=10))
+    items = read(EvaluationBatches(*numbered(count), max_size=10))
     assert np.array_equal(np.concatenate([images[:, 0, 0] for images, _ in items]), np.arange(count))
 
 
@@ -65,9 +65,9 @@ def test_evaluation_batches_are_of_one_size_where_the_count_allows(count, size):
 
 
 @given(st.integers(1, 5000), st.integers(8, 600), st.integers(1, 8))
-def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, at_most, devices):
-    size = even_batch_size(count * devices, at_most, devices)
-    assert 1 <= size <= min(count * devices, at_most)
+def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, max_size, devices):
+    size = even_batch_size(count * devices, max_size, devices)
+    assert 1 <= size <= min(count * devices, max_size)
     assert size % devices == 0
     assert (count * devices) % size % devices == 0
 

@@ -1,4 +1,4 @@
-"""The exploration's numbers against known ones, and its pictures by what is on them."""
+"""The tables of the exploration against known numbers, and its plots by what they show."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from fashion.data.dataset import CLASSES, Dataset, fashion_mnist
+from fashion.data.dataset import Dataset
 from fashion.data.exploration import (
     describe,
     draw_augmentation,
@@ -18,6 +18,7 @@ from fashion.data.exploration import (
     one_of_each_class,
     pixel_histogram,
 )
+from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.errors import FashionError
 from fashion.figures import TILE_GAP_PIXELS, picture, show_tiles
 
@@ -29,17 +30,22 @@ def flat(labels: np.ndarray) -> np.ndarray:
     return np.broadcast_to((25 * labels)[:, None, None], (len(labels), 28, 28)).astype(np.uint8)
 
 
+def training_only(labels: np.ndarray) -> Dataset:
+    empty = np.empty((0, 28, 28), np.uint8), np.empty(0, np.int64)
+    return Dataset(CLASSES, flat(labels), labels, *empty, *empty, digests={})
+
+
 @pytest.fixture
 def dataset() -> Dataset:
     """A train split in which class c has c + 1 images, 2 validation images and 3 test images of each class."""
     labels = [np.repeat(np.arange(10), counts) for counts in (np.arange(1, 11), 2, 3)]
     train, validation, test = labels
-    return Dataset(flat(train), train, flat(validation), validation, flat(test), test, digests={})
+    return Dataset(CLASSES, flat(train), train, flat(validation), validation, flat(test), test, digests={})
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures as they are saved: a picture's pixels are tested by size and colour, its content here."""
+    """The figures as they are saved: files are tested by size and colour, figures by content."""
     figures: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(
@@ -72,7 +78,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {line[start:end].strip(): line[end:].split() for line in table[2:]}
 
 
-def test_shapes_types_and_ranges_are_told(dataset: Dataset) -> None:
+def test_shapes_types_and_ranges_are_listed(dataset: Dataset) -> None:
     assert describe(dataset).split("\n\n")[0].splitlines() == [
         "split       array   shape         dtype  values",
         "----------  ------  ------------  -----  ------",
@@ -106,7 +112,7 @@ def test_the_pixel_statistics_are_those_of_numpy() -> None:
     labels = np.tile(np.arange(10), 4)
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
     images[:, :7] = 0
-    text = describe(Dataset(images, labels, images, labels, images, labels, {})).split("\n\n")[2]
+    text = describe(Dataset(CLASSES, images, labels, images, labels, images, labels, digests={})).split("\n\n")[2]
     assert f"{(images == 0).mean():.1%} are 0 (background) and {(images == 255).mean():.1%} are 255" in text
     assert text.endswith(f"mean {(images / 255).mean():.4f}, standard deviation {(images / 255).std():.4f}.")
 
@@ -120,12 +126,12 @@ def test_the_histogram_counts_every_pixel() -> None:
 
 
 def test_one_of_each_class_is_in_class_order() -> None:
-    labels = np.array([3, 1, 1, 0, 2, 9, 8, 7, 6, 5, 4, 0])
-    assert one_of_each_class(flat(labels), labels)[:, 0, 0].tolist() == [25 * label for label in range(10)]
+    dataset = training_only(np.array([3, 1, 1, 0, 2, 9, 8, 7, 6, 5, 4, 0]))
+    assert one_of_each_class(dataset)[:, 0, 0].tolist() == [25 * label for label in range(10)]
 
 
 def test_the_grid_has_a_named_row_for_each_class(dataset: Dataset, drawn: list[Figure], tmp_path: Path) -> None:
-    draw_classes(dataset.train_images, dataset.train_labels, tmp_path / "classes.png")
+    draw_classes(dataset, tmp_path / "classes.png")
     shown = sheet(drawn[0])
     assert names(drawn[0].axes[0].get_yticklabels()) == list(CLASSES)
     assert shown.shape == (10 * PITCH - TILE_GAP_PIXELS, 10 * PITCH - TILE_GAP_PIXELS)
@@ -138,10 +144,9 @@ def test_the_grid_has_a_named_row_for_each_class(dataset: Dataset, drawn: list[F
 
 
 def test_the_means_and_deviations_are_those_of_each_class(drawn: list[Figure], tmp_path: Path) -> None:
-    labels = np.repeat(np.arange(10), 2)
-    images = flat(labels).copy()
-    images[1::2] += 20
-    draw_class_means(images, labels, tmp_path / "means.png")
+    dataset = training_only(np.repeat(np.arange(10), 2))
+    dataset.train_images[1::2] += 20
+    draw_class_means(dataset, tmp_path / "means.png")
     means, deviations = sheet(drawn[0], 0), sheet(drawn[0], 1)
     assert names(drawn[0].axes[0].get_xticklabels()) == list(CLASSES)
     for label in range(10):
@@ -156,8 +161,8 @@ def test_augmentation_is_shown_before_and_after(dataset: Dataset, drawn: list[Fi
         calls.append((images, seed))
         return images / 255 / (seed + 2)
 
-    images = one_of_each_class(dataset.train_images, dataset.train_labels)
-    draw_augmentation(images, darken, tmp_path / "augmentation.png")
+    images = one_of_each_class(dataset)
+    draw_augmentation(images, darken, CLASSES, tmp_path / "augmentation.png")
     assert [seed for _, seed in calls] == [0, 1, 2, 3]
     assert all(given.dtype == np.uint8 and np.array_equal(given, images) for given, _ in calls)
     before, after = sheet(drawn[0], 0), sheet(drawn[0], 1)
@@ -197,7 +202,7 @@ def test_no_window_system_is_touched(dataset: Dataset, tmp_path: Path, monkeypat
     explore(dataset, no_augmentation, tmp_path)
 
 
-def test_equal_pictures_are_equal_files_and_the_style_stays_inside(tmp_path: Path) -> None:
+def test_equal_plots_are_equal_files_and_the_style_stays_inside(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -208,8 +213,8 @@ def test_equal_pictures_are_equal_files_and_the_style_stays_inside(tmp_path: Pat
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_picture_that_fails_leaves_the_earlier_file(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+def test_a_plot_that_fails_leaves_the_earlier_file(tmp_path: Path) -> None:
+    path = tmp_path / "plot.png"
     path.write_bytes(b"earlier")
     with pytest.raises(ZeroDivisionError), picture(path, 2, 1, "Title"):
         raise ZeroDivisionError
@@ -217,9 +222,7 @@ def test_a_picture_that_fails_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_the_user(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_one_clear_error(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(figure: Figure, *args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from fashion.data.dataset import CLASSES
+from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import measurement, report
 from fashion.inference.predictor import Predictor
 from fashion.uncertainty.fit import fit_abstention

@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 from fashion.models.blocks import PIXEL_MEAN, PIXEL_STANDARD_DEVIATION
 from fashion.models.efficientnetb0 import efficientnetb0
 from fashion.models.resnet import resnet

@@ -17,7 +17,7 @@ from fashion import artifact
 from fashion.config.checks import check_training
 from fashion.config.resume_override import STATE_FILE
 from fashion.config.schema import resolved
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
 from fashion.files import alone_in
 from fashion.inference.predictor import Predictor

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fashion.data.dataset import CLASSES, fashion_mnist
+from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.uncertainty.synthetic_ood import strangers
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from serving import ADMIN, CLASSES, form, png
 
 from fashion import artifact
-from fashion.data.dataset import fashion_mnist
+from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.preprocessing import decode
 from fashion.server.service.served_model import ServedModel
