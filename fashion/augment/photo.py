@@ -37,8 +37,8 @@ class Photo(keras.layers.Layer):
         rotation_degrees: Angles are uniform in plus and minus this.
         shift: Shifts are uniform in plus and minus this share of the side, on both axes.
         zoom: Magnifications are uniform in 1 minus this to 1 plus this.
-        widening: Width against height grows by up to this share, and shrinks by up to a quarter of it: clothes that lie
-            on a floor are wider than those that hang.
+        aspect_jitter: Width relative to height grows by up to this share, and shrinks by up to a quarter of it: clothes
+            that lie on a floor are wider than those that hang.
         warp_pixels: Standard deviation of the displacement of cloth, which varies smoothly over the image.
         mirror_probability: Share of what is no product that is mirrored left to right.
         splay_probability: Share of the garments for the upper body whose sleeves are turned outward.
@@ -55,7 +55,7 @@ class Photo(keras.layers.Layer):
         rotation_degrees: Annotated[float, Field(ge=0, le=180)],
         shift: Annotated[float, Field(ge=0, le=1)],
         zoom: Annotated[NonNegativeFloat, Field(lt=1)],
-        widening: Annotated[NonNegativeFloat, Field(lt=2)],
+        aspect_jitter: Annotated[NonNegativeFloat, Field(lt=2)],
         warp_pixels: Annotated[float, Field(ge=0, le=4)],
         mirror_probability: Annotated[float, Field(ge=0, le=1)],
         splay_probability: Annotated[float, Field(ge=0, le=1)],
@@ -70,7 +70,7 @@ class Photo(keras.layers.Layer):
         self.rotation_radians = math.radians(rotation_degrees)
         self.shift = shift
         self.zoom = zoom
-        self.widening = widening
+        self.aspect_jitter = aspect_jitter
         self.warp_pixels = warp_pixels
         self.mirror_probability = mirror_probability
         self.splay_probability = splay_probability
@@ -177,7 +177,7 @@ class Photo(keras.layers.Layer):
         angle = draws.uniform(-self.rotation_radians, self.rotation_radians)[..., 0]
         angle = angle * ops.where(cloth & shoe, 3.0, reach)  # shoes lie as they were taken off
         scale = 1 / (1 + reach * draws.uniform(-self.zoom, self.zoom)[..., 0])
-        wider = reach * draws.uniform(-math.log1p(self.widening / 4), math.log1p(self.widening))[..., 0]
+        wider = reach * draws.uniform(-math.log1p(self.aspect_jitter / 4), math.log1p(self.aspect_jitter))[..., 0]
         wider = ops.exp(ops.where(cloth & shoe, 0.0, wider) / 2)
         tilt = ops.where(cloth, draws.uniform(-MOST_TILT, MOST_TILT)[..., 0], 0.0)
         mirror = ops.where(cloth & draws.chance(self.mirror_probability)[..., 0], -1.0, 1.0)

@@ -19,8 +19,8 @@ from fashion.paths import PROJECT
 from fashion.runs.identity import config_hash
 from fashion.sweeps import manifest
 
-SEED_PROGRAM = "seed_program"
-SEED_PROGRAM_IMAGES = 15 * 54_000
+BASELINE = "baseline"
+BASELINE_IMAGES = 15 * 54_000
 OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
 PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
@@ -199,13 +199,13 @@ def chart(result: dict[str, Any], path: Path) -> None:
     with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
         axes = figure.subplots()
         for row in rows:
-            color = {SEED_PROGRAM: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
+            color = {BASELINE: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
             mean, deviation = 100 * row["accuracy_mean"], row["accuracy_deviation"]
             # Of one seed nothing is known of the spread.
             bar = None if deviation is None else 100 * deviation
             axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
             _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
-            if row["recipe"] == SEED_PROGRAM and (seconds := literal_seconds(row["machine"])) is not None:
+            if row["recipe"] == BASELINE and (seconds := literal_seconds(row["machine"])) is not None:
                 axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
                 axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
                 _label(axes, "as it was written", seconds, mean, above=-14)
@@ -226,7 +226,7 @@ def literal_seconds(here: dict[str, Any]) -> float | None:
     measured = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
     if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
         return None
-    return SEED_PROGRAM_IMAGES / measured["training"]["images_per_second"]["literal"]
+    return BASELINE_IMAGES / measured["training"]["images_per_second"]["literal"]
 
 
 def _label(axes: Any, text: str, seconds: float, accuracy: float, above: int = 6) -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fashion.cli import with_exit_status
+from fashion.config.renames import RENAMED
 from fashion.config.schema import resolved, unknown_key
 from fashion.errors import InputError
 from fashion.paths import OUTPUTS, PROJECT, default_model
@@ -87,7 +88,9 @@ def one_sentence(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}: got {choice}, expected one of {', '.join(error.options)}"
+        renamed = RENAMED.get(f"{group}={choice}", "").rpartition("=")[2]
+        hint = f"; did you mean {renamed}?" if renamed else ""
+        return f"{group}: got {choice}, expected one of {', '.join(error.options)}{hint}"
     if isinstance(error, OverrideParseException):
         said = [line for line in error.message.splitlines() if line.strip("^ ")]
         reason = next((line for line in said if not line.startswith(("Error parsing", "See "))), "see --hydra-help")

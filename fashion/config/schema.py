@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from fashion.config.renames import RENAMED
 from fashion.errors import InputError
 
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -63,9 +64,17 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 def unknown_key(key: str, allowed: Iterable[str], parent: str = "") -> InputError:
     """Return the error for a key that does not exist, with the nearest one that does."""
     names = sorted(str(name) for name in allowed if name != "_target_")
-    close = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
-    hint = f"; did you mean {f'{parent}.' if parent else ''}{close[0]}?" if close else ""
+    suggestion = _suggestion(key, names, parent)
+    hint = f"; did you mean {suggestion}?" if suggestion else ""
     return InputError(f"{key}: there is no such key; {parent or 'the configuration'} has {', '.join(names)}{hint}")
+
+
+def _suggestion(key: str, names: list[str], parent: str) -> str | None:
+    renamed = RENAMED.get(key, "")
+    if renamed.startswith("scripts/") or renamed.rpartition(".")[2] in names:
+        return renamed
+    close = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
+    return f"{parent}.{close[0]}".lstrip(".") if close else None
 
 
 def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> None:

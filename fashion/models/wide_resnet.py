@@ -8,12 +8,12 @@ from pydantic import Field, PositiveInt
 from fashion.models.blocks import class_probabilities, convolution, image_input, standardise
 
 STEM_FILTERS = 16
-STAGE_FILTERS = (16, 32, 64)  # times the widening
+STAGE_FILTERS = (16, 32, 64)  # times the width multiplier
 
 
 def wide_resnet(
     blocks_per_stage: PositiveInt,
-    widening: PositiveInt,
+    width_multiplier: PositiveInt,
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)],
     dropout: Annotated[float, Field(ge=0, lt=1)],
 ) -> keras.Model:
@@ -21,7 +21,7 @@ def wide_resnet(
 
     Args:
         blocks_per_stage: A sixth of the depth n less 4: 2 for WRN-16, 4 for WRN-28.
-        widening: The factor k to the filters 16, 32 and 64 of the stages; all but the first halve height and width.
+        width_multiplier: Factor k of the 16, 32 and 64 filters of the stages; all but the first halve height and width.
         batch_norm_momentum: Share of the moving statistics kept at each step.
         dropout: Share of features dropped between the two convolutions of each block.
 
@@ -34,7 +34,7 @@ def wide_resnet(
         for block in range(1, blocks_per_stage + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}_block{block}"
-            x = _block(x, filters * widening, stride, batch_norm_momentum, dropout, name)
+            x = _block(x, filters * width_multiplier, stride, batch_norm_momentum, dropout, name)
     x = _activated(x, batch_norm_momentum, "head")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(images, class_probabilities(x), name="wide_resnet")

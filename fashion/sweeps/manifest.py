@@ -89,7 +89,7 @@ def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:
     """
     before, now = (dict(argument.split("=", 1) for argument in arguments) for arguments in (stored, given))
     for key, old, new in differences(before, now):
-        if key not in {"sweep.resume", "sweep.trials", "sweep.cores_per_job", "sweep.at_a_time"}:
+        if key not in {"sweep.resume", "sweep.trials", "sweep.cores_per_job", "sweep.concurrency"}:
             got, had = ("nothing" if value is None else value for value in (new, old))
             raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it as it was")
 

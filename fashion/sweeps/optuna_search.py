@@ -37,7 +37,7 @@ class OptunaSearch:
         cores_per_job: How many cores each job may use; None divides the machine's among those that run at a time.
         trials: How many in all.
         repeats: Jobs for each trial, with seeds from ``trainer.seed`` on; the objective is their mean.
-        at_a_time: How many trials are asked for before the first of them is told; None suits the launcher.
+        concurrency: How many trials are suggested together, before any has a result; None suits the launcher.
         sampler: ``tpe`` (Bergstra et al. 2011), ``random`` or ``cmaes`` (Hansen and Ostermeier 2001).
         pruner: ``none``; ``median``, which ends a trial that is worse than the median of the others at its epoch; or
             ``halving``, asynchronous successive halving (Li et al. 2018).
@@ -53,7 +53,7 @@ class OptunaSearch:
         cores_per_job: PositiveInt | None,
         trials: PositiveInt,
         repeats: PositiveInt,
-        at_a_time: PositiveInt | None,
+        concurrency: PositiveInt | None,
         sampler: Literal["tpe", "random", "cmaes"],
         pruner: Literal["none", "median", "halving"],
         seed: Annotated[int, Field(ge=0, lt=2**32)],
@@ -61,7 +61,7 @@ class OptunaSearch:
         study: str | None,
     ) -> None:
         self.objective: Objective = objective
-        self.trials, self.repeats, self.at_a_time = trials, repeats, at_a_time
+        self.trials, self.repeats, self.concurrency = trials, repeats, concurrency
         self.sampler, self.pruner, self.seed = sampler, pruner, seed
         self.storage, self.study_name = storage, study
         self.active: dict[int, optuna.Trial] = {}  # those that may be pruned
@@ -83,11 +83,11 @@ class OptunaSearch:
         study = self._open(runner)
         runner.expected = self.trials * self.repeats
         runner.while_running = lambda: self._judge(runner)
-        at_a_time = self.at_a_time or math.ceil(cores.jobs_at_a_time(runner.config.hydra.launcher) / self.repeats)
+        concurrency = self.concurrency or math.ceil(cores.jobs_at_a_time(runner.config.hydra.launcher) / self.repeats)
         self._close_lost_trials(runner, study)
         while True:
             trials = self._unfinished(runner, study, space)
-            while len(trials) < at_a_time and len({job.trial for job in runner.jobs}) < self.trials:
+            while len(trials) < concurrency and len({job.trial for job in runner.jobs}) < self.trials:
                 trials.append(self._ask(runner, study, space, fixed))
             if not trials:
                 return

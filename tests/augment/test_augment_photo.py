@@ -29,7 +29,7 @@ def plain() -> Photo:
 def varied() -> Photo:
     """Everything at once."""
     return layer(
-        rotation_degrees=10, shift=0.1, zoom=0.2, widening=0.5, warp_pixels=0.8, mirror_probability=0.5,
+        rotation_degrees=10, shift=0.1, zoom=0.2, aspect_jitter=0.5, warp_pixels=0.8, mirror_probability=0.5,
         splay_probability=1.0, pair_probability=1.0, surface_probability=0.7, defect_probability=0.2,
     )  # fmt: skip
 

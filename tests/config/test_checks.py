@@ -45,7 +45,7 @@ def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
         ("optimizer", "adam"), ("optimizer", "adamw"), ("optimizer", "sgd"), ("optimizer", "muon"),
         ("schedule", "constant"), ("schedule", "one_cycle"),
         ("callbacks", "default"), ("callbacks", "tensorboard"), ("callbacks", "none"),
-        ("experiment", "seed_program"), ("experiment", "smoke"), ("experiment", "photo"),
+        ("experiment", "baseline"), ("experiment", "smoke"), ("experiment", "photo"),
     }  # fmt: skip
 
 

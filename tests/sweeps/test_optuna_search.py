@@ -15,7 +15,7 @@ from fashion.sweeps.runner import Runner
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.epochs=1")
 SETTINGS = {
-    "resume": None, "objective": "val_accuracy", "cores_per_job": None, "trials": 9, "repeats": 1, "at_a_time": None,
+    "resume": None, "objective": "val_accuracy", "cores_per_job": None, "trials": 9, "repeats": 1, "concurrency": None,
     "sampler": "tpe", "pruner": "none", "seed": 0, "storage": None, "study": None,
 }  # fmt: skip
 

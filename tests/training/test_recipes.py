@@ -14,7 +14,9 @@ from fashion.paths import PROJECT
 from fashion.training import fit
 
 RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
-NARROW = {"record": ["model.widening=1", "model.blocks_per_stage=1"]}  # a network for a GPU, as narrow as it goes
+NARROW = {
+    "record": ["model.width_multiplier=1", "model.blocks_per_stage=1"]
+}  # a network for a GPU, as narrow as it goes
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMedi
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode
 from fashion.preprocessing.model_input import ModelInput
-from fashion.preprocessing.prepare import prepare
 from fashion.server.service.admission import work
 from fashion.server.service.monitoring import monitor
 
@@ -74,7 +73,7 @@ def read(file: FileStorage) -> Upload:
             with monitor().stage("decode"):
                 decode.load(picture)
             with monitor().stage("preprocess"):
-                prepared = prepare(picture)
+                prepared = decode.prepare(picture)
             del picture  # its memory, before the next large one takes its place
     except UnsupportedImageError as error:
         raise UnsupportedMediaType(f"The file {error}.") from None
