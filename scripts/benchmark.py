@@ -11,6 +11,7 @@ from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
 from fashion.paths import BENCHMARKS, DATA, default_model
+from fashion.preprocessing.limits import use_one_opencv_thread
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     if others and ("recipe" not in options or any(each.startswith("-") for each in others)):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     options.overrides = others
+    use_one_opencv_thread()
     options.measure(options)
 
 

@@ -12,7 +12,9 @@ def main(cfg: DictConfig) -> None:
     """Measure the artifact and write the result."""
     check_evaluation(resolved(cfg))  # starts Keras on the backend that the configuration names
     from fashion.evaluation.evaluate import evaluate
+    from fashion.preprocessing.limits import use_one_opencv_thread
 
+    use_one_opencv_thread()
     evaluate(cfg)
 
 

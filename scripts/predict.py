@@ -10,17 +10,18 @@ from fashion.backend.selection import Backend, start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
-from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import ModelInput, shown
+from fashion.preprocessing import limits, prepare
+from fashion.preprocessing.model_input import ModelInput
 
 
 def main() -> None:
     """Predict every readable file; the others are named on standard error and make the exit status 2."""
     options = _options()
+    limits.use_one_opencv_thread()
     prepared = {}
     for path in options.images:
         try:
-            prepared[path] = decode.read(path)
+            prepared[path] = prepare.read(path)
         except FashionError as error:
             hint = "; a model is named as --artifact RUN" if str(path).startswith("artifact=") else ""
             print(f"error: {error}{hint}", file=sys.stderr)
@@ -33,9 +34,10 @@ def main() -> None:
 def _predict(prepared: dict[Path, ModelInput], artifact: Path, backend_name: Backend) -> None:
     start_backend(backend_name)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
+    from fashion.inference.tta import predict_with_tta
 
     predictor, loaded = Predictor.load(artifact)
-    answer = shown(list(prepared.values()), predictor.predict)
+    answer = predict_with_tta(list(prepared.values()), predictor.predict)
     classes, test = loaded.card.classes, loaded.card.test
     # By default the newest run's, so which one answers may have changed since the last time.
     path = loaded.path.resolve()

@@ -32,7 +32,7 @@ from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.request_log import RequestLog
-from fashion.uncertainty.fit import add_to_card, fit_abstention
+from fashion.uncertainty.fitting import add_to_card, fit_abstention
 from fashion.uncertainty.posthoc import PosthocUncertainty
 
 CLASSES = [

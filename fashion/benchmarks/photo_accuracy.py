@@ -22,12 +22,13 @@ from PIL import Image, ImageOps
 from fashion import machine, pages
 from fashion.errors import FashionError, InputError
 from fashion.inference.predictor import Predictor
+from fashion.inference.tta import predict_with_tta
 from fashion.preprocessing import decode, product, rgb
-from fashion.preprocessing.model_input import SIDE, ModelInput, shown
+from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.prepare import prepare as prepare_image
 from fashion.uncertainty.posthoc import also_likely
 
 MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 HALVES = ((0, "first half"), (1, "second half"))
 ABSTAINING = 0.2  # the share of answerable photos at which ways are compared
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "pillow", "numpy", "opencv-python-headless")
@@ -52,12 +53,12 @@ class Photo(NamedTuple):
 
 
 def _seven_steps(picture: Image.Image) -> ModelInput:
-    return product.seven_steps(ImageOps.exif_transpose(picture))
+    return product.fashion_mnist_pipeline(ImageOps.exif_transpose(picture))
 
 
 def _grey(picture: Image.Image) -> ModelInput:
     """The whole picture, grey and small: what a program does that was only ever shown the data set."""
-    grey = ImageOps.exif_transpose(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    grey = ImageOps.exif_transpose(picture).convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
     return ModelInput(np.asarray(grey), ("grey, resized",))
 
 
@@ -67,7 +68,7 @@ def _negated(picture: Image.Image) -> ModelInput:
 
 OURS = "this project"
 WAYS: dict[str, Callable[[Image.Image], ModelInput]] = {
-    OURS: decode.prepare,
+    OURS: prepare_image,
     "the data set's seven steps": _seven_steps,
     "grey, resized": _grey,
     "grey, resized, negated": _negated,
@@ -115,7 +116,7 @@ def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
         for kind, right in mapping.items()
         if (folder / kind).is_dir()
         for path in sorted((folder / kind).iterdir())
-        if path.suffix.lower() in ENDINGS
+        if path.suffix.lower() in decode.FILE_SUFFIXES
     ]
     if not any(each.right for each in photos):
         raise InputError(f"{folder}: holds no photo that has a right answer; expected PNG, JPEG or WebP in folders")
@@ -159,7 +160,7 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
     Raises:
         InputError: When a photo cannot be read.
     """
-    predictor.predict(np.zeros((1, SIDE, SIDE), np.uint8))  # compiles
+    predictor.predict(np.zeros((1, INPUT_SIDE, INPUT_SIDE), np.uint8))  # compiles
     return {
         "machine": machine.described(PACKAGES),
         "classes": classes,
@@ -196,7 +197,7 @@ def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], 
     prepared = prepare(picture)
     times.append(time.perf_counter())
     # All ways are taken for photos: none of them is to lose by odds or a doubt that are not for it.
-    answer = shown([prepared], predictor.predict)
+    answer = predict_with_tta([prepared], predictor.predict)
     times.append(time.perf_counter())
     probabilities = answer.photo_probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]
@@ -308,7 +309,7 @@ def sheet(photos: list[Photo], result: dict[str, Any]) -> str:
 
 def _card(each: Photo, answer: dict[str, Any], classes: list[str]) -> dict[str, str]:
     picture = _decoded(each.path)
-    prepared = decode.prepare(picture)  # turns it upright
+    prepared = prepare_image(picture)  # turns it upright
     shown = rgb.reduced(picture, SHOWN_SIDE)
     cut = np.asarray(shown)
     if prepared.mask is not None:

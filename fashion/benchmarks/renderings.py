@@ -16,8 +16,10 @@ from PIL import Image
 from fashion import machine
 from fashion.benchmarks.photo_accuracy import PACKAGES
 from fashion.inference.predictor import Predictor
+from fashion.inference.tta import predict_with_tta
 from fashion.preprocessing import decode, product
-from fashion.preprocessing.model_input import ModelInput, shown
+from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import prepare as prepare_image
 
 SCALES, GROUNDS, QUALITIES = (8, 20), (240, 255), (75, 95)  # least and greatest, both drawn
 MOST_MARGIN = 0.4  # of the side of the enlarged image, at each of its edges
@@ -75,9 +77,9 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> dic
         "images": len(images),
         "accuracy": float(np.mean(expected == labels)),
         "ways": {
-            "28 x 28 PNG": way(partial(_encoded, kind="PNG"), decode.prepare),
-            "product on near-white": way(product_page(), decode.prepare),
-            "its seven steps alone": way(product_page(), product.seven_steps),
+            "28 x 28 PNG": way(partial(_encoded, kind="PNG"), prepare_image),
+            "product on near-white": way(product_page(), prepare_image),
+            "its seven steps alone": way(product_page(), product.fashion_mnist_pipeline),
         },
     }
 
@@ -97,7 +99,7 @@ def _way(
         prepared.append(prepare(decode.decode(io.BytesIO(content))))
         times.append(time.perf_counter() - start)
     parts = [prepared[start : start + BATCH] for start in range(0, len(prepared), BATCH)]
-    answers = np.concatenate([shown(part, predictor.predict).probabilities.argmax(axis=1) for part in parts])
+    answers = np.concatenate([predict_with_tta(part, predictor.predict).probabilities.argmax(axis=1) for part in parts])
     return Measured(
         accuracy=float(np.mean(answers == labels)),
         same_pixels=sum(np.array_equal(each.pixels, image) for each, image in zip(prepared, images, strict=True)),

@@ -15,8 +15,10 @@ from PIL import Image
 
 from fashion.figures import ACCENT, INK, picture
 from fashion.inference.predictor import Predictor
+from fashion.inference.tta import predict_with_tta
 from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import ModelInput, shown
+from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import prepare
 
 SIDE = 640  # pixels of a scene
 GARMENT_SIDE = 460  # pixels of the square that 28 x 28 pixels are enlarged to
@@ -91,8 +93,8 @@ def answer(images: np.ndarray, labels: np.ndarray, predictor: Predictor, classes
     for scene in SCENES:
         photo = io.BytesIO()
         Image.fromarray(render(images[scene.position], scene)).save(photo, "JPEG", quality=QUALITY)
-        prepared = decode.prepare(decode.decode(io.BytesIO(photo.getvalue())))
-        prediction = shown([prepared], predictor.predict)
+        prepared = prepare(decode.decode(io.BytesIO(photo.getvalue())))
+        prediction = predict_with_tta([prepared], predictor.predict)
         (probabilities,) = prediction.probabilities
         index = int(probabilities.argmax())
         decision = predictor.uncertainty.judge(prediction, 0, photo=prepared.is_photo).decision

@@ -21,7 +21,8 @@ from fashion.evaluation.comparison import compare
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
-from fashion.uncertainty import fit, ood_datasets
+from fashion.uncertainty import ood_datasets
+from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     # The images that validated the run itself: others of the training file were trained on.
     own_data = config["data"] | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
     own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card.seed)
-    sets = ood_datasets.reported(Path(config["photos"]) if config["photos"] else None) if config["outliers"] else {}
+    photos = Path(config["photos"]) if config["photos"] else None
+    sets = ood_datasets.reported_sets(photos) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
@@ -88,8 +90,8 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
     augment = build(loaded.card.config["augment"], seed=loaded.card.seed)
-    fitted = fit.fit(predictor, data, validation, augment)
-    card = fit.add_to_card(loaded.card, fitted, data.validation_labels, validation)
+    fitted = fit_uncertainty(predictor.outputs, data, validation, augment)
+    card = add_to_card(loaded.card, fitted, data.validation_labels, validation)
     path = folder / artifact.MODEL_FILE
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)

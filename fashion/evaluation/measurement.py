@@ -7,10 +7,10 @@ import numpy as np
 from fashion.data.fashion_mnist import CLASSES
 from fashion.inference.predictor import Predictor
 from fashion.metrics import brier_score, confusion_matrix, per_class, summary
-from fashion.uncertainty.ood_datasets import Pictures
+from fashion.uncertainty.ood_datasets import ImageSet
 from fashion.uncertainty.ood_metrics import auroc, coverage_accuracy, false_positive_rate
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
-from fashion.uncertainty.reliability import expected_calibration_error, reliability
+from fashion.uncertainty.reliability import expected_calibration_error, reliability_bins
 
 COVERAGE_POINTS = 100
 MOST_MISTAKES = 12
@@ -38,8 +38,8 @@ def measure(labels: np.ndarray, outputs: Outputs, uncertainty: PosthocUncertaint
         "confusion": counts.tolist(),
         "calibration": {
             "temperature": uncertainty.temperature,
-            "before": [row._asdict() for row in reliability(labels, before)],
-            "after": [row._asdict() for row in reliability(labels, after)],
+            "before": [row._asdict() for row in reliability_bins(labels, before)],
+            "after": [row._asdict() for row in reliability_bins(labels, after)],
         },
         "coverage": {"coverage": coverage[shown].tolist(), "accuracy": accuracy[shown].tolist()},
         "mistakes": mistakes(labels, after),
@@ -75,7 +75,7 @@ def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, An
     ]
 
 
-def strangers(predictor: Predictor, test: Outputs, sets: dict[str, Pictures]) -> list[dict[str, Any]]:
+def strangers(predictor: Predictor, test: Outputs, sets: dict[str, ImageSet]) -> list[dict[str, Any]]:
     """Return for each set of outliers how well the score, and confidence alone, tell it from the test images.
 
     Args:

@@ -1,1 +1,1 @@
-"""From an image file to the pixels that the model sees."""
+"""From an image file to the model's pixels."""

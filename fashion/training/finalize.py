@@ -14,7 +14,7 @@ from fashion.metrics import summary
 from fashion.runs import run_record
 from fashion.runs.identity import comparable, config_hash
 from fashion.training.callbacks import RunRecorder
-from fashion.uncertainty import fit
+from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 from fashion.uncertainty.posthoc import Outputs
 
 
@@ -44,9 +44,9 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
         "val_loss": validation["loss"],
     }
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
-    fitted = fit.fit(predictor, data, validating, augment)
+    fitted = fit_uncertainty(predictor.outputs, data, validating, augment)
     card = _card(run, data, recorder, test, validation)
-    card = fit.add_to_card(card, fitted, data.validation_labels, validating)
+    card = add_to_card(card, fitted, data.validation_labels, validating)
     path = artifact.save(model, card, run.folder)
     plots.training_curves(recorder.history, run.folder / "training_curves.png")
     _report(predictor.with_uncertainty(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)

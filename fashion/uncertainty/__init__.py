@@ -1,1 +1,1 @@
-"""How far to trust an answer: calibration, abstention and out-of-distribution scores."""
+"""How far to trust a prediction: calibration, abstention and out-of-distribution (OOD) scores."""

@@ -1,8 +1,8 @@
-"""When to say "not sure": how unlike the training images a picture is, in the network's own features.
+"""When to abstain: how far an image's features lie from those of the training images.
 
-The score joins two Mahalanobis distances to the nearest class (Lee et al., 2018, arXiv:1807.03888): of the direction of
-the features before the last layer, which know what makes a class, and of the spatial means of the narrowest layers at
-each resolution, which know what pixels of clothes look like. Their logarithms, standardised, are averaged.
+The score averages two Mahalanobis distances to the nearest class (Lee et al., 2018, arXiv:1807.03888), as standardised
+logarithms: one of the direction of the features before the last layer, which separate the classes, and one of the
+spatial means of the narrowest layer at each resolution, which reflect what pixels of clothes look like.
 """
 
 import base64
@@ -14,75 +14,81 @@ import numpy as np
 from fashion.card import AbstentionEntry, FeatureEntry
 
 METHOD = "Mahalanobis distances of penultimate and intermediate features to the nearest class, log, standardised, mean"
-LEAST_DISTANCE = 1e-12
+MIN_DISTANCE = 1e-12
 
 
-class Part(NamedTuple):
-    """The distance of one vector of features; its arrays hold float16 values, because so they are stored.
+class MahalanobisDistance(NamedTuple):
+    """The distance of one feature vector to the nearest class. Cards store its arrays as float16, so values are.
 
     Attributes:
         mean: ``(d,)`` float32, of the training images' features.
-        axes: ``(d, k)`` float32; features times them have one covariance within a class, a multiple of unity.
-        centres: ``(classes, k)`` float32, the classes' means on these axes.
-        direction: Whether features are brought to unit length first.
-        location: Mean of the logarithms of the validation images' distances.
-        spread: Their standard deviation.
+        whitening: ``(d, k)`` float32; whitened features have the same covariance within each class, a multiple of the
+            identity.
+        class_means: ``(classes, k)`` float32, of whitened features.
+        normalize: Whether features are scaled to unit length first.
+        log_mean: Mean of the logarithms of the validation images' squared distances.
+        log_deviation: Their standard deviation.
     """
 
     mean: np.ndarray
-    axes: np.ndarray
-    centres: np.ndarray
-    direction: bool
-    location: float = 0.0
-    spread: float = 1.0
+    whitening: np.ndarray
+    class_means: np.ndarray
+    normalize: bool
+    log_mean: float = 0.0
+    log_deviation: float = 1.0
 
     def log_distances(self, features: np.ndarray) -> np.ndarray:
-        """Return ``(n,)`` float32: the logarithm of the squared distance to the nearest class, standardised."""
-        features = unit_length(features) if self.direction else features
-        # In products: |a - b|^2 of every image and class without a loop over classes.
-        placed = (features - self.mean) @ self.axes
-        squares = np.einsum("ij,ij->i", placed, placed)[:, np.newaxis]
-        distances = squares - 2 * (placed @ self.centres.T) + np.einsum("ij,ij->i", self.centres, self.centres)
-        return (np.log(np.maximum(distances.min(axis=1), LEAST_DISTANCE)) - self.location) / self.spread
+        """Return ``(n,)`` float32: the standardised logarithm of the squared distance to the nearest class.
+
+        Args:
+            features: ``(n, d)`` float32.
+        """
+        features = unit_length(features) if self.normalize else features
+        # As matrix products: |a - b|^2 of every image and class without a loop over classes.
+        whitened = (features - self.mean) @ self.whitening
+        squares = np.einsum("ij,ij->i", whitened, whitened)[:, np.newaxis]
+        means = self.class_means
+        distances = squares - 2 * (whitened @ means.T) + np.einsum("ij,ij->i", means, means)
+        return (np.log(np.maximum(distances.min(axis=1), MIN_DISTANCE)) - self.log_mean) / self.log_deviation
 
 
 class Abstention(NamedTuple):
-    """A score of unlikeness, and from where on the model abstains.
+    """An out-of-distribution score, and the threshold above which the model abstains.
 
     Attributes:
-        parts: One for each vector of features.
+        distances: One for each feature vector.
         threshold: The highest score that is accepted.
     """
 
-    parts: tuple[Part, ...]
+    distances: tuple[MahalanobisDistance, ...]
     threshold: float
 
     def scores(self, features: tuple[np.ndarray, ...]) -> np.ndarray:
         """Return ``(n,)`` float32 scores: 0 is a typical validation image, 1 a standard deviation above.
 
         Args:
-            features: For each part ``(n, d)`` float32.
+            features: For each distance ``(n, d)`` float32.
         """
-        parts = [part.log_distances(each) for part, each in zip(self.parts, features, strict=True)]
-        return np.stack(parts).mean(axis=0, dtype=np.float32)
+        logs = [distance.log_distances(each) for distance, each in zip(self.distances, features, strict=True)]
+        return np.stack(logs).mean(axis=0, dtype=np.float32)
 
     def to_card(self) -> AbstentionEntry:
-        """Return what the card holds of it: plain values, and the arrays as base64 with their digest."""
-        arrays = [array for part in self.parts for array in part[:3]]
+        """Return its entry in the card: plain values, and the arrays as base64 with their digest."""
+        arrays = [array for distance in self.distances for array in distance[:3]]
         content = b"".join(np.ascontiguousarray(array, "<f2").tobytes() for array in arrays)
         return AbstentionEntry(
             method=METHOD,
             threshold=self.threshold,
             parts=[
                 FeatureEntry(
-                    features=len(part.mean),
-                    axes=part.axes.shape[1],
-                    classes=len(part.centres),
-                    direction=part.direction,
-                    location=part.location,
-                    spread=part.spread,
+                    features=len(distance.mean),
+                    axes=distance.whitening.shape[1],
+                    classes=len(distance.class_means),
+                    direction=distance.normalize,
+                    location=distance.log_mean,
+                    spread=distance.log_deviation,
                 )
-                for part in self.parts
+                for distance in self.distances
             ],
             statistics_sha256=hashlib.sha256(content).hexdigest(),
             statistics=base64.b64encode(content).decode(),
@@ -90,19 +96,20 @@ class Abstention(NamedTuple):
 
     @classmethod
     def from_card(cls, entry: AbstentionEntry) -> "Abstention":
-        """Read it back from a card that ``fashion.artifact.verify`` has checked."""
+        """Read it from a card that ``fashion.card.read_card`` has checked."""
         values = np.frombuffer(base64.b64decode(entry.statistics), "<f2")
-        parts, start = [], 0
-        for about in entry.parts:
-            width, axes, classes = about.features, about.axes, about.classes
+        distances, start = [], 0
+        for part in entry.parts:
             arrays = []
-            for shape in ((width,), (width, axes), (classes, axes)):
+            for shape in ((part.features,), (part.features, part.axes), (part.classes, part.axes)):
                 size = int(np.prod(shape))
                 arrays.append(values[start : start + size].reshape(shape).astype(np.float32))
                 start += size
-            mean, whiten, centres = arrays
-            parts.append(Part(mean, whiten, centres, about.direction, about.location, about.spread))
-        return cls(tuple(parts), entry.threshold)
+            mean, whitening, class_means = arrays
+            distances.append(
+                MahalanobisDistance(mean, whitening, class_means, part.direction, part.location, part.spread)
+            )
+        return cls(tuple(distances), entry.threshold)
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:

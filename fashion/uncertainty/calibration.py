@@ -1,4 +1,4 @@
-"""Confidence that is true: the softmax at a temperature that was fitted on validation images."""
+"""Calibrated confidence: the softmax at a temperature that was fitted on validation images."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ import numpy as np
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return the softmax of the same logits divided by a temperature (Guo et al., 2017, arXiv:1706.04599).
 
-    Logits are the logarithms of the probabilities, up to a constant for each row that the softmax does not see; so
-    none but the probabilities are needed. The most probable class stays the first of the most probable ones, also
-    where rounding would make two classes equal.
+    The probabilities are all it needs: logits are their logarithms, up to a constant in each row that the softmax
+    ignores. The most probable class stays the first of the most probable ones, even where rounding would make two
+    classes equal.
 
     Args:
         probabilities: ``(n, classes)`` float32.
-        temperature: Above 1 is less confident, below 1 is more, 1 changes nothing.
+        temperature: Above 1 lowers the confidence, below 1 raises it, 1 changes nothing.
 
     Returns:
         ``(n, classes)`` float32.
@@ -20,7 +20,7 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     if temperature == 1:
         return probabilities
     top = probabilities.argmax(axis=1)[:, np.newaxis]
-    # Of the largest, so that one term of each sum is 1 and small ones vanish, instead of all of them.
+    # Relative to the largest: one term of each sum is 1, and only small ones can underflow, never all of them.
     powers = (probabilities / np.take_along_axis(probabilities, top, axis=1).astype(np.float64)) ** (1 / temperature)
     calibrated = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     largest = np.take_along_axis(calibrated, top, axis=1)

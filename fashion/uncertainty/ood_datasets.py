@@ -1,7 +1,7 @@
-"""Pictures that are no piece of clothing, to see whether a model knows that it does not know them.
+"""Out-of-distribution images: does the model notice that they show no clothes?
 
-``reported`` are the ones that the report speaks of. ``development`` are of other kinds: the score was chosen with them,
-so that nothing was chosen by what is reported.
+``reported_sets`` are those in the report. ``development_sets`` are of other kinds: the score was chosen on them, so
+that the reported numbers are not optimistic.
 """
 
 import importlib.util
@@ -15,85 +15,86 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from fashion.errors import FashionError, InputError
-from fashion.preprocessing import decode
-from fashion.preprocessing.model_input import SIDE, ModelInput
+from fashion.preprocessing.decode import FILE_SUFFIXES, decode
+from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.prepare import prepare
 
 log = logging.getLogger(__name__)
 
 SEED = 20_240_229
 NOISE_IMAGES, TEXT_IMAGES = 1_000, 500
-DIGIT_SIDE, DIGIT_LARGEST = 8, 16  # of scikit-learn's digits
+MAX_DIGIT = 16  # the largest pixel value of scikit-learn's digits
 PAGE_SIDE, PAGE_MARGIN = 240, 20
-PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-class Pictures(NamedTuple):
-    """A set of pictures.
+class ImageSet(NamedTuple):
+    """A set of prepared images.
 
     Attributes:
         images: ``(n, 28, 28)`` uint8, 0-255.
-        photos: ``(n,)`` bool, which of them were cut out of a photo.
+        photos: ``(n,)`` bool, which of them were segmented from a photo.
     """
 
     images: np.ndarray
     photos: np.ndarray
 
 
-def reported(photos: Path | None) -> dict[str, Pictures]:
-    """Return the sets of pictures that the report speaks of, by name; without those whose package is not installed.
+def reported_sets(photos: Path | None) -> dict[str, ImageSet]:
+    """Return the sets in the report by name, except those whose package is not installed.
 
     Args:
-        photos: A folder of folders of pictures, each a set of its own; or None.
+        photos: A folder with a folder of images for each further set; or None.
 
     Raises:
-        InputError: When the folder is missing, or a picture in it cannot be read.
+        InputError: When the folder is missing, or an image in it cannot be read.
     """
     random = np.random.default_rng(SEED)
+    noise_shape = (NOISE_IMAGES, INPUT_SIDE, INPUT_SIDE)
     made = {
         "blank": blank(),
-        "uniform noise": random.integers(0, 256, (NOISE_IMAGES, SIDE, SIDE), np.uint8),
-        "Gaussian noise": _bytes(random.normal(0.5, 0.25, (NOISE_IMAGES, SIDE, SIDE))),
+        "uniform noise": random.integers(0, 256, noise_shape, np.uint8),
+        "Gaussian noise": _to_uint8(random.normal(0.5, 0.25, noise_shape)),
         "text": text(TEXT_IMAGES, random),
     }
     if _installed("sklearn", "handwritten digits"):
         made["handwritten digits"] = digits()
-    sets = {name: Pictures(images, np.zeros(len(images), bool)) for name, images in made.items()}
+    sets = {name: ImageSet(images, np.zeros(len(images), bool)) for name, images in made.items()}
     if _installed("skimage", "sample photos"):
         sets["sample photos"] = sample_photos()
     return sets if photos is None else sets | photo_folders(photos)
 
 
 def blank() -> np.ndarray:
-    """Return 256 images of one grey each: every grey there is."""
-    return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, SIDE, SIDE)).copy()
+    """Return 256 uniform images, one for each grey level."""
+    return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, INPUT_SIDE, INPUT_SIDE)).copy()
 
 
 def digits() -> np.ndarray:
     """Return scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak, 1998, UCI), light on black."""
     from sklearn.datasets import load_digits
 
-    small = load_digits().images * (255 / DIGIT_LARGEST)
+    small = load_digits().images * (255 / MAX_DIGIT)
     return np.stack([_resized(Image.fromarray(image.astype(np.uint8))) for image in small])
 
 
-def sample_photos() -> Pictures:
-    """Return the pictures inside the package scikit-image, and the quarters of each, prepared as a user's photo is."""
+def sample_photos() -> ImageSet:
+    """Return the photos in the package scikit-image, and the quarters of each, preprocessed like a user's photo."""
     spec = importlib.util.find_spec("skimage")
     folder = Path(str(spec and spec.origin)).parent / "data"
-    prepared = []
-    for picture in _pictures(folder):
-        width, height = picture.size
+    inputs = []
+    for image in _images(folder):
+        width, height = image.size
         boxes = [(0, 0, width, height)]
         boxes += [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
-        prepared += [decode.prepare(picture.crop(box)) for box in boxes]
-    return _stacked(prepared)
+        inputs += [prepare(image.crop(box)) for box in boxes]
+    return _image_set(inputs)
 
 
 def text(count: int, random: np.random.Generator) -> np.ndarray:
-    """Return pictures of one to four lines of random letters, dark on white paper, prepared as a user's photo is.
+    """Return images of one to four lines of random letters, dark on white paper, preprocessed like a user's image.
 
     Args:
-        count: How many.
+        count: The number of images.
         random: Source of the letters and their size.
     """
     letters = list(string.ascii_letters + string.digits)
@@ -103,30 +104,30 @@ def text(count: int, random: np.random.Generator) -> np.ndarray:
         lines = ["".join(random.choice(letters, random.integers(1, 9))) for _ in range(random.integers(1, 5))]
         font = ImageFont.load_default(int(random.integers(24, 72)))
         ImageDraw.Draw(page).text((PAGE_MARGIN, PAGE_MARGIN), "\n".join(lines), fill=0, font=font)
-        images.append(decode.prepare(page).pixels)
+        images.append(prepare(page).pixels)
     return np.stack(images)
 
 
-def photo_folders(folder: Path) -> dict[str, Pictures]:
-    """Return the pictures of each folder in a folder, prepared as a user's photo is.
+def photo_folders(folder: Path) -> dict[str, ImageSet]:
+    """Return the images of each folder in a folder, preprocessed like a user's photo.
 
     Raises:
-        InputError: When there is no such folder, or no picture in it, or one cannot be read.
+        InputError: When there is no such folder, or no image in it, or one cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(f"photos: there is no folder {folder}; expected one that holds folders of pictures")
+        raise InputError(f"photos: there is no folder {folder}; expected one that holds folders of images")
     found = {}
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        prepared = [decode.prepare(picture) for picture in _pictures(place)]
-        if prepared:
-            found[f"photos: {place.name}"] = _stacked(prepared)
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        inputs = [prepare(image) for image in _images(subfolder)]
+        if inputs:
+            found[f"photos: {subfolder.name}"] = _image_set(inputs)
     if not found:
-        raise InputError(f"photos: no folder in {folder} holds a picture; expected PNG, JPEG or WebP files")
+        raise InputError(f"photos: no folder in {folder} holds an image; expected PNG, JPEG or WebP files")
     return found
 
 
-def development(images: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return outliers of kinds that are not reported, made of patterns and of broken training images.
+def development_sets(images: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return out-of-distribution images of kinds that are not reported: patterns, and corrupted training images.
 
     Args:
         images: ``(n, 28, 28)`` uint8, training images.
@@ -135,7 +136,7 @@ def development(images: np.ndarray, random: np.random.Generator) -> dict[str, np
     Returns:
         Each ``(n, 28, 28)`` uint8, 0-255.
     """
-    count, side = len(images), SIDE
+    count, side = len(images), INPUT_SIDE
     y, x = np.mgrid[:side, :side]
     angle, wave, phase = (random.uniform(low, high, (count, 1, 1)) for low, high in ((0, 3.15), (2, 14), (0, 6.3)))
     stripes = 0.5 + 0.5 * np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wave + phase)
@@ -146,40 +147,40 @@ def development(images: np.ndarray, random: np.random.Generator) -> dict[str, np
     centre, radius = random.uniform(8, 20, (2, count, 1, 1)), random.uniform(3, 12, (count, 1, 1))
     discs = np.hypot(x - centre[0], y - centre[1]) < radius
     return {
-        "stripes": _bytes(stripes),
-        "clouds": np.stack([_resized(Image.fromarray(_bytes(field))) for field in coarse]),
+        "stripes": _to_uint8(stripes),
+        "clouds": np.stack([_resized(Image.fromarray(_to_uint8(field))) for field in coarse]),
         "shuffled tiles": shuffled,
-        "discs": _bytes(discs * random.uniform(0.3, 1, (count, 1, 1))),
+        "discs": _to_uint8(discs * random.uniform(0.3, 1, (count, 1, 1))),
         "inverted": 255 - images,
         "two overlaid": np.maximum(images, images[random.permutation(count), ::-1]),
     }
 
 
-def _pictures(folder: Path) -> Iterator[Image.Image]:
+def _images(folder: Path) -> Iterator[Image.Image]:
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURE_ENDINGS:
+        if path.suffix.lower() in FILE_SUFFIXES:
             try:
                 with path.open("rb") as stream:
-                    yield ImageOps.exif_transpose(decode.decode(stream))
+                    yield ImageOps.exif_transpose(decode(stream))
             except FashionError as error:
                 raise InputError(f"{path}: {error}") from None
 
 
-def _stacked(prepared: list[ModelInput]) -> Pictures:
-    return Pictures(np.stack([each.pixels for each in prepared]), np.array([each.is_photo for each in prepared]))
+def _image_set(inputs: list[ModelInput]) -> ImageSet:
+    return ImageSet(np.stack([each.pixels for each in inputs]), np.array([each.is_photo for each in inputs]))
 
 
 def _resized(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BILINEAR))
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
-    """Return values in [0, 1], clipped to it, as uint8."""
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    """Return values as uint8, clipped to [0, 1] and scaled."""
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _installed(module: str, what: str) -> bool:
+def _installed(module: str, name: str) -> bool:
     if importlib.util.find_spec(module) is None:
-        log.info("%s: left out; .venv/bin/python scripts/setup_venv.py --extra evaluation brings them", what)
+        log.info("%s: skipped; to include them: .venv/bin/python scripts/setup_venv.py --extra evaluation", name)
         return False
     return True

@@ -1,41 +1,50 @@
-"""How well a score tells strange pictures from ordinary ones, and doubtful answers from safe ones."""
+"""How well a score separates out-of-distribution images, and how well confidence separates wrong predictions."""
 
 import numpy as np
 from scipy.stats import rankdata
 
 
-def auroc(ordinary: np.ndarray, strange: np.ndarray) -> float:
-    """Return the probability that a strange picture scores higher than an ordinary one, ties counted half.
+def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float:
+    """Return the probability that an out-of-distribution image scores higher, ties counted half.
 
-    That is the area under the receiver operating characteristic (Hanley and McNeil, 1982, Radiology 143:29).
+    This is the area under the receiver operating characteristic (Hanley and McNeil, 1982, Radiology 143:29).
 
     Args:
-        ordinary: ``(n,)`` scores.
-        strange: ``(m,)`` scores.
+        in_distribution: ``(n,)`` scores.
+        out_of_distribution: ``(m,)`` scores.
     """
-    ranks = rankdata(np.concatenate([strange, ordinary]))[: len(strange)]
-    wins = ranks.sum() - len(strange) * (len(strange) + 1) / 2
-    return float(wins / (len(strange) * len(ordinary)))
+    count = len(out_of_distribution)
+    ranks = rankdata(np.concatenate([out_of_distribution, in_distribution]))[:count]
+    wins = ranks.sum() - count * (count + 1) / 2
+    return float(wins / (count * len(in_distribution)))
 
 
-def false_positive_rate(ordinary: np.ndarray, strange: np.ndarray, kept: float = 0.95) -> float:
-    """Return the share of strange pictures that is accepted where this share of ordinary ones is."""
-    threshold = np.quantile(ordinary, kept, method="higher")
-    return float(np.mean(strange <= threshold))
+def false_positive_rate(
+    in_distribution: np.ndarray, out_of_distribution: np.ndarray, true_positive_rate: float = 0.95
+) -> float:
+    """Return the share of out-of-distribution images that is accepted at a given true-positive rate.
+
+    Args:
+        in_distribution: ``(n,)`` scores.
+        out_of_distribution: ``(m,)`` scores.
+        true_positive_rate: The share of in-distribution images that the threshold accepts.
+    """
+    threshold = np.quantile(in_distribution, true_positive_rate, method="higher")
+    return float(np.mean(out_of_distribution <= threshold))
 
 
 def coverage_accuracy(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracy of the surest answers, for every share of answers that is given.
+    """Return the accuracy of the most confident predictions at every coverage.
 
-    The reverse of risk and coverage (El-Yaniv and Wiener, 2010, JMLR 11:1605).
+    The complement of the risk-coverage curve (El-Yaniv and Wiener, 2010, JMLR 11:1605).
 
     Args:
         right: ``(n,)`` bool.
-        confidence: ``(n,)``; of equal ones the order is kept.
+        confidence: ``(n,)``; ties keep their order.
 
     Returns:
         Coverage and accuracy, ``(n,)`` each.
     """
     order = np.argsort(-confidence, kind="stable")
-    given = np.arange(1, len(right) + 1)
-    return given / len(right), np.cumsum(right[order]) / given
+    answered = np.arange(1, len(right) + 1)
+    return answered / len(right), np.cumsum(right[order]) / answered

@@ -1,8 +1,8 @@
-"""When to say "not sure" to a photo: whether what was cut out of it is one of the ten classes at all.
+"""When to abstain on a photo: whether the segmented object belongs to any of the classes at all.
 
-A cut-out is always unlike the data set's images, so distances alone would decline every photo. Here they are weighed,
-with the probabilities and the features before the last layer, by a logistic regression that was fitted to tell
-photograph-like validation images from things that are none of the ten.
+A segmented object always differs from the data set's images, so distances alone would reject every photo. Here they are
+weighted, with the probabilities and the features before the last layer, by a logistic regression that was fitted to
+separate photograph-like validation images from synthetic out-of-distribution images.
 """
 
 from typing import NamedTuple
@@ -13,15 +13,14 @@ from fashion.card import PhotoAbstentionEntry
 from fashion.uncertainty.abstention import Abstention, unit_length
 
 METHOD = "logistic regression on log-probabilities, entropy, Mahalanobis log-distances and features of unit length"
-LEAST_PROBABILITY = 1e-4
-DECIMALS = 6
+MIN_PROBABILITY = 1e-4
 
 
 class PhotoOodScore(NamedTuple):
-    """A score of strangeness for photos, and from where on the model declines to answer.
+    """An out-of-distribution score for photos, and the threshold above which the model abstains.
 
     Attributes:
-        weights: ``(d,)`` float64, of the evidence.
+        weights: ``(d,)`` float64, of what ``regression_inputs`` returns.
         bias: Added to the weighted sum.
         threshold: The highest score that is accepted.
     """
@@ -30,31 +29,37 @@ class PhotoOodScore(NamedTuple):
     bias: float
     threshold: float
 
-    def scores(self, evidence: np.ndarray) -> np.ndarray:
-        """Return ``(n,)`` float32: the logarithm of the odds that each is a stranger, of ``(n, d)`` evidence."""
-        return (evidence @ self.weights + self.bias).astype(np.float32)
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        """Return ``(n,)`` float32: the log-odds that each image is out of distribution.
+
+        Args:
+            inputs: ``(n, d)`` float64, as ``regression_inputs`` returns them.
+        """
+        return (inputs @ self.weights + self.bias).astype(np.float32)
 
     def to_card(self) -> PhotoAbstentionEntry:
-        """Return what the card holds of it."""
+        """Return its entry in the card."""
         return PhotoAbstentionEntry(
             method=METHOD, threshold=self.threshold, bias=self.bias, weights=self.weights.tolist()
         )
 
     @classmethod
     def from_card(cls, entry: PhotoAbstentionEntry) -> "PhotoOodScore":
-        """Read it back from a card."""
+        """Read it from a card."""
         return cls(np.array(entry.weights, np.float64), entry.bias, entry.threshold)
 
 
-def evidence(probabilities: np.ndarray, features: tuple[np.ndarray, ...], abstention: Abstention) -> np.ndarray:
-    """Return ``(n, d)`` float64 that speaks for or against one of the ten being on each image.
+def regression_inputs(
+    probabilities: np.ndarray, features: tuple[np.ndarray, ...], abstention: Abstention
+) -> np.ndarray:
+    """Return the inputs of the logistic regression, ``(n, d)`` float64.
 
     Args:
-        probabilities: ``(n, classes)`` float32, as the network gives them.
-        features: For each part of the abstention ``(n, k)`` float32; the first is what goes into the last layer.
+        probabilities: ``(n, classes)`` float32, uncalibrated.
+        features: For each distance of the abstention ``(n, k)`` float32; the first is the input of the last layer.
         abstention: Fitted on images of the data set.
     """
-    logs = np.log(probabilities.astype(np.float64) + LEAST_PROBABILITY)
+    logs = np.log(probabilities.astype(np.float64) + MIN_PROBABILITY)
     entropy = -(probabilities * logs).sum(axis=1, keepdims=True)
-    distances = [part.log_distances(each) for part, each in zip(abstention.parts, features, strict=True)]
+    distances = [distance.log_distances(each) for distance, each in zip(abstention.distances, features, strict=True)]
     return np.concatenate([logs, entropy, np.stack(distances, axis=1), unit_length(features[0])], axis=1)

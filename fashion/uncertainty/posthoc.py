@@ -1,24 +1,24 @@
-"""From what a network computes to an answer that says how far to trust it."""
+"""From a network's outputs to calibrated predictions, and to the decision whether to accept each of them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fashion.card import Card
 from fashion.uncertainty.abstention import Abstention
 from fashion.uncertainty.calibration import at_temperature
-from fashion.uncertainty.photo_ood import PhotoOodScore, evidence
+from fashion.uncertainty.photo_ood import PhotoOodScore, regression_inputs
 
-BESIDE = 0.5  # of the answer's probability: from there on another class is named beside it
+ALTERNATIVE_SHARE = 0.5  # a class at least this probable, relative to the predicted one, is named beside it
 
 
 class Outputs(NamedTuple):
-    """What a network computes of ``n`` images.
+    """What a network computes for ``n`` images.
 
     Attributes:
-        probabilities: ``(n, classes)`` float32, its softmax as the model file gives it.
-        features: Float32 arrays ``(n, d)``, that abstention looks at; none where it is not asked for.
+        probabilities: ``(n, classes)`` float32, its uncalibrated softmax.
+        features: Float32 arrays ``(n, d)``, the inputs of abstention; empty if they were not asked for.
     """
 
     probabilities: np.ndarray
@@ -26,13 +26,13 @@ class Outputs(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The answer to ``n`` images; every field has a row for each.
+    """The predictions for ``n`` images; every field has a row for each.
 
     Attributes:
         probabilities: ``(n, classes)`` float32, calibrated.
-        scores: ``(n,)`` float32, how unlike the training images each is; NaN for a model without that knowledge.
-        photo_probabilities: ``(n, classes)`` float32, of what was cut out of a photo.
-        photo_scores: ``(n,)`` float32, the same for what was cut out of a photo.
+        scores: ``(n,)`` float32, out-of-distribution scores; NaN for a model that has none.
+        photo_probabilities: ``(n, classes)`` float32, for objects segmented from photos.
+        photo_scores: ``(n,)`` float32, out-of-distribution scores for objects segmented from photos.
     """
 
     probabilities: np.ndarray
@@ -42,85 +42,85 @@ class Prediction(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Whether an answer is given.
+    """Whether a prediction is accepted.
 
     Attributes:
-        decision: ``accept``, or ``abstain`` for a picture that is too unlike what the model knows.
-        score: How unlike it is.
-        threshold: The highest score that is accepted; None when everything is.
+        decision: ``abstain`` if the image is too unlike those that the model was trained on.
+        score: Its out-of-distribution score.
+        threshold: The highest score that is accepted; None if all are.
     """
 
-    decision: str
+    decision: Literal["accept", "abstain"]
     score: float
     threshold: float | None
 
 
 def also_likely(probabilities: np.ndarray) -> list[int]:
-    """Return the classes that stand beside the answer, the likeliest first; none where the answer stands alone.
+    """Return the classes that are nearly as probable as the predicted one, most probable first; often none.
 
     Args:
-        probabilities: ``(classes,)``, of one image.
+        probabilities: ``(classes,)``, for one image.
     """
     order = np.argsort(-probabilities, kind="stable")
-    return [int(index) for index in order[1:] if probabilities[index] >= BESIDE * probabilities[order[0]]]
+    return [int(index) for index in order[1:] if probabilities[index] >= ALTERNATIVE_SHARE * probabilities[order[0]]]
 
 
 @dataclass(frozen=True)
 class PosthocUncertainty:
-    """A temperature and a way to abstain; without arguments, the network's own word is taken.
+    """A temperature and rules for abstention, fitted after training; the defaults leave the softmax unchanged.
 
     Attributes:
         temperature: Of the softmax.
-        abstention: The score of unlikeness, if it is known.
-        photo_ood: The same for what was cut out of photos, for a model that was trained for them.
-        photo_odds: ``(classes,)`` float32, how much likelier each class is on a photo than the network says; None:
-            just as likely.
+        abstention: The out-of-distribution score, if one was fitted.
+        photo_ood: The same for photos, for a model that was trained on them.
+        photo_priors: ``(classes,)`` float32, each class's prior on photos relative to that on the training images; None
+            if they are equal.
     """
 
     temperature: float = 1.0
     abstention: Abstention | None = None
     photo_ood: PhotoOodScore | None = None
-    photo_odds: np.ndarray | None = None
+    photo_priors: np.ndarray | None = None
 
     @classmethod
     def from_card(cls, card: Card) -> "PosthocUncertainty":
-        """Read what was fitted from a card; a card without these entries changes nothing."""
+        """Read it from a model's card; what the card lacks keeps its default."""
         abstention = Abstention.from_card(card.abstention) if card.abstention else None
-        photos, odds = card.photo_abstention, card.photo_odds
+        photos, priors = card.photo_abstention, card.photo_odds
         return cls(
             card.calibration.temperature if card.calibration else 1.0,
             abstention,
             PhotoOodScore.from_card(photos) if abstention and photos else None,
-            np.array([odds[name] for name in card.classes], np.float32) if odds else None,
+            np.array([priors[name] for name in card.classes], np.float32) if priors else None,
         )
 
     @property
     def threshold(self) -> float | None:
-        """The highest score that is accepted; None when everything is."""
+        """The highest score that is accepted; None if all are."""
         return self.abstention.threshold if self.abstention else None
 
     def prediction(self, outputs: Outputs) -> Prediction:
-        """Turn what the network computed into answers."""
+        """Return calibrated predictions with their out-of-distribution scores."""
         scores = photo_scores = np.full(len(outputs.probabilities), np.nan, np.float32)
         if self.abstention:
             scores = photo_scores = self.abstention.scores(outputs.features)
         if self.abstention and self.photo_ood:
-            photo_scores = self.photo_ood.scores(evidence(*outputs, self.abstention))
+            photo_scores = self.photo_ood.scores(regression_inputs(*outputs, self.abstention))
         probabilities = photo_probabilities = at_temperature(outputs.probabilities, self.temperature)
-        if self.photo_odds is not None:
-            weighted = outputs.probabilities * self.photo_odds
+        if self.photo_priors is not None:
+            weighted = outputs.probabilities * self.photo_priors
             photo_probabilities = at_temperature(weighted / weighted.sum(axis=1, keepdims=True), self.temperature)
         return Prediction(probabilities, scores, photo_probabilities, photo_scores)
 
-    def judge(self, answer: Prediction, row: int, *, photo: bool) -> Judgement:
-        """Decide whether to give an answer.
+    def judge(self, prediction: Prediction, row: int, *, photo: bool) -> Judgement:
+        """Decide whether to accept the prediction for one image.
 
         Args:
-            answer: What ``prediction`` returned.
-            row: Which of its images.
-            photo: Whether that image was cut out of a photo.
+            prediction: As returned by ``prediction``.
+            row: The image's row in it.
+            photo: Whether the object was segmented from a photo.
         """
-        score = float((answer.photo_scores if photo else answer.scores)[row])
+        score = float((prediction.photo_scores if photo else prediction.scores)[row])
         threshold = self.photo_ood.threshold if photo and self.photo_ood else self.threshold
-        # Not a number is no reason to accept.
+        # A score of NaN is not accepted.
         return Judgement("accept" if threshold is None or score <= threshold else "abstain", score, threshold)

@@ -1,4 +1,4 @@
-"""Whether a confidence of 90 % is right nine times out of ten."""
+"""Reliability diagrams and the expected calibration error: is a confidence of 90 % right nine times out of ten?"""
 
 from typing import NamedTuple
 
@@ -7,15 +7,15 @@ import numpy as np
 BINS = 15
 
 
-class Bin(NamedTuple):
-    """The answers of one range of confidence.
+class ReliabilityBin(NamedTuple):
+    """The predictions whose confidence falls into one range.
 
     Attributes:
-        low: Confidence above which it begins.
-        high: Confidence at which it ends, included.
-        images: How many answers.
-        confidence: Their mean confidence; 0 without any.
-        accuracy: The share of them that is right; 0 without any.
+        low: Lower edge of the range, excluded.
+        high: Upper edge, included.
+        images: The number of predictions.
+        confidence: Their mean confidence; 0 if there are none.
+        accuracy: The share of them that is right; 0 if there are none.
     """
 
     low: float
@@ -25,13 +25,13 @@ class Bin(NamedTuple):
     accuracy: float
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Return the answers by confidence, in ranges of equal width (Guo et al., 2017, arXiv:1706.04599, section 2).
+def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[ReliabilityBin]:
+    """Bin predictions by confidence, in ranges of equal width (Guo et al., 2017, arXiv:1706.04599, section 2).
 
     Args:
         labels: ``(n,)`` int64.
         probabilities: ``(n, classes)``.
-        bins: How many ranges.
+        bins: The number of ranges.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
@@ -41,20 +41,11 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     divisor = np.maximum(images, 1)
     confidences = np.bincount(place, confidence, bins) / divisor
     accuracies = np.bincount(place, right, bins) / divisor
-    return [
-        Bin(*row)
-        for row in zip(
-            edges[:-1].tolist(),
-            edges[1:].tolist(),
-            images.tolist(),
-            confidences.tolist(),
-            accuracies.tolist(),
-            strict=True,
-        )
-    ]
+    columns = (edges[:-1], edges[1:], images, confidences, accuracies)
+    return [ReliabilityBin(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
-    """Return the mean gap between confidence and accuracy over the ranges of ``reliability``, weighted by answers."""
-    table = reliability(labels, probabilities, bins)
+    """Return the mean gap between confidence and accuracy over ``reliability_bins``, weighted by their predictions."""
+    table = reliability_bins(labels, probabilities, bins)
     return sum(row.images * abs(row.accuracy - row.confidence) for row in table) / len(labels)

@@ -1,69 +1,70 @@
-"""Things that are none of the ten classes, made of images of the ten: what a model for photos learns to decline.
+"""Synthetic out-of-distribution images made from the ten classes: what a model for photos learns to abstain on.
 
-Legs cut off trousers make shorts, the lower half of a dress a skirt, a dome of cloth a hat; shuffled and overlaid
-images are nothing at all.
+Trousers with the legs cut off make shorts, the lower half of a dress a skirt, a dome of cloth a hat; shuffled and
+overlaid images show nothing in particular.
 """
 
 import cv2
 import numpy as np
 
 from fashion.data.fashion_mnist import CLASSES
-from fashion.preprocessing.model_input import SIDE
-from fashion.uncertainty.ood_datasets import development
+from fashion.preprocessing.model_input import INPUT_SIDE
+from fashion.uncertainty.ood_datasets import development_sets
 
 VISIBLE = 5  # 0-255
-CUT_ROWS = (9, 16)  # of 28 that remain
-SHARES = (0.4, 0.25)  # that are cut garments, and domes
+KEPT_ROWS = (9, 16)  # of 28, when a garment is cut
+SHARES = (0.4, 0.25)  # of cut garments, and of domes
 
 
-def strangers(images: np.ndarray, labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Return ``(count, 28, 28)`` uint8, light on black.
+def synthetic_ood(images: np.ndarray, labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return ``(count, 28, 28)`` uint8 images, light on black, of none of the classes.
 
     Args:
         images: ``(n, 28, 28)`` uint8, of the ten classes; trousers and dresses among them.
         labels: ``(n,)`` int64.
-        count: How many are wanted.
+        count: The number of images to make.
         random: Source of all choices.
     """
-    cut, round_things = (round(share * count) for share in SHARES)
+    cut, domes = (round(share * count) for share in SHARES)
     trousers = images[labels == CLASSES.index("Trouser")]
     dresses = images[labels == CLASSES.index("Dress")]
     made = [
-        _fitted(_part(source[random.integers(len(source))], random, lower=lower))
+        _fitted(_cut(source[random.integers(len(source))], random, lower=lower))
         for source, lower in ((trousers, False), (dresses, True))
         for _ in range(cut // 2)
     ]
-    made += [_dome(images[random.integers(len(images))], random) for _ in range(round_things)]
+    made += [_dome(images[random.integers(len(images))], random) for _ in range(domes)]
     rest = count - len(made)
-    broken = development(images[random.integers(len(images), size=-(-rest // 2))], random)
+    broken = development_sets(images[random.integers(len(images), size=-(-rest // 2))], random)
     halves = np.concatenate([broken["shuffled tiles"], broken["two overlaid"]])
     return np.concatenate([np.stack(made), halves[:rest]]).astype(np.uint8)
 
 
-def _part(image: np.ndarray, random: np.random.Generator, *, lower: bool) -> np.ndarray:
-    rows = random.integers(*CUT_ROWS)
+def _cut(image: np.ndarray, random: np.random.Generator, *, lower: bool) -> np.ndarray:
+    rows = random.integers(*KEPT_ROWS)
     return image[-rows:] if lower else image[:rows]
 
 
 def _fitted(part: np.ndarray) -> np.ndarray:
-    """Return ``(28, 28)`` float32 with what is visible of a part as large as it can be, in the middle."""
-    square = np.zeros((SIDE, SIDE), np.float32)
+    """Return ``(28, 28)`` float32 with the visible pixels of a part centred and as large as possible."""
+    square = np.zeros((INPUT_SIDE, INPUT_SIDE), np.float32)
     rows, columns = np.flatnonzero((part > VISIBLE).any(axis=1)), np.flatnonzero((part > VISIBLE).any(axis=0))
     if not len(rows):
         return square
     part = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
-    scale = SIDE / max(part.shape)
+    scale = INPUT_SIDE / max(part.shape)
     height, width = (max(1, round(side * scale)) for side in part.shape)
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    top, left = (INPUT_SIDE - height) // 2, (INPUT_SIDE - width) // 2
     square[top : top + height, left : left + width] = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
     return square
 
 
 def _dome(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return something round of an image's cloth, often with a straight lower edge."""
-    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
-    bumps = cv2.resize(random.normal(size=(5, 5)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    """Return a round shape with the texture of an image's cloth, often with a straight lower edge."""
+    y, x = np.mgrid[:INPUT_SIDE, :INPUT_SIDE] - (INPUT_SIDE - 1) / 2
+    whole = (INPUT_SIDE, INPUT_SIDE)
+    bumps = cv2.resize(random.normal(size=(5, 5)).astype(np.float32), whole, interpolation=cv2.INTER_CUBIC)
     across, down = random.uniform(8, 13.5, 2)
     inside = np.hypot(x / across, y / down) + random.uniform(0, 0.25) * bumps < 1
-    cloth = cv2.resize(image[8:20, 8:20].astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    cloth = cv2.resize(image[8:20, 8:20].astype(np.float32), whole, interpolation=cv2.INTER_LINEAR)
     return _fitted(np.where(inside & (y < random.uniform(0, 16)), np.maximum(cloth, 2 * VISIBLE), 0))

@@ -143,11 +143,11 @@ def test_what_cannot_be_read_is_told_and_left_out(tmp_path, folder, run_command,
     finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
     assert finished.returncode == 2
     broken = tmp_path / "photos" / "dress" / "broken.jpg"
-    assert f"error: {broken}: is not a picture, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
+    assert f"error: {broken}: is not an image, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
     result = json.loads((tmp_path / "told" / "photos.json").read_text())
     assert result["ways"]["this project"]["all"]["photos"] == 6
     assert [message.rpartition("/")[2] for message in result["unreadable"]] == [
-        "broken.jpg: is not a picture, expected PNG, JPEG or WebP",
+        "broken.jpg: is not an image, expected PNG, JPEG or WebP",
         "folder.jpg: cannot be read (Is a directory)",
         "gone.jpg: cannot be read (No such file or directory)",
     ]

@@ -11,7 +11,7 @@ from fashion.benchmarks import renderings
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
-from fashion.preprocessing import decode
+from fashion.preprocessing.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_rendering_is_a_large_product_on_near_white(data):
         seen = np.asarray(page)
         assert seen[0, 0] >= 236  # what JPEG leaves of 240
         assert seen.min() < 255 - 0.8 * pixels.max()
-        prepared = decode.prepare(page)
+        prepared = prepare(page)
         assert not prepared.is_photo
         assert np.median(prepared.pixels[pixels == 0]) == 0  # the ground is as black as it was
         same.append(np.corrcoef(prepared.pixels.ravel(), pixels.ravel())[0, 1])

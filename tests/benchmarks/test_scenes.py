@@ -8,7 +8,7 @@ from fashion.benchmarks import scenes
 from fashion.data.fashion_mnist_files import load_idx_files
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
-from fashion.preprocessing import decode
+from fashion.preprocessing.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def test_a_scene_is_a_photo_whose_object_is_found(scene, test_set):
     pixels = test_set.test_images[scene.position]
     photo = scenes.render(pixels, scene)
     assert np.array_equal(photo, scenes.render(pixels, scene))
-    prepared = decode.prepare(Image.fromarray(photo))
+    prepared = prepare(Image.fromarray(photo))
     assert prepared.is_photo
     assert 0.2 < prepared.mask.mean() < 0.6
     # Rotated and cropped, it still covers about as much as the garment it was drawn from.

@@ -74,8 +74,8 @@ def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, ke
     run = run_command("evaluate.py", f"artifact={old}", "calibrate=true", f"compare={old}", *options)
     assert run.returncode == 0, run.stderr
     _, written = artifact.verify(new)
-    assert written["calibration"]["temperature"] == pytest.approx(fitted["calibration"]["temperature"], rel=1e-3)
-    assert written["abstention"]["threshold"] == pytest.approx(fitted["abstention"]["threshold"], abs=0.02)
+    assert written.calibration.temperature == pytest.approx(fitted["calibration"]["temperature"], rel=1e-3)
+    assert written.abstention.threshold == pytest.approx(fitted["abstention"]["threshold"], abs=0.02)
     assert (old / artifact.CARD_FILE).read_text() == json.dumps(card)
     measured = json.loads((new / "metrics.json").read_text())
     assert {row["set"] for row in measured["strangers"]} >= {"blank", "handwritten digits", "sample photos"}

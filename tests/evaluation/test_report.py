@@ -10,8 +10,8 @@ import pytest
 from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import measurement, report
 from fashion.inference.predictor import Predictor
-from fashion.uncertainty.fit import fit_abstention
-from fashion.uncertainty.ood_datasets import Pictures
+from fashion.uncertainty.fitting import fit_abstention
+from fashion.uncertainty.ood_datasets import ImageSet
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 RANDOM = np.random.default_rng(0)
@@ -128,8 +128,8 @@ def test_strangers_are_told_from_the_test_images():
     outputs = predictor.outputs(clothes)
     trust = PosthocUncertainty(1.0, fit_abstention(outputs.features, np.arange(400) % 10, outputs.features))
     sets = {
-        "black": Pictures(np.zeros((9, 28, 28), np.uint8), np.zeros(9, bool)),
-        "same": Pictures(clothes[:200], np.zeros(200, bool)),
+        "black": ImageSet(np.zeros((9, 28, 28), np.uint8), np.zeros(9, bool)),
+        "same": ImageSet(clothes[:200], np.zeros(200, bool)),
     }
     rows = measurement.strangers(predictor.with_uncertainty(trust), outputs, sets)
     black, same = rows

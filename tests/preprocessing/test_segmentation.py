@@ -1,4 +1,4 @@
-"""Objects on grounds that are made up: their outline is known."""
+"""Objects on rendered backgrounds, whose true masks are known."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashion.data.fashion_mnist import fashion_mnist
-from fashion.preprocessing import decode, segmentation
+from fashion.preprocessing import segmentation
+from fashion.preprocessing.prepare import prepare
 
 SIDE = segmentation.WORKING_SIDE
 
@@ -44,10 +45,10 @@ def carpet(random) -> np.ndarray:
     return np.array([150, 30, 40]) + grain[..., np.newaxis] + random.normal(0, 6, (SIDE, SIDE, 1))
 
 
-def photographed(outline: np.ndarray, ground, colour, seed: int = 0) -> np.ndarray:
+def photographed(outline: np.ndarray, background, colour, seed: int = 0) -> np.ndarray:
     """A photo of cloth with folds in this outline, and a soft shadow beside it."""
     random = np.random.default_rng(seed)
-    floor = ground(random) * np.where(np.roll(outline, (3, 4), (0, 1)), 0.8, 1.0)[..., np.newaxis]
+    floor = background(random) * np.where(np.roll(outline, (3, 4), (0, 1)), 0.8, 1.0)[..., np.newaxis]
     folds = 1 + 0.1 * np.sin(np.add.outer(np.arange(SIDE) / 9, np.arange(SIDE) / 17))
     cloth = np.array(colour) * folds[..., np.newaxis] + random.normal(0, 4, (SIDE, SIDE, 3))
     return np.clip(np.where(outline[..., np.newaxis], cloth, floor), 0, 255).astype(np.uint8)
@@ -59,70 +60,70 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", ["boot", "pullover", "trousers"])
 @pytest.mark.parametrize(
-    ("ground", "colour"), [(planks, (40, 50, 110)), (tiles, (120, 30, 60)), (carpet, (225, 225, 215))]
+    ("background", "colour"), [(planks, (40, 50, 110)), (tiles, (120, 30, 60)), (carpet, (225, 225, 215))]
 )
-def test_a_garment_is_cut_out_of_its_ground(garments, name, ground, colour):
-    found = segmentation.find_object(photographed(garments[name], ground, colour))
+def test_a_garment_is_segmented_from_its_background(garments, name, background, colour):
+    found = segmentation.find_object(photographed(garments[name], background, colour))
     assert overlap(found, garments[name]) > 0.75
 
 
 def test_the_28_pixels_are_those_of_the_garment_negated_and_centred(garments):
-    picture = Image.fromarray(photographed(garments["pullover"], planks, (40, 50, 110)))
-    prepared = decode.prepare(picture)
+    image = Image.fromarray(photographed(garments["pullover"], planks, (40, 50, 110)))
+    prepared = prepare(image)
     assert prepared.is_photo
     assert prepared.steps[0].startswith("cut out of the photo: ")
     assert overlap(prepared.mask, garments["pullover"]) > 0.85
     pixels = prepared.pixels
-    assert (pixels[0] > 0).any() or (pixels[:, 0] > 0).any()  # as large as it can be
-    assert pixels[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 60  # the corners are ground
+    assert (pixels[0] > 0).any() or (pixels[:, 0] > 0).any()  # as large as possible
+    assert pixels[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 60  # the corners are background
     assert pixels[12:16, 12:16].min() > 150  # dark cloth is bright
 
 
 def test_dark_cloth_is_brighter_than_light_cloth(garments):
     dark, light = (
-        decode.prepare(Image.fromarray(photographed(garments["pullover"], carpet, colour))).pixels[10:18, 10:18].mean()
+        prepare(Image.fromarray(photographed(garments["pullover"], carpet, colour))).pixels[10:18, 10:18].mean()
         for colour in ((20, 25, 30), (235, 235, 230))
     )
     assert dark > light
 
 
-def test_holes_between_trouser_legs_stay_and_specks_go():
+def test_gaps_between_trouser_legs_stay_and_specks_are_removed():
     mask = np.zeros((60, 60), bool)
     mask[10:50, 20:40] = True
     mask[25:50, 28:32] = False  # between the legs, open below
     mask[15:17, 25:27] = False  # a button
     mask[5, 5] = mask[55, 50:52] = True  # specks
-    whole = segmentation._whole(mask)
-    assert whole[15:17, 25:27].all()
-    assert not whole[30:50, 29:31].any()
-    assert not whole[5, 5]
-    assert not whole[55].any()
+    cleaned = segmentation.clean_mask(mask)
+    assert cleaned[15:17, 25:27].all()
+    assert not cleaned[30:50, 29:31].any()
+    assert not cleaned[5, 5]
+    assert not cleaned[55].any()
 
 
 def test_the_same_photo_gives_the_same_pixels_every_time(garments):
-    picture = Image.fromarray(photographed(garments["boot"], carpet, (90, 90, 160)))
-    first, again = (decode.prepare(picture.copy()).pixels for _ in range(2))
+    image = Image.fromarray(photographed(garments["boot"], carpet, (90, 90, 160)))
+    first, again = (prepare(image.copy()).pixels for _ in range(2))
     assert np.array_equal(first, again)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(16, 200), st.integers(16, 200), st.integers(0, 9), st.sampled_from(["noise", "half", "stripes"]))
-def test_any_photo_at_all_gives_28_by_28_bytes_and_a_mask_of_its_shape(width, height, seed, kind):
+def test_any_photo_gives_28_by_28_bytes_and_a_mask_of_its_shape(width, height, seed, kind):
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 256, (height, width, 3), np.uint8)
     if kind == "half":
         pixels[: height // 2] = 7
     elif kind == "stripes":
         pixels[:] = np.where(np.arange(width) % 8 < 4, 30, 220)[:, np.newaxis]
-    prepared = segmentation.prepare(Image.fromarray(pixels))
+    prepared = segmentation.prepare_photo(Image.fromarray(pixels))
     assert prepared.pixels.shape == (28, 28)
     assert prepared.pixels.dtype == np.uint8
     assert prepared.mask.any()
     assert prepared.mask.shape[0] / prepared.mask.shape[1] == pytest.approx(height / width, rel=0.15)
 
 
-def test_where_nothing_stands_out_the_photo_is_taken_whole():
+def test_without_an_object_the_whole_photo_is_used():
     flat = Image.new("RGB", (80, 60), (120, 110, 100))
-    prepared = segmentation.prepare(flat)
-    assert prepared.steps[0] == "nothing stands out from its ground: the photo is taken whole"
+    prepared = segmentation.prepare_photo(flat)
+    assert prepared.steps[0] == "no object found: the whole photo is used"
     assert prepared.mask.all()

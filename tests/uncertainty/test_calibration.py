@@ -18,8 +18,8 @@ def test_it_is_the_softmax_of_the_divided_logits(temperature):
     assert np.allclose(at_temperature(softmax(logits), temperature), softmax(logits / temperature), atol=2e-6)
 
 
-def test_a_hand_made_row():
-    # Square roots of 0.64, 0.32 and 0.04 are 0.8, 0.5657 and 0.2: of 1.5657.
+def test_a_row_computed_by_hand():
+    # Square roots of 0.64, 0.32 and 0.04 are 0.8, 0.5657 and 0.2, their sum is 1.5657.
     row = at_temperature(np.array([[0.64, 0.32, 0.04]], np.float32), 2.0)[0]
     assert row == pytest.approx([0.5110, 0.3613, 0.1277], abs=1e-4)
 

@@ -11,16 +11,16 @@ def sets(tmp_path_factory) -> dict[str, np.ndarray]:
     folder = tmp_path_factory.mktemp("photos")
     (folder / "hat").mkdir()
     (folder / "empty").mkdir()
-    (folder / "hat" / "notes.txt").write_text("not a picture")
+    (folder / "hat" / "notes.txt").write_text("not an image")
     for name in ("a.jpg", "B.PNG"):
         Image.effect_noise((80, 60), 90).save(folder / "hat" / name)
-    found = ood_datasets.reported(folder)
+    found = ood_datasets.reported_sets(folder)
     assert {name for name, each in found.items() if each.photos.any()} == {"sample photos", "photos: hat"}
     return {name: each.images for name, each in found.items()}
 
 
 @pytest.mark.slow
-def test_every_set_has_the_form_of_the_data_set(sets):
+def test_every_set_has_the_shape_of_the_data_set(sets):
     assert list(sets) == [
         "blank", "uniform noise", "Gaussian noise", "text", "handwritten digits", "sample photos", "photos: hat",
     ]  # fmt: skip
@@ -32,7 +32,7 @@ def test_every_set_has_the_form_of_the_data_set(sets):
 
 
 @pytest.mark.slow
-def test_they_are_what_they_are_called(sets):
+def test_sets_are_what_their_names_say(sets):
     assert np.ptp(sets["blank"], axis=(1, 2)).max() == 0
     assert sets["uniform noise"].mean() == pytest.approx(127.5, abs=0.5)
     assert sets["Gaussian noise"].std() / 255 == pytest.approx(0.25, abs=0.02)
@@ -41,27 +41,27 @@ def test_they_are_what_they_are_called(sets):
         assert (sets[name].max(axis=(1, 2)) > 150).all()
 
 
-def test_they_are_the_same_every_time():
+def test_sets_are_reproducible():
     random = [np.random.default_rng(3) for _ in range(2)]
     assert np.array_equal(*(ood_datasets.text(3, each) for each in random))
 
 
 @pytest.mark.slow
-def test_what_the_score_was_chosen_with_is_of_other_kinds(sets):
+def test_the_score_was_chosen_on_other_kinds_than_are_reported(sets):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
-    made = ood_datasets.development(images, np.random.default_rng(1))
+    made = ood_datasets.development_sets(images, np.random.default_rng(1))
     assert not set(made) & set(sets)
     assert {each.shape for each in made.values()} == {(5, 28, 28)}
     shuffled = made["shuffled tiles"]
     assert np.array_equal(np.sort(shuffled.reshape(5, -1)), np.sort(images.reshape(5, -1)))
 
 
-def test_a_folder_without_pictures_is_one_line(tmp_path):
+def test_a_folder_without_images_is_one_line(tmp_path):
     with pytest.raises(FashionError, match="photos: there is no folder"):
         ood_datasets.photo_folders(tmp_path / "none")
-    with pytest.raises(FashionError, match=r"photos: no folder in .* holds a picture"):
+    with pytest.raises(FashionError, match=r"photos: no folder in .* holds an image"):
         ood_datasets.photo_folders(tmp_path)
     (tmp_path / "hat").mkdir()
     (tmp_path / "hat" / "x.png").write_bytes(b"text")
-    with pytest.raises(FashionError, match=r"x\.png: is not a picture"):
+    with pytest.raises(FashionError, match=r"x\.png: is not an image"):
         ood_datasets.photo_folders(tmp_path)

@@ -7,7 +7,8 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from fashion.preprocessing.model_input import ModelInput, shown
+from fashion.inference.tta import predict_with_tta
+from fashion.preprocessing.model_input import ModelInput
 from fashion.server.pages import result_page
 from fashion.server.problems import describe, wants_html
 from fashion.server.security.authentication import login_required
@@ -90,7 +91,7 @@ def infer(pictures: Sequence[ModelInput]) -> Prediction:
     """Answer pictures, and count what is said of them."""
     model = served_model()
     with monitor().stage("infer"):
-        answer = shown(pictures, model.predict)
+        answer = predict_with_tta(pictures, model.predict)
     for row, picture in enumerate(pictures):
         index = int(answer.probabilities[row].argmax())
         decision = model.uncertainty.judge(answer, row, photo=picture.is_photo).decision

@@ -7,7 +7,7 @@ from flask import Blueprint, current_app, render_template
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import NotFound
 
-from fashion.preprocessing.decode import MOST_PIXELS
+from fashion.preprocessing.decode import MAX_PIXELS
 from fashion.server.api.predict import classify, served_model, show
 from fashion.server.security.authentication import login_required
 from fashion.server.service.served_model import NAME
@@ -30,7 +30,7 @@ def index() -> str:
         card=_card(),
         keeps_pictures=predictions().keeps_pictures,
         most_mebibytes=MOST_BODY_BYTES // MEBIBYTE,
-        most_megapixels=MOST_PIXELS // 1_000_000,
+        most_megapixels=MAX_PIXELS // 1_000_000,
     )
 
 

@@ -117,10 +117,12 @@ class Server(BaseApplication):
 
     def load(self) -> Flask:
         """Make the application of a worker, which answers while its model is being loaded."""
+        from fashion.preprocessing.limits import use_one_opencv_thread
         from fashion.server.app import create_app
         from fashion.server.storage.request_log import RequestLog
 
         sys.setswitchinterval(SWITCH_SECONDS)
+        use_one_opencv_thread()
         accounts = Accounts(self.settings.database_url)
         app = create_app(self.settings, self.model, accounts, RequestLog(accounts.database))
         threading.Thread(target=self._load_model, name="load-model", daemon=True).start()

@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMedi
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode
 from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import prepare
 from fashion.server.service.admission import work
 from fashion.server.service.monitoring import monitor
 
@@ -73,7 +74,7 @@ def read(file: FileStorage) -> Upload:
             with monitor().stage("decode"):
                 decode.load(picture)
             with monitor().stage("preprocess"):
-                prepared = decode.prepare(picture)
+                prepared = prepare(picture)
             del picture  # its memory, before the next large one takes its place
     except UnsupportedImageError as error:
         raise UnsupportedMediaType(f"The file {error}.") from None

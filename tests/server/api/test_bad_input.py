@@ -15,7 +15,9 @@ from PIL import Image
 from serving import ADMIN, form, png
 from werkzeug import formparser
 
-from fashion.preprocessing.decode import InvalidImageError, UnsupportedImageError, decode, prepare
+from fashion.errors import InvalidImageError, UnsupportedImageError
+from fashion.preprocessing.decode import decode
+from fashion.preprocessing.prepare import prepare
 
 PICTURE = Image.effect_noise((60, 80), 80).convert("RGB")
 PNG = png(PICTURE)
@@ -53,15 +55,15 @@ TEXT_CHUNK = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 * 2**20)))
 
 FILES = {
     "empty": (b"", 400, "The picture is empty."),
-    "text named .png": (b"just text", 415, "The file is not a picture, expected PNG, JPEG or WebP."),
-    "gif": (png(PICTURE, "GIF"), 415, "The file is not a picture, expected PNG, JPEG or WebP."),
-    "tiff": (png(PICTURE, "TIFF"), 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "text named .png": (b"just text", 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "gif": (png(PICTURE, "GIF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "tiff": (png(PICTURE, "TIFF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
     "svg": (
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
         415,
-        "The file is not a picture, expected PNG, JPEG or WebP.",
+        "The file is not an image, expected PNG, JPEG or WebP.",
     ),
-    "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is not a picture, expected PNG, JPEG or WebP."),
+    "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is not an image, expected PNG, JPEG or WebP."),
     "truncated png": (PNG[:3000], 422, "The picture is damaged: "),
     "truncated jpeg": (png(PICTURE, "JPEG")[:1000], 422, "The picture is damaged: "),
     "truncated webp": (png(PICTURE, "WEBP")[:1000], 422, "The picture is damaged: "),
@@ -80,9 +82,13 @@ FILES = {
     "10,000 frames": (
         animation(10_000, "PNG"),
         422,
-        "The picture is an animation, expected a still one; save a frame.",
+        "The picture is an animation, expected a still image; save a single frame.",
     ),
-    "animated webp": (animation(3, "WEBP"), 422, "The picture is an animation, expected a still one; save a frame."),
+    "animated webp": (
+        animation(3, "WEBP"),
+        422,
+        "The picture is an animation, expected a still image; save a single frame.",
+    ),
 }
 
 

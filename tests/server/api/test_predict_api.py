@@ -14,7 +14,7 @@ from serving import ADMIN, CLASSES, form, png
 from fashion import artifact
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
-from fashion.preprocessing import decode
+from fashion.preprocessing.prepare import prepare
 from fashion.server.service.served_model import ServedModel
 from fashion.uncertainty.calibration import at_temperature
 
@@ -48,7 +48,7 @@ def test_the_answer_is_that_of_the_contract(post):
     assert result["abstention"]["score"] < result["abstention"]["threshold"] == 1e6
     assert result["request_id"] == answer.headers["X-Request-ID"]
     assert result["model"]["name"] == "fashion_mnist"
-    assert result["preprocessing"]["steps"] == list(decode.prepare(product()).steps)
+    assert result["preprocessing"]["steps"] == list(prepare(product()).steps)
 
 
 def test_test_images_get_the_offline_answer(post, test_images, served_model):
@@ -59,7 +59,7 @@ def test_test_images_get_the_offline_answer(post, test_images, served_model):
         assert result["class_index"] == row.argmax()
         # One image is computed in another batch shape than 300: equal but for the last bits.
         assert np.allclose(list(result["probabilities"].values()), row, atol=1e-6)
-        assert result["preprocessing"]["steps"] == ["taken as it is: 28 x 28 grey"]
+        assert result["preprocessing"]["steps"] == ["used as is: 28 x 28 grey"]
 
 
 def test_one_image_alone_gives_the_offline_probability_to_the_bit(post, test_images, served_model):
@@ -99,7 +99,7 @@ def test_every_picture_a_person_sends_gives_the_same_pixels(post, content):
     assert answer.status_code == 200
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json["preview"].partition(",")[2]))))
     assert seen.shape == (28, 28)
-    assert np.abs(seen.astype(int) - decode.prepare(product()).pixels).mean() < 6
+    assert np.abs(seen.astype(int) - prepare(product()).pixels).mean() < 6
 
 
 def test_a_browser_gets_a_page(post):

@@ -249,7 +249,7 @@ def test_examples(client, sign_in, name):
     token = sign_in(client)
     answer = client.post(f"/examples/{name}", data={"csrf": token}, headers=PAGE)
     assert answer.status_code == 200
-    assert "taken as it is: 28 x 28 grey" in answer.text
+    assert "used as is: 28 x 28 grey" in answer.text
     assert any(f"<h2>{each}, " in answer.text for each in CLASSES)
 
 

@@ -259,11 +259,11 @@ def test_without_javascript(visit):
     page.get_by_role("button", name="Delete").last.click()
     page.goto("/")
     page.get_by_role("button", name="Ankle boot").click()
-    expect(page.locator(".steps")).to_contain_text("taken as it is")
+    expect(page.locator(".steps")).to_contain_text("used as is")
     page.goto("/")
     page.get_by_label("Choose a picture").set_input_files(picture(content=b"text"))
     page.get_by_role("button", name="Name it").click()
-    expect(page.locator(".detail")).to_have_text("The file is not a picture, expected PNG, JPEG or WebP.")
+    expect(page.locator(".detail")).to_have_text("The file is not an image, expected PNG, JPEG or WebP.")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("banner").get_by_role("link", name="Sign in")).to_be_visible()
 

@@ -8,7 +8,7 @@ from sklearn.covariance import EmpiricalCovariance
 from fashion.card import Card, SplitScores
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
-from fashion.uncertainty.fit import KEPT, MOST_AXES, add_to_card, fit_abstention, fit_part
+from fashion.uncertainty.fitting import ACCEPTED, MAX_AXES, add_to_card, fit_abstention, fit_distance
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 CARD = Card(classes=["a", "b", "c"], seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
@@ -19,34 +19,34 @@ FEATURES = (RANDOM.normal(size=(3, 6))[LABELS] * 3 + RANDOM.normal(size=(3_000, 
 UNSEEN = (RANDOM.normal(size=(400, 6)) * 8).astype(np.float32)
 
 
-def test_the_distance_is_mahalanobis_with_the_covariance_that_classes_share():
+def test_the_distance_is_mahalanobis_with_a_shared_covariance():
     means = np.stack([FEATURES[number == LABELS].mean(axis=0) for number in range(3)])
     shared = EmpiricalCovariance(assume_centered=True).fit(FEATURES - means[LABELS])
     expected = np.log(np.min([shared.mahalanobis(UNSEEN - mean) for mean in means], axis=0))
-    fitted = fit_part(FEATURES, LABELS, direction=False).log_distances(UNSEEN)
+    fitted = fit_distance(FEATURES, LABELS, normalize=False).log_distances(UNSEEN)
     offset = expected - fitted  # a constant: the scale of the axes is free
     assert offset.std() < 0.01
 
 
-def test_a_dead_feature_and_wide_features_do_no_harm():
-    wide = RANDOM.normal(size=(500, MOST_AXES + 40)).astype(np.float32)
+def test_a_dead_feature_and_many_features_give_finite_distances():
+    wide = RANDOM.normal(size=(500, MAX_AXES + 40)).astype(np.float32)
     wide[:, 0] = 0
-    part = fit_part(wide, RANDOM.integers(0, 3, 500), direction=True)
-    assert part.axes.shape == (MOST_AXES + 40, MOST_AXES)
-    assert np.isfinite(part.axes).all()
-    assert np.isfinite(part.log_distances(wide)).all()
+    distance = fit_distance(wide, RANDOM.integers(0, 3, 500), normalize=True)
+    assert distance.whitening.shape == (MAX_AXES + 40, MAX_AXES)
+    assert np.isfinite(distance.whitening).all()
+    assert np.isfinite(distance.log_distances(wide)).all()
 
 
-def test_the_threshold_keeps_95_percent_of_validation():
+def test_the_threshold_accepts_95_percent_of_validation():
     fitted = fit_abstention((FEATURES[:2000], FEATURES[:2000]), LABELS[:2000], (FEATURES[2000:], FEATURES[2000:]))
     scores = fitted.scores((FEATURES[2000:], FEATURES[2000:]))
-    assert np.mean(scores <= fitted.threshold) == pytest.approx(KEPT, abs=0.002)
+    assert np.mean(scores <= fitted.threshold) == pytest.approx(ACCEPTED, abs=0.002)
     assert scores.mean() == pytest.approx(0, abs=1e-3)
     far = np.full((1, 6), 100, np.float32)
     assert fitted.scores((far, -far)) > fitted.threshold
 
 
-def test_the_card_holds_what_was_fitted():
+def test_what_was_fitted_survives_the_card():
     fitted = fit_abstention((FEATURES,), LABELS, (FEATURES,))
     validation = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32), (FEATURES,))
     uncertainty = PosthocUncertainty(1.5, fitted)
@@ -57,7 +57,7 @@ def test_the_card_holds_what_was_fitted():
 
 
 @pytest.mark.backend
-def test_features_are_the_narrowest_maps_and_what_goes_into_the_last_layer():
+def test_features_are_the_input_of_the_last_layer_and_the_narrowest_maps():
     images = keras.Input((28, 28, 1))
     x = keras.layers.Conv2D(6, 3, strides=2, padding="same")(images)
     narrow = keras.layers.Conv2D(4, 1)(x)
@@ -76,6 +76,6 @@ def test_features_are_the_narrowest_maps_and_what_goes_into_the_last_layer():
     assert np.allclose(with_features.features[1], means, atol=1e-5)
 
 
-def test_a_network_without_a_dense_end_has_no_features():
+def test_a_network_that_does_not_end_in_a_dense_layer_has_no_features():
     images = keras.Input((28, 28, 1))
     assert feature_tensors(keras.Model(images, keras.layers.Flatten()(images))) == []

@@ -1,0 +1,55 @@
+"""From a decoded image to the model's 28 x 28 grey pixels: which way each image takes."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fashion.errors import FashionError, InputError
+from fashion.preprocessing import product, rgb, segmentation
+from fashion.preprocessing.decode import ORIGINAL_SIZE, decode
+from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+
+
+def read(path: Path) -> ModelInput:
+    """Decode and prepare an image file.
+
+    Raises:
+        InputError: When the file is missing, not a PNG, JPEG or WebP image, damaged, or too large.
+    """
+    try:
+        with path.open("rb") as stream:
+            return prepare(decode(stream))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except FashionError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def prepare(image: Image.Image) -> ModelInput:
+    """Turn an image into the model's 28 x 28 pixels.
+
+    28 x 28 grey pixels are used as they are. A product on a near-white or near-black background goes through the data
+    set's own pipeline, as does an image too small to segment. Anything else is taken for a photo, whose object is
+    segmented.
+
+    Args:
+        image: A loaded image in any mode; it may be rotated in place.
+    """
+    if image.size == (INPUT_SIDE, INPUT_SIDE) and image.mode == "L":
+        return ModelInput(np.asarray(image), ("used as is: 28 x 28 grey",))
+    original, decoded = image.info.get(ORIGINAL_SIZE, image.size), image.size
+    ImageOps.exif_transpose(image, in_place=True)
+    small = rgb.reduced(image, segmentation.DETAIL_SIDE)
+    if product.is_product_image(small):
+        prepared = product.prepare_product(image)
+    elif min(image.size) < segmentation.MIN_SIDE:
+        prepared = product.fashion_mnist_pipeline(image)
+    else:
+        prepared = segmentation.prepare_photo(small)
+    if original == decoded:
+        return prepared
+    reduced = f"decoded at {decoded[0]} x {decoded[1]} instead of {original[0]} x {original[1]}"
+    return prepared._replace(steps=(reduced, *prepared.steps))
