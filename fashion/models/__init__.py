@@ -1,1 +1,1 @@
-"""One builder for each choice of the model group, and the layers that make them fast on CPUs."""
+"""One builder for each choice of the model group, and the kernels that make them fast on CPUs."""

@@ -1,4 +1,4 @@
-"""Where the taps of a convolution fall: what the kernels of both backends share."""
+"""Which input pixels the taps of a convolution read, for the kernels of both backends."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ Pair = tuple[int, int]
 
 
 def axis_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
-    """Return output length, padding before and padding after along one axis, as TensorFlow counts them.
+    """Return output length, padding before and padding after along one axis, by TensorFlow's rules.
 
     Args:
         size: Pixels along the axis.
@@ -22,18 +22,19 @@ def axis_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[in
 
 
 def band_pattern(size: Pair, kernel: Pair, strides: Pair, padding: str) -> np.ndarray:
-    """Return which tap joins which input pixel to which output pixel: ``(kh, kw, oh * ow, h * w)`` float32, 0 or 1.
+    """Return which tap connects which input pixel to which output pixel: ``(kh, kw, oh * ow, h * w)`` float32, 0 or 1.
 
-    A depthwise convolution is, for each channel, a product with the sum of these matrices, each times its tap.
+    A depthwise convolution is, for each channel, a product with the sum of these matrices, each weighted by its tap.
     """
     rows, columns = (_taps(*axis, padding) for axis in zip(size, kernel, strides, strict=True))
-    pattern = np.einsum("pha,qwb->abpqhw", rows, columns)
+    pattern: np.ndarray = np.einsum("pha,qwb->abpqhw", rows, columns)
     (oh, h, _), (ow, w, _) = rows.shape, columns.shape
     return pattern.reshape(*kernel, oh * ow, h * w).astype(np.float32)
 
 
 def _taps(size: int, kernel: int, stride: int, padding: str) -> np.ndarray:
-    """``(output, size, kernel)``: whether that tap of that output reads that pixel."""
+    """Return whether a tap of an output reads a pixel: ``(output, size, kernel)`` bool."""
     output, before, _ = axis_geometry(size, kernel, stride, padding)
     tap = np.arange(size)[None, :] - np.arange(output)[:, None] * stride + before
-    return tap[..., None] == np.arange(kernel)
+    reads: np.ndarray = tap[..., None] == np.arange(kernel)
+    return reads

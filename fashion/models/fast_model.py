@@ -1,6 +1,5 @@
-"""One model, two ways to compute it: with this project's CPU kernels, or as plain Keras."""
+"""A model computed by this project's CPU kernels, on the same layers and weights as its plain Keras form."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,25 +9,23 @@ import numpy as np
 from fashion.backend.devices import on_cpu
 from fashion.models import keras_graph
 from fashion.models.keras_graph import call_that_made, flatten_layers, has_graph
+from fashion.models.kernels import Layer, kernels_of_backend
 
-Layer = Any  # Keras has no types to check against
 
-
-def should_use(model: keras.Model) -> bool:
-    """Return whether the CPU kernels are the faster way for this model, on this backend and device."""
-    return has_graph(model) and on_cpu() and _kernels().worthwhile(flatten_layers(model))
+def is_faster(model: keras.Model) -> bool:
+    """Return whether the CPU kernels make this model faster, on this backend and device."""
+    return has_graph(model) and on_cpu() and kernels_of_backend().worthwhile(flatten_layers(model))
 
 
 def fast_layers(model: keras.Model) -> keras.Model:
     """Return the same layers and weights, computed by ``jax_kernels`` or ``tensorflow_kernels`` where those are faster.
 
-    Nothing is copied: to train or to change one model is to change the other. To save it, save
-    ``stock_layers(fast)``.
+    Both models share their weights: training one trains the other. To save a fast model, save ``stock_layers(fast)``.
 
     Args:
         model: Functional or sequential model, nested ones included, on images ``(n, h, w, c)``.
     """
-    return FastModel(model.input, model.output, name=model.name) if should_use(model) else model
+    return FastModel(model.input, model.output, name=model.name) if is_faster(model) else model
 
 
 def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
@@ -36,8 +33,8 @@ def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
 
     Args:
         model: Functional or sequential model, fast or not.
-        dtype: Dtype policy that every layer is to have, such as ``"float32"``; None keeps each layer's own. Layers of
-            another policy make the result a copy, in weights of its own.
+        dtype: Dtype policy of every layer, such as ``"float32"``; None keeps each layer's own. If a layer has another
+            policy, the result is a copy with weights of its own.
     """
     if dtype is not None and any(layer.dtype_policy.name != dtype for layer in flatten_layers(model)):
         return _copy(model, dtype)
@@ -47,16 +44,16 @@ def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
 class FastModel(keras.Model):
     """A functional model that computes each layer with a kernel of this project, where there is one.
 
-    The model and not the layer does so, because on JAX the kernels have a memory layout of their own: one transpose
+    The model calls the kernels, not the layers, because on JAX they share a memory layout of their own: a transpose
     per layer would cost more than the layer (``(96, 16, 16, 128)``: 2.3-10 ms against 0.5 ms), and XLA does not cancel
-    them across residual sums.
+    transposes across residual sums.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """Run the layers in order; see ``keras.Model.call``."""
         if mask is not None or isinstance(inputs, keras.KerasTensor) or len(np.shape(inputs)) != 4:
             return super().call(inputs, training=training, mask=mask, **kwargs)
-        kernels = _kernels()
+        kernels = kernels_of_backend()
         table = kernels.table(inputs.shape[0])
 
         def faster(layer: Layer) -> Callable[..., Any]:
@@ -83,11 +80,6 @@ class FastModel(keras.Model):
         return walk(self, inputs)
 
 
-def _kernels() -> Any:
-    """Return the module of the backend in use; each imports its own backend, which the other does without."""
-    return importlib.import_module(f"fashion.models.{keras.backend.backend()}_kernels")
-
-
 def _copy(model: keras.Model, dtype: str) -> keras.Model:
     def copy_layer(layer: Layer) -> Layer:
         if isinstance(layer, keras.Model):
@@ -95,7 +87,7 @@ def _copy(model: keras.Model, dtype: str) -> keras.Model:
         return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
     def rebuild(model: keras.Model) -> keras.Model:
-        # Given explicitly, because clone_model would name the input layers after the tensors.
+        # Passed explicitly, because clone_model would name the input layers after the tensors.
         inputs = keras.tree.map_structure(
             lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=call_that_made(x).operation.name),
             model.input,
@@ -105,6 +97,6 @@ def _copy(model: keras.Model, dtype: str) -> keras.Model:
 
     copy = rebuild(model)
     for new, old in zip(copy.variables, model.variables, strict=True):
-        # Training gives its buffers away, and would take them from the other model too.
+        # A real copy: training donates the buffers of its variables, and would invalidate the other model's.
         new.assign(keras.ops.copy(old))
     return copy

@@ -1,6 +1,6 @@
 """Fast TensorFlow-on-CPU execution of stock Keras image models: same layers, same numbers, better operations.
 
-TensorFlow's own convolutions are good; what is slow in EfficientNetB0 is what stands between them. Figures in the
+TensorFlow's own convolutions are good; what is slow in EfficientNetB0 is everything between them. Figures in the
 comments were measured on 2 cores of an AMD EPYC (Zen 4) at batch 128, float32, with TensorFlow 2.21 and Keras 3.15.1.
 """
 
@@ -13,23 +13,24 @@ import tensorflow as tf
 from keras import layers
 
 from fashion.models.conv_geometry import Pair, axis_geometry, band_pattern
+from fashion.models.kernels import KernelTable, Layer
 
 Tensor = Any  # tf.Tensor has no types to check against
-Layer = Any
+Gradient = Callable[[Tensor], Any]
 
 
 def stock_layout(value: Any) -> Any:
-    """Return the value: the kernels here take images as Keras's layers do."""
+    """Return the value as it is: these kernels use the layout of Keras's layers."""
     return value
 
 
-def table(batch_size: int | None) -> dict[type, Callable]:
-    """Return the kernel of each kind of layer; a kernel returns None for what it is not made for."""
+def table(batch_size: int | None) -> KernelTable:
+    """Return the kernel of each kind of layer that has one; the same for every batch size."""
     return _KERNELS
 
 
 def worthwhile(layers_of_model: Iterable[Layer]) -> bool:
-    """Return whether a model gains: one that has any layer with a kernel."""
+    """Return whether a model is faster with the kernels: one that has any layer with a kernel."""
     return any(type(layer) in _KERNELS for layer in layers_of_model)
 
 
@@ -47,23 +48,23 @@ def _depthwise(layer: Layer, x: Tensor, training: bool | None) -> Tensor | None:
 
 
 def _finish(layer: Layer, y: Tensor) -> Tensor:
-    """Bias and activation of a convolution."""
+    """Add the bias of a convolution and apply its activation."""
     if layer.use_bias:
         y = tf.nn.bias_add(y, tf.cast(layer.bias.value, layer.compute_dtype))
     return y if layer.activation is None else layer.activation(y)
 
 
 def _small_depthwise(x: Tensor, kernel: Tensor, strides: Pair, padding: str) -> Tensor:
-    """Depthwise convolution with fewer output pixels than taps; x `(n, h, w, c)`, kernel `(kh, kw, c, 1)`.
+    """Depthwise convolution with fewer output pixels than taps; x ``(n, h, w, c)``, kernel ``(kh, kw, c, 1)``.
 
-    TensorFlow's gradient to the kernel goes through every tap of every output, most of which read padding: 2x2x672 5x5
+    TensorFlow's gradient to the kernel visits every tap of every output, most of which read padding: 2x2x672 5x5
     takes 7.0 ms, 1x1x1152 5x5 5.2 ms. As one product per channel, input pixels by output pixels summed over the
-    batch, it is 0.8 ms each. Forward and gradient to x are TensorFlow's: 0.5 ms.
+    batch, it takes 0.8 ms each. Forward and gradient to x are TensorFlow's: 0.5 ms.
     """
     options = {"strides": [1, *strides, 1], "padding": padding.upper()}
 
     @tf.custom_gradient
-    def convolve(x: Tensor, kernel: Tensor) -> tuple[Tensor, Callable]:
+    def convolve(x: Tensor, kernel: Tensor) -> tuple[Tensor, Gradient]:
         def gradient(dy: Tensor) -> tuple[Tensor, Tensor]:
             dx = tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), kernel, dy, **options)
             return dx, _kernel_gradient(x, dy, tuple(kernel.shape[:2]), strides, padding)
@@ -97,7 +98,7 @@ def _convolution(layer: Layer, x: Tensor, training: bool | None) -> Tensor | Non
 
 
 def _batch_norm(layer: Layer, x: Tensor, training: bool | None) -> Tensor | None:
-    """Batch normalisation in one operation: 16x16x96 with gradients 3.0 ms; the six that Keras runs take 13.6 ms."""
+    """Batch normalisation as one operation: 16x16x96 with gradients 3.0 ms; the six that Keras runs take 13.6 ms."""
     if layer.axis not in (-1, 3) or len(x.shape) != 4 or layer.renorm or not (layer.scale and layer.center):
         return None
     if x.dtype != tf.bfloat16:
@@ -110,7 +111,7 @@ def _batch_norm(layer: Layer, x: Tensor, training: bool | None) -> Tensor | None
         )
         return tf.cast(y, layer.compute_dtype)
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=layer.epsilon, is_training=True)
-    # The operation gives the sample variance, divided by count - 1; Keras keeps the one divided by count.
+    # The operation returns the sample variance, divided by count - 1; Keras stores the one divided by count.
     count = tf.cast(tf.size(x) // x.shape[-1], "float32")
     keep = layer.momentum
     layer.moving_mean.assign(layer.moving_mean.value * keep + mean * (1 - keep))
@@ -125,8 +126,8 @@ def _activation(layer: Layer, x: Tensor, training: bool | None) -> Tensor | None
 
 
 @tf.custom_gradient
-def _silu(x: Tensor) -> tuple[Tensor, Callable]:
-    """X * sigmoid(x), whose gradient XLA computes in one pass: 16x16x96 with gradients 3.0 ms instead of 5.5."""
+def _silu(x: Tensor) -> tuple[Tensor, Gradient]:
+    """Return ``x * sigmoid(x)``; XLA computes its gradient in one pass: 16x16x96 with gradients 3.0 ms, not 5.5."""
     return tf.nn.silu(x), lambda dy: _silu_gradient(x, dy)
 
 
@@ -136,7 +137,7 @@ def _silu_gradient(x: Tensor, dy: Tensor) -> Tensor:
     return dy * sigmoid * (1 + x * (1 - sigmoid))
 
 
-_KERNELS: dict[type, Callable] = {
+_KERNELS: KernelTable = {
     layers.DepthwiseConv2D: _depthwise,
     layers.Conv2D: _convolution,
     layers.BatchNormalization: _batch_norm,

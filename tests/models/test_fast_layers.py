@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from fashion.models.conv_geometry import axis_geometry, band_pattern
-from fashion.models.fast_model import FastModel, fast_layers, should_use, stock_layers
+from fashion.models.fast_model import FastModel, fast_layers, is_faster, stock_layers
 from fashion.models.keras_graph import flatten_layers
 
 pytestmark = pytest.mark.backend
@@ -310,9 +310,9 @@ def test_a_nested_model_runs_on_the_kernels_too(monkeypatch):
 
 def test_fast_layers_are_for_the_cpu(monkeypatch):
     model = small_model()
-    assert should_use(model)
+    assert is_faster(model)
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
-    assert not should_use(model)
+    assert not is_faster(model)
     assert fast_layers(model) is model
 
 
