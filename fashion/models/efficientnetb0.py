@@ -1,4 +1,4 @@
-"""EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) on 28 x 28 grey images, from scratch."""
+"""EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) for 28 x 28 greyscale images, trained from scratch."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -45,13 +45,13 @@ def efficientnetb0(
     Args:
         image_size: Side in pixels that the stem sees; 32 pads two pixels of background on each side, so that every
             stride of 2 divides evenly.
-        stem_stride: Stride of the first convolution; 2 in the paper.
+        stem_stride: Stride of the first convolution; the paper has 2.
         stage_strides: Stride of each stage's first block; 1, 2, 2, 2, 1, 2, 1 in the paper, for images of 224 pixels.
-        scaling: ``standardise`` shows the stem pixels of mean 0 and deviation 1. ``divide_by_255`` divides the [0, 1]
-            input by 255 once more, as Keras's ready-made EfficientNetB0 does: the seed program to the letter, and a
-            trap, since the stem's batch normalisation (epsilon 1e-3) cannot recover inputs of 0 to 0.004.
+        scaling: ``standardise`` gives the stem pixels of mean 0 and standard deviation 1. ``divide_by_255`` divides the
+            [0, 1] input by 255 once more, as Keras's ready-made EfficientNetB0 does. The baseline needs it; elsewhere
+            it is a trap: the stem's batch normalisation (epsilon 1e-3) cannot recover inputs of 0 to 0.004.
         batch_norm_momentum: Share of the moving statistics kept at each step. Keras's 0.99 needs epochs to settle at
-            this number of steps, and validation losses are garbage until then.
+            this number of steps, and validation losses are meaningless until then.
         drop_connect_rate: Probability of dropping the last residual block (Huang et al., 2016, arXiv:1603.09382);
             it grows linearly from 0 at the first.
         dense_units: Width of each dense ReLU layer between pooling and softmax.
@@ -88,7 +88,7 @@ def efficientnetb0(
 def _mbconv(
     inputs: keras.KerasTensor, stage: Stage, stride: int, drop_connect: float, momentum: float, name: str
 ) -> keras.KerasTensor:
-    """Inverted residual: widen, depthwise, squeeze and excite, narrow, add (Sandler et al., 2018, arXiv:1801.04381)."""
+    """Inverted residual: expand, depthwise, squeeze, excite, project, add (Sandler et al., 2018, arXiv:1801.04381)."""
     filters_in = inputs.shape[-1]
     x = inputs
     if stage.expansion > 1:
@@ -114,7 +114,7 @@ def _mbconv(
 
 
 def _squeeze_and_excite(inputs: keras.KerasTensor, squeezed: int, name: str) -> keras.KerasTensor:
-    """Scale each channel by what the whole image says of it (Hu et al., 2018, arXiv:1709.01507)."""
+    """Scale each channel by a gate computed from its mean over the image (Hu et al., 2018, arXiv:1709.01507)."""
     filters = inputs.shape[-1]
     x = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(inputs)
     for units, activation, layer in ((squeezed, "silu", "reduce"), (filters, "sigmoid", "excite")):
@@ -144,7 +144,7 @@ def _batch_norm(inputs: keras.KerasTensor, momentum: float, name: str) -> keras.
 
 
 def _kernel_initializer() -> keras.Initializer:
-    """Return He's normal by fan-out; a fresh object each time, since two layers that share one get equal weights.
+    """Return He-normal by fan-out; a new object each time, since two layers that share one get equal weights.
 
     Not truncated, as in the authors' own code; on JAX that also builds the network 1.5 s sooner.
     """

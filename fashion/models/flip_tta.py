@@ -1,4 +1,4 @@
-"""Averaging over an image and its mirror image, inside the model."""
+"""Test-time augmentation by horizontal flip, inside the model: averaging over an image and its mirror image."""
 
 import keras
 from keras import ops
@@ -8,11 +8,11 @@ from fashion.models import keras_graph
 from fashion.models.blocks import last_dense
 
 
-def averaged_with_mirror_image(model: keras.Model) -> keras.Model:
-    """Return a model that looks at each image twice, the second time mirrored left to right.
+def flip_averaged(model: keras.Model) -> keras.Model:
+    """Return a model that computes the features of each image and of its mirror image, and averages them.
 
-    What goes into the last layer is averaged, so the answer is the normalised geometric mean of both (flip averaging at
-    test time: Krizhevsky et al., 2012). The layers and weights are the same; the arithmetic doubles.
+    The input of the last layer is averaged, so the probabilities are the normalised geometric mean of both (flip
+    averaging at test time: Krizhevsky et al., 2012). Layers and weights are shared; the arithmetic doubles.
 
     Args:
         model: ``(n, h, w, c)`` to ``(n, classes)`` probabilities, of stock layers, a dense one last.
@@ -25,7 +25,7 @@ def averaged_with_mirror_image(model: keras.Model) -> keras.Model:
         raise InputError("trainer.flip_average: got a model that does not end in a dense layer; set it to false")
     last, features = found
     trunk = keras.Model(model.input, features)
-    # The layers themselves are called again and no nested model is made: whoever looks for layers finds them.
+    # The layers are called again rather than nested in a model, so that code which looks for layers finds them.
     mirrored = keras_graph.run(trunk, ops.flip(model.input, axis=2), lambda layer: layer)
     both = keras.layers.Average(name="flip_average")([features, keras.tree.flatten(mirrored)[0]])
     return keras.Model(model.input, last(both), name=model.name)

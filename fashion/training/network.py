@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from fashion.models.fast_model import fast_layers, stock_layers
-from fashion.models.flip_tta import averaged_with_mirror_image
+from fashion.models.flip_tta import flip_averaged
 
 
 def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
@@ -56,4 +56,4 @@ class TrainingNetwork(keras.Model):
     def deployable(self) -> keras.Model:
         """Return the trained model with stock layers in float32, without augmentation: what the artifact holds."""
         model = stock_layers(self.core, dtype="float32")
-        return averaged_with_mirror_image(model) if self.flip_average else model
+        return flip_averaged(model) if self.flip_average else model

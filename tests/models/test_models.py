@@ -1,4 +1,4 @@
-"""Every model keeps the contract; EfficientNetB0 is the paper's, without the two traps of the ready-made one."""
+"""Every model satisfies the contract; EfficientNetB0 is the paper's, without the two traps of Keras's."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def build(name: str) -> keras.Model:
 
 @pytest.mark.backend
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_keeps_the_contract(name):
+def test_every_model_satisfies_the_contract(name):
     model = build(name)
     assert model.input_shape == (None, 28, 28, 1)
     assert model.input.dtype == "float32"
@@ -44,7 +44,7 @@ def test_no_two_kernels_start_equal(name):
     assert len(first) == len(kernels)
 
 
-def seed_program_features() -> keras.Model:
+def baseline_features() -> keras.Model:
     model = efficientnetb0(28, 2, PAPER_STRIDES, "divide_by_255", 0.99, 0.2, [128], 0.0)
     return keras.Model(model.input, model.get_layer("head_activation").output)
 
@@ -52,11 +52,11 @@ def seed_program_features() -> keras.Model:
 @pytest.mark.slow
 @pytest.mark.backend
 def test_efficientnetb0_computes_what_keras_computes():
-    """Known answer: with equal weights, equal features. The seed program's settings are Keras's own network."""
+    """Known answer: with equal weights, equal features. The baseline's settings are those of Keras's own network."""
     reference = keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_tensor=keras.Input((28, 28, 1))
     )
-    ours = seed_program_features()
+    ours = baseline_features()
     random = np.random.default_rng(0)
     for variable in reference.weights:
         if variable.path.startswith("normalization/"):  # not adapted: the identity, which ours leaves out
