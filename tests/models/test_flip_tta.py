@@ -52,8 +52,7 @@ def test_it_doubles_the_arithmetic_and_adds_no_parameter(model):
 def test_abstention_reads_the_averaged_features_and_the_maps_of_the_original_image(model):
     images = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
     of_one, of_both = (
-        Predictor(each, features=True).outputs(images[..., 0]).features
-        for each in (model, flip_averaged(model))
+        Predictor(each, features=True).outputs(images[..., 0]).features for each in (model, flip_averaged(model))
     )
     mirrored = Predictor(model, features=True).outputs(images[:, :, ::-1, 0]).features
     assert np.allclose(of_both[0], (of_one[0] + mirrored[0]) / 2, atol=1e-5)
