@@ -126,7 +126,16 @@ def fetch_debian_pip(folder: Path) -> dict[str, str]:
 
 
 def make_venv() -> None:
-    """Make .venv anew, holding nothing but the tested pip and setuptools."""
+    """Make .venv anew, with nothing but the tested pip and setuptools.
+
+    Raises:
+        SetupError: When .venv is a link: making it anew would delete the environment of another folder.
+    """
+    if VENV.is_symlink():
+        raise SetupError(
+            f"{VENV} is a link to {os.path.realpath(str(VENV))}, which was set up for another folder; "
+            "remove the link to get an environment of this folder's own"
+        )
     size = "downloads about 500 MB, takes 2.3 GB of disk"
     print(f"Setting up .venv with Python {platform.python_version()} (once; {size})", flush=True)
     tools = ("-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "pip", "setuptools")
