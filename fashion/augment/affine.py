@@ -11,16 +11,16 @@ from fashion.augment.resample import resample
 
 
 class Affine(keras.layers.Layer):
-    """Rotate, zoom and shift each image about its centre; what comes in from outside is background.
+    """Rotate, zoom and shift each image about its centre; beyond its edges is background.
 
-    Keras's three random layers in a row would resample three times, blurring each time, and switch off JIT.
+    Keras's three random layers in a row would resample three times, blur each time, and disable JIT compilation.
 
     Args:
         rotation_degrees: Angles are uniform in plus and minus this.
         width_shift: Horizontal shifts are uniform in plus and minus this share of the width.
         height_shift: Vertical shifts are uniform in plus and minus this share of the height.
         zoom: Magnifications are uniform in 1 minus this to 1 plus this, the same for both axes.
-        seed: Seed of the random draws; each training step draws anew.
+        seed: Seed of the random parameters; each training step draws new ones.
     """
 
     def __init__(

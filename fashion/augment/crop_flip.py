@@ -1,4 +1,4 @@
-"""Random mirror image, crop of the padded image and erasing: the augmentation of the CIFAR tradition."""
+"""Random flip, crop of the padded image and erasing: the usual augmentation for CIFAR."""
 
 import math
 from typing import Annotated
@@ -9,19 +9,19 @@ from pydantic import Field
 
 from fashion.augment.resample import resample
 
-# Of an erased rectangle, as Zhong et al. have them: share of the image, and height over width.
+# Of an erased rectangle, as in Zhong et al. (2020): share of the image, and height over width.
 ERASED_SHARE, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 
 
 class CropFlip(keras.layers.Layer):
-    """Mirror each image with a probability, shift it by whole pixels over background, erase a rectangle.
+    """Flip each image left to right, shift it by whole pixels over background, erase a rectangle; each at random.
 
     Args:
         padding_pixels: Shifts are uniform over the whole numbers from minus to plus this, on both axes.
-        flip_probability: Share of images that are mirrored left to right.
-        erase_probability: Share of images of which a rectangle becomes noise (random erasing: Zhong et al., 2020,
+        flip_probability: Share of images that are flipped left to right.
+        erase_probability: Share of images in which a rectangle becomes noise (random erasing: Zhong et al., 2020,
             arXiv:1708.04896).
-        seed: Seed of the random draws; each training step draws anew.
+        seed: Seed of the random parameters; each training step draws new ones.
     """
 
     def __init__(

@@ -4,6 +4,6 @@ import keras
 
 
 def none(*, seed: int) -> keras.layers.Layer:
-    """Return a layer that leaves images as they are; the seed is not used."""
+    """Return a layer that does not change images; the seed is not used."""
     del seed
     return keras.layers.Identity(name="augment")

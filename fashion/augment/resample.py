@@ -1,11 +1,11 @@
-"""Bilinear resampling of a batch, each image at its own coordinates."""
+"""Bilinear resampling of a batch, each image at coordinates of its own."""
 
 import keras
 from keras import ops
 
 
 def resample(images: keras.KerasTensor, rows: keras.KerasTensor, columns: keras.KerasTensor) -> keras.KerasTensor:
-    """Read every image at fractional coordinates; outside is 0, the background of Fashion-MNIST.
+    """Read every image at fractional coordinates; beyond its edges it is 0, the background.
 
     Args:
         images: ``(n, h, w, 1)`` float32.
@@ -16,8 +16,8 @@ def resample(images: keras.KerasTensor, rows: keras.KerasTensor, columns: keras.
         ``(n, h, w, 1)`` float32.
     """
     _, height, width, _ = images.shape
-    # Two pixels of background before and after, and coordinates clipped into them: no masks, and all four neighbours
-    # of every coordinate exist.
+    # Two pixels of background on each side, and coordinates clipped to them: all four neighbours of every coordinate
+    # exist, without masks.
     stride = width + 4
     padded = ops.reshape(ops.pad(images[..., 0], ((0, 0), (2, 2), (2, 2))), (-1, (height + 4) * stride))
     rows = ops.clip(rows, -1.5, height + 0.5) + 2

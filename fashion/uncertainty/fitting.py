@@ -145,7 +145,7 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
     foreign_images = synthetic_ood(images, labels, len(images), random)
 
     def inputs(pixels: np.ndarray) -> np.ndarray:
-        return regression_inputs(*network(augment.photographed(pixels)), abstention)
+        return regression_inputs(*network(augment.simulate_photos(pixels)), abstention)
 
     # Every call augments anew: the threshold is set on images that the weights were not fitted to.
     own, foreign, unseen = inputs(images), inputs(foreign_images), inputs(images)

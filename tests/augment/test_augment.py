@@ -14,7 +14,7 @@ from fashion.augment.resample import resample
 pytestmark = pytest.mark.backend
 
 
-def pictures(count: int = 4) -> np.ndarray:
+def random_images(count: int = 4) -> np.ndarray:
     return np.random.default_rng(0).random((count, 28, 28, 1), dtype=np.float32)
 
 
@@ -35,24 +35,24 @@ def transformed(layer, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", [affine(10, 0.1, 0.1, 0.1), CropFlip(2, 0.5, 1.0, seed=0), none(seed=0)])
 def test_nothing_happens_outside_training(layer):
-    images = pictures()
+    images = random_images()
     assert np.array_equal(ops.convert_to_numpy(layer(images, training=False)), images)
 
 
 @pytest.mark.parametrize("layer", [affine(), CropFlip(0, 0.0, 0.0, seed=0), none(seed=0)])
 def test_no_reach_is_no_change(layer):
-    images = pictures()
+    images = random_images()
     assert np.allclose(transformed(layer, images), images, atol=1e-6)
 
 
 def test_a_quarter_turn_is_numpys():
-    images = pictures()
+    images = random_images()
     turned = transformed(fixed(affine(rotation_degrees=90), [1, 0, 0, 0]), images)
     assert np.allclose(turned, np.rot90(images, 1, axes=(1, 2)), atol=1e-4)
 
 
 def test_a_shift_moves_whole_pixels_and_brings_in_background():
-    images = pictures()
+    images = random_images()
     shifted = transformed(fixed(affine(width_shift=0.5, height_shift=0.5), [0, 0, 4 / 14, -2 / 14]), images)
     expected = np.zeros_like(images)
     expected[:, 2:, :-4] = images[:, :-2, 4:]
@@ -68,7 +68,7 @@ def test_zooming_in_twice_shows_the_middle_at_double_size():
 
 
 def test_every_image_is_transformed_differently_and_every_step_anew():
-    images = np.repeat(pictures(1), 8, axis=0)
+    images = np.repeat(random_images(1), 8, axis=0)
     layer = affine(10, 0.1, 0.1, 0.1)
     first, second = transformed(layer, images), transformed(layer, images)
     assert len({image.tobytes() for image in first}) == 8
@@ -76,7 +76,7 @@ def test_every_image_is_transformed_differently_and_every_step_anew():
 
 
 def test_the_seed_decides():
-    images = pictures()
+    images = random_images()
     first, again, other = (transformed(affine(10, 0.1, 0.1, 0.1, seed=seed), images) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -91,7 +91,7 @@ def test_the_draws_fill_their_range():
 
 
 def test_crop_flip_only_mirrors_and_shifts_whole_pixels():
-    image = pictures(1)
+    image = random_images(1)
     results = transformed(CropFlip(2, 0.5, 0.0, seed=0), np.repeat(image, 64, axis=0))
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2), (0, 0)))
     possible = {}
@@ -106,7 +106,7 @@ def test_crop_flip_only_mirrors_and_shifts_whole_pixels():
 
 
 def test_probabilities_zero_and_one_mirror_none_and_all():
-    images = pictures()
+    images = random_images()
     assert np.array_equal(transformed(CropFlip(0, 1.0, 0.0, seed=0), images), images[:, :, ::-1])
 
 
@@ -140,7 +140,7 @@ def bilinear(image: np.ndarray, row: float, column: float) -> float:
 @settings(deadline=None, max_examples=50)
 @given(st.floats(-40, 60, width=32), st.floats(-40, 60, width=32))
 def test_resampling_is_bilinear_everywhere_even_far_outside(row, column):
-    images = pictures(1)
+    images = random_images(1)
     rows, columns = (np.full((1, 28, 28), value, np.float32) for value in (row, column))
     resampled = ops.convert_to_numpy(resample(images, rows, columns))
     assert np.allclose(resampled, bilinear(images[0, ..., 0], row, column), atol=1e-4)
