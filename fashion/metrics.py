@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fashion.arrays import ConfusionMatrix, Labels, Probabilities
+
 
 class Interval(NamedTuple):
     """A confidence interval."""
@@ -13,12 +15,12 @@ class Interval(NamedTuple):
     high: float
 
 
-def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the share of ``(n,)`` labels that are the most probable class of ``(n, classes)`` probabilities."""
+def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the share of labels that are the most probable class."""
     return float(np.mean(np.argmax(probabilities, axis=1) == labels))
 
 
-def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def cross_entropy(labels: Labels, probabilities: Probabilities) -> float:
     """Return the mean negative log-likelihood in nats, of probabilities clipped at 1e-7 as Keras clips them."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.mean(np.log(np.clip(chosen, 1e-7, 1.0))))
@@ -38,15 +40,15 @@ def wilson_interval(correct: int, count: int, z: float = 1.959964) -> Interval:
     return Interval((centre - reach) / (1 + z**2 / count), (centre + reach) / (1 + z**2 / count))
 
 
-def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """Return ``(classes, classes)`` int64 counts; row: the true class, column: the predicted one."""
+def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> ConfusionMatrix:
+    """Return how often each class was predicted for each true class."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predictions), 1)
     return counts
 
 
-def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return accuracy with its 95 % interval, and loss, of ``(n,)`` labels and ``(n, classes)`` probabilities."""
+def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Return accuracy with its 95 % interval, and loss."""
     share = accuracy(labels, probabilities)
     interval = wilson_interval(round(share * len(labels)), len(labels))
     return {
@@ -57,7 +59,7 @@ def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     }
 
 
-def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def brier_score(labels: Labels, probabilities: Probabilities) -> float:
     """Return the mean squared distance between probabilities and truth, 0 to 2 (Brier, 1950, MWR 78:1)."""
     truth = np.eye(probabilities.shape[1])[labels]
     return float(np.mean(np.square(probabilities - truth).sum(axis=1)))
@@ -79,8 +81,8 @@ class ClassMetrics(NamedTuple):
     images: int
 
 
-def per_class(counts: np.ndarray) -> list[ClassMetrics]:
-    """Return precision, recall and F1 of every class, from ``(classes, classes)`` counts of ``confusion_matrix``."""
+def per_class(counts: ConfusionMatrix) -> list[ClassMetrics]:
+    """Return precision, recall and F1 of every class."""
     found = np.diag(counts).astype(np.float64)
     answered, images = counts.sum(axis=0), counts.sum(axis=1)
     precision, recall = found / np.maximum(answered, 1), found / np.maximum(images, 1)

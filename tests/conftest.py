@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from jaxtyping import install_import_hook
 from omegaconf import DictConfig
+
+# Before these packages are imported: in tests every call of theirs is checked against its annotations, array types and
+# shapes among them. Not `fashion.models` and `fashion.augment`: Keras inspects the signatures of layers itself.
+TYPE_CHECKED = ("arrays", "audit", "data", "evaluation", "inference", "metrics", "preprocessing", "uncertainty")
+install_import_hook(
+    [f"fashion.{name}" for name in TYPE_CHECKED],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
+)
 
 from fashion.backend.selection import start_backend
 from fashion.config.command import register_resolvers

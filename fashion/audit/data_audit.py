@@ -110,7 +110,7 @@ def _training_file(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return images, np.concatenate([dataset.train_labels, dataset.validation_labels])[order], positions[order]
 
 
-def _named(numbers: np.ndarray, in_test: np.ndarray, position: int) -> str:
+def _named(numbers: np.ndarray, in_test: np.ndarray, position: int | np.integer) -> str:
     return f"{'test' if in_test[position] else 'train'} {numbers[position]}"
 
 

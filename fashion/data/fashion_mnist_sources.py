@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from fashion.data.idx import IdxFile, read_verified, unpack_verified
 
@@ -87,11 +87,11 @@ def _from_keras_url(files: Sequence[IdxFile]) -> Iterator[tuple[IdxFile, bytes]]
         yield file, unpack_verified(f"{file.name}.gz", packed, file)
 
 
-def _receive(response: IO[bytes], max_bytes: int) -> bytes:
+def _receive(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     """Read a response to its end, but neither more bytes than a whole file needs nor for longer than allowed."""
     deadline = time.monotonic() + FETCH_TIMEOUT_SECONDS
     received = bytearray()
-    while chunk := response.read1(1 << 16):  # type: ignore[attr-defined]  # read() would wait for a whole chunk
+    while chunk := response.read1(1 << 16):  # read() would wait for a whole chunk
         received += chunk
         if len(received) > max_bytes:
             raise SourceError(f"the response is longer than {max_bytes} bytes")

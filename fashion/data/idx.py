@@ -7,7 +7,6 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def unpack_verified(name: str, packed: bytes, file: IdxFile) -> bytes:
     return _verified(name, _unpack(name, io.BytesIO(packed), file), file)
 
 
-def _unpack(name: str, stream: IO[bytes], file: IdxFile) -> bytes:
+def _unpack(name: str, stream: io.BufferedIOBase, file: IdxFile) -> bytes:
     """Decompress at most one byte more than ``file`` has: a few kB of gzip can expand to gigabytes."""
     try:
         with gzip.GzipFile(fileobj=stream) as unpacked:

@@ -87,7 +87,9 @@ def strangers(predictor: Predictor, test: Outputs, sets: dict[str, ImageSet]) ->
     ordinary = predictor.uncertainty.prediction(test)
     for name, (images, photos) in sets.items():
         strange = predictor.predict(images)
-        judged = [predictor.uncertainty.judge(strange, row, photo=cut_out) for row, cut_out in enumerate(photos)]
+        judged = [
+            predictor.uncertainty.judge(strange, row, photo=cut_out) for row, cut_out in enumerate(photos.tolist())
+        ]
         rows.append(
             {
                 "set": name,

@@ -6,7 +6,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -26,7 +25,7 @@ ORIGINAL_SIZE = "original_size"  # key of Image.info: width and height before a 
 START_OF_SCAN = b"\xff\xda"  # within a scan a zero follows every 255, so these bytes are nothing else there
 
 
-def decode(stream: IO[bytes]) -> Image.Image:
+def decode(stream: io.BufferedIOBase) -> Image.Image:
     """Return the image in a file with its pixels; see ``open_checked`` for what is refused."""
     image = open_checked(stream.read())
     load(image)
