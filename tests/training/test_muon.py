@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from fashion.backend import seed_everything
 from fashion.training.muon import Muon
+from fashion.training.schedules import one_cycle
 
 pytestmark = pytest.mark.backend
 
@@ -17,6 +19,11 @@ def stepped(optimizer: keras.optimizers.Optimizer, start: np.ndarray, gradients:
     for gradient in gradients:
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     return keras.ops.convert_to_numpy(variable)
+
+
+def layout(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> list[tuple[str, tuple[int, ...]]]:
+    optimizer.build(variables)
+    return [(variable.name, tuple(variable.shape)) for variable in optimizer.variables]
 
 
 def random(*shape: int) -> np.ndarray:
@@ -40,6 +47,48 @@ def test_a_convolution_is_the_matrix_from_all_its_inputs_to_its_outputs(in_a_lay
     assert stepped(Muon(**SETTINGS), start, gradients, "kernel") == pytest.approx(matrix.reshape(shape), abs=1e-5)
     adam = stepped(keras.optimizers.Muon(**SETTINGS), start, gradients, "kernel")  # Keras's leaves it to AdamW
     assert np.abs(adam - matrix.reshape(shape)).max() > 0.01
+
+
+@pytest.mark.parametrize("shape", [(16, 5), (5, 16)])
+def test_a_matrix_is_updated_as_by_keras_to_the_bit(shape):
+    """In a compiled step with a schedule, of which TensorFlow reorders the multiplications."""
+    inputs, labels = random(32, shape[0]), np.arange(32) % 3
+    weights = []
+    for optimizer in (Muon(**SETTINGS), keras.optimizers.Muon(**SETTINGS, exclude_layers=["probabilities"])):
+        optimizer.learning_rate = one_cycle(0.3, peak=0.1, steps=6)
+        seed_everything(0)
+        model = keras.Sequential(
+            [
+                keras.Input((shape[0],)),
+                keras.layers.Dense(shape[1], activation="relu", name="hidden"),
+                keras.layers.Dense(3, activation="softmax", name="probabilities"),
+            ]
+        )
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        model.fit(inputs, labels, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        weights.append([*model.get_weights(), *map(keras.ops.convert_to_numpy, model.optimizer.variables)])
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(*weights, strict=True))
+
+
+def test_the_state_has_the_layout_of_earlier_releases_so_that_their_runs_resume(in_a_layer):
+    shapes = {"kernel": (3, 3, 4, 6), "bias": (6,), "depthwise_kernel": (3, 3, 4, 1)}
+    variables = [keras.Variable(np.zeros(shape, np.float32), name=name) for name, shape in shapes.items()]
+    assert layout(Muon(**SETTINGS, use_ema=True), variables) == [
+        ("iteration", ()),
+        ("learning_rate", ()),
+        *[(f"conv_{name}_average", shape) for name, shape in shapes.items()],
+        ("conv_kernel_momentum", (3, 3, 4, 6)),
+        ("conv_bias_momentum", (6,)),
+        ("conv_bias_velocity", (6,)),
+        ("conv_depthwise_kernel_momentum", (3, 3, 4, 1)),
+        ("conv_depthwise_kernel_velocity", (3, 3, 4, 1)),
+    ]
+
+
+def test_its_configuration_makes_the_same_optimizer():
+    config = Muon(**SETTINGS, nesterov=False, epsilon=1e-6, clipnorm=1.0).get_config()
+    assert {name: config[name] for name in SETTINGS} == pytest.approx(SETTINGS)
+    assert Muon.from_config(dict(config)).get_config() == config
 
 
 def test_an_update_changes_all_directions_alike(in_a_layer):
