@@ -124,7 +124,7 @@ def orthogonalised(matrix: Any) -> Any:
 
 
 def _is_kernel(variable: keras.Variable) -> bool:
-    """Return whether a variable is a matrix that is neither the classifier's nor an embedding, or a full convolution."""
+    """Return whether a variable is the kernel of a full convolution or of a hidden dense layer."""
     if len(variable.shape) == 4:
         return variable.path.endswith("/kernel") and "depthwise" not in variable.path
     return len(variable.shape) == 2 and "embedding" not in variable.path.lower() and CLASSIFIER not in variable.path
