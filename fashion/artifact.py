@@ -10,15 +10,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fashion.card import Card, read_card
+from fashion.card import CARD_FILE, MODEL_FILE, Card, read_card
 from fashion.errors import InputError
 from fashion.files import replacing, write_json
 
 if TYPE_CHECKING:  # a process that only verifies a model does without Keras, and can fork
     import keras
-
-MODEL_FILE = "fashion_mnist_model.keras"
-CARD_FILE = "fashion_mnist_model.json"
 
 
 class Artifact(NamedTuple):

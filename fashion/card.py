@@ -15,6 +15,7 @@ import pydantic
 
 from fashion.errors import InputError
 
+MODEL_FILE, CARD_FILE = "fashion_mnist_model.keras", "fashion_mnist_model.json"
 VERSION_LETTERS = 12  # of the digest: enough to tell models apart in a list
 
 

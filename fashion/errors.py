@@ -10,6 +10,7 @@
     ├── WriteError                  a file cannot be written
     │   └── DiskFullError           ... because the disk or the quota is full
     ├── DivergenceError             the loss is no longer a finite number
+    ├── IncompleteSweepError        a sweep has ended, and some of its jobs did not complete
     └── StorageUnavailableError     the server's database or Redis cannot be used: 503
 
 A command prints any of them as one ``error: ...`` line and exits with status 2 (see ``fashion.cli``). Any other
@@ -50,6 +51,10 @@ class DiskFullError(WriteError):
 
 class DivergenceError(FashionError):
     """The loss is no longer a finite number."""
+
+
+class IncompleteSweepError(FashionError):
+    """A sweep has ended, and some of its jobs did not complete."""
 
 
 class StorageUnavailableError(FashionError):

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+Hardware = dict[str, str | int | float | None]
 
-def hardware() -> dict[str, Any]:
+
+def hardware() -> Hardware:
     """Return processor, cores, memory and system."""
     return {
         "processor": _processor(),

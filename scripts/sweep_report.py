@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from fashion.cli import ArgumentParser, with_exit_status
-from fashion.sweeps import results
+from fashion.sweeps import sweep_page
 
 
 def main() -> None:
     """Write ``sweep.csv`` and ``sweep.html`` into the sweep's folder."""
     parser = ArgumentParser(description="Gather a sweep, running or ended, into sweep.csv and sweep.html.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a sweep's, as in outputs/multirun/DATE_TIME")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a sweep's, such as outputs/multirun/DATE_TIME")
     folder = parser.parse_args().folder
-    table = results.write(folder)
+    table = sweep_page.write_report(folder)
     print(table.text())
-    print(f"written        {folder / results.TABLE_FILE} and {results.PAGE_FILE}")
+    print(f"written        {folder / sweep_page.TABLE_FILE} and {sweep_page.PAGE_FILE}")
 
 
 if __name__ == "__main__":

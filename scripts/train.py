@@ -9,14 +9,13 @@ from fashion.config import resume_override
 from fashion.config.checks import check_training
 from fashion.config.command import hydra_command
 from fashion.config.schema import resolved
-from fashion.sweeps import job_process
-from fashion.sweeps import sweep_resume as sweep_resumption
+from fashion.sweeps import job_process, sweep_resume
 
 
 @hydra_command("train")
 def run(cfg: DictConfig) -> float | None:
     """Train, and return the validation accuracy; a job of a sweep does so in a process of its own."""
-    if job_process.in_a_sweep():
+    if job_process.is_sweep_job():
         job_process.run(cfg)
         return None
     check_training(resolved(cfg))  # starts Keras on the backend that the configuration names
@@ -26,9 +25,9 @@ def run(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    """Start a run or a sweep, or go on with one."""
-    job_process.follow_parent()
-    sys.argv[1:] = sweep_resumption.command_line(resume_override.command_line(sys.argv[1:]))
+    """Start or resume a run or a sweep."""
+    job_process.exit_with_parent()
+    sys.argv[1:] = sweep_resume.command_line(resume_override.command_line(sys.argv[1:]))
     run()
 
 

@@ -16,8 +16,9 @@ from fashion.config.command import training_configuration
 from fashion.errors import InputError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
+from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
-from fashion.sweeps import manifest
+from fashion.runs.result import RunResult
 
 BASELINE = "baseline"
 BASELINE_IMAGES = 15 * 54_000
@@ -97,7 +98,7 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
     older = [
         str(run)
         for run, overrides in commands.items()
-        if (result := _completed(run)) and result["config_hash"] != config_hash(training_configuration(run, *overrides))
+        if (result := _completed(run)) and result.config_hash != config_hash(training_configuration(run, *overrides))
     ]
     if older:
         raise InputError(
@@ -106,17 +107,17 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
         )
 
 
-def _completed(run: Path) -> dict[str, Any] | None:
+def _completed(run: Path) -> RunResult | None:
     """Return how a run ended; None unless it is completed."""
-    result = manifest.result(run)
-    return result if result.get("status") == "completed" else None
+    result = RunFolder(run).read_result()
+    return result if result and result.status == "completed" else None
 
 
 def _train(run: Path, overrides: list[str]) -> None:
     if _completed(run):
         return
     started = [f"hydra.run.dir={run}", *overrides]
-    command = [f"trainer.resume={run}"] if (run / ".hydra").exists() else started
+    command = [f"trainer.resume={run}"] if RunFolder(run).started else started
     finished = subprocess.run(
         [sys.executable, "scripts/train.py", *command], cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -126,21 +127,22 @@ def _train(run: Path, overrides: list[str]) -> None:
 
 
 def _read(run: Path) -> dict[str, Any]:
-    told, metrics, result = (
-        json.loads((run / file).read_text()) for file in ("run.json", "metrics.json", "result.json")
-    )
+    folder = RunFolder(run)
+    record, result, cost = folder.read_record(), folder.read_result(), folder.read_metrics()["cost"]
+    if result is None:
+        raise InputError(f"{run}: has no result; remove it to train it again")
     return {
-        "accuracy": result["metrics"]["test_accuracy"],
-        "seconds": told["timings_seconds"]["training"],
-        "total_seconds": told["timings_seconds"]["total"],
-        "parameters": metrics["cost"]["parameters"],
-        "multiply_adds": metrics["cost"]["multiply_adds"],
-        "measured": told["started"][:10],
+        "accuracy": result.metrics["test_accuracy"],
+        "seconds": record.timings_seconds["training"],
+        "total_seconds": record.timings_seconds["total"],
+        "parameters": cost["parameters"],
+        "multiply_adds": cost["multiply_adds"],
+        "measured": record.started[:10],
         "where": {
-            "backend": told["backend"],
-            "device": told["device"],
-            "machine": told["hardware"],
-            "versions": {package: told["versions"][package] for package in PACKAGES if package in told["versions"]},
+            "backend": record.backend,
+            "device": record.device,
+            "machine": record.hardware,
+            "versions": {package: record.versions[package] for package in PACKAGES if package in record.versions},
         },
     }
 

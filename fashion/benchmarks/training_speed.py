@@ -16,6 +16,7 @@ from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
 from fashion.errors import InputError
 from fashion.figures import ACCENT, MUTED, PRIMARY, picture
 from fashion.paths import PROJECT
+from fashion.runs.folder import RunFolder
 
 NAMES = {
     "literal": "seed program, TensorFlow",
@@ -187,7 +188,7 @@ def _starts(folder: Path) -> dict[str, float]:
             check=True,
             capture_output=True,
         )
-        seconds[name] = json.loads((run / "run.json").read_text())["timings_seconds"]["start_up"]
+        seconds[name] = RunFolder(run).read_record().timings_seconds["start_up"]
     return seconds
 
 

@@ -17,7 +17,7 @@ from fashion.cli import fail
 from fashion.config import resume_override
 from fashion.config.schema import Share, check_target, check_values, resolved, unknown_key
 from fashion.errors import FashionError, InputError
-from fashion.files import LOCK_FILE, alone_in
+from fashion.runs.folder import RunFolder
 from fashion.server.settings import Settings
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
@@ -216,9 +216,7 @@ class CheckBeforeRun(Callback):
         if self.check is check_training:
             task.run_folder = str(folder.absolute())
             resume_override.check(resolved(task), folder)
-        if (folder / LOCK_FILE).exists():
-            with alone_in(folder):
-                pass  # another process that is training there keeps us out, before Hydra writes
+        RunFolder(folder).refuse_if_busy()  # before Hydra writes there
 
 
 def _refuse_empty(key: str, folder: str) -> str:

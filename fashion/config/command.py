@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -67,6 +68,11 @@ def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
         raise InputError(one_sentence(error)) from error
     if raised:
         raise raised[0]
+
+
+def task_overrides() -> list[str]:
+    """Return the overrides of the configuration that Hydra has composed; none outside of a command."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def training_configuration(folder: Path, *overrides: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from fashion import artifact
-from fashion.card import Card
+from fashion.card import CARD_FILE, MODEL_FILE, Card
 from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.dataset import Dataset
@@ -21,6 +21,7 @@ from fashion.evaluation.comparison import compare
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
+from fashion.runs.folder import CONFUSION_MATRIX_FILE, REPORT_FILE
 from fashion.uncertainty import ood_datasets
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 
@@ -77,7 +78,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if config["robustness"]:
         content["robustness"], heat_map = _robustness(predictor, data, folder)
 
-    plots.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    plots.confusion(np.array(content["confusion"]), CLASSES, folder / CONFUSION_MATRIX_FILE)
     pictures = report.gallery(predictor, data.test_images, content["mistakes"])
     report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures, heat_map)
     _tell(loaded, content, folder)
@@ -92,10 +93,10 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     augment = build(loaded.card.config["augment"], seed=loaded.card.seed)
     fitted = fit_uncertainty(predictor.outputs, data, validation, augment)
     card = add_to_card(loaded.card, fitted, data.validation_labels, validation)
-    path = folder / artifact.MODEL_FILE
+    path = folder / MODEL_FILE
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)
-    write_json(folder / artifact.CARD_FILE, card.to_json())
+    write_json(folder / CARD_FILE, card.to_json())
     log.info("calibrated           %s, with a new card", path)
     return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)
 
@@ -138,7 +139,7 @@ def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> N
         line = "less the other's     %+.2f points  (95 %% interval %+.2f to %+.2f)  McNemar p = %.2g"
         shown = (100 * first[key] for key in ("difference", "low", "high"))
         log.info(line, *shown, content["comparison"]["mcnemar"]["p_value"])
-    log.info("written to           %s", folder / report.REPORT_FILE)
+    log.info("written to           %s", folder / REPORT_FILE)
 
 
 def _hold_against_card(card: Card, test_images: int, accuracy: float) -> None:

@@ -14,8 +14,8 @@ from fashion.files import write_json, write_text
 from fashion.inference.attribution import occlusion
 from fashion.inference.predictor import Predictor
 from fashion.pages import rendered
+from fashion.runs.folder import METRICS_FILE, REPORT_FILE
 
-REPORT_FILE, METRICS_FILE = "report.html", "metrics.json"
 # What an answer hangs on is laid over the picture in this colour, the page's accent.
 OVERLAY = np.array([224, 122, 63], np.float32)
 MOST_OVERLAY = 0.85

@@ -28,17 +28,262 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-import pydantic
 import yaml
 
+from fashion.card import CARD_FILE, MODEL_FILE
 from fashion.errors import InputError
 from fashion.files import LOCK_FILE, alone_in, remove_partial_files, replacing, write_json, write_text
 from fashion.runs.result import EndStatus, RunResult
 from fashion.runs.resume_state import ResumeState, TrainingProgress
 from fashion.runs.run_record import RunRecord
+
+# What evaluate.py writes too, into folders that are not a run's.
+REPORT_FILE, METRICS_FILE, CONFUSION_MATRIX_FILE = "report.html", "metrics.json", "confusion_matrix.png"
+
+RunStatus = Literal["waiting", "running", "pruned"] | EndStatus
+
+_RESULT_FILE, _RECORD_FILE, _HISTORY_FILE = "result.json", "run.json", "history.csv"
+_STATE_FILE = "resume.npz"
+_OVERRIDES_FILE = Path(".hydra", "overrides.yaml")
+_OUTPUT_FILE, _PRUNE_FILE, _MLFLOW_FILE = "output.log", "prune", "mlflow_run.txt"
+
+
+class RunFolder:
+    """A run on disk, or the place for one.
+
+    Args:
+        path: The folder, which may not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def model(self) -> Path:
+        """The model file of the artifact."""
+        return self.path / MODEL_FILE
+
+    @property
+    def card(self) -> Path:
+        """The card beside the model."""
+        return self.path / CARD_FILE
+
+    @property
+    def report(self) -> Path:
+        """The page about the test images."""
+        return self.path / REPORT_FILE
+
+    @property
+    def training_curves(self) -> Path:
+        """The figure of loss and accuracy by epoch."""
+        return self.path / "training_curves.png"
+
+    @property
+    def confusion_matrix(self) -> Path:
+        """The figure of the test images' confusion matrix."""
+        return self.path / CONFUSION_MATRIX_FILE
+
+    @property
+    def resume_state(self) -> Path:
+        """Where the state of an unfinished run is stored; its presence means that the run can be resumed."""
+        return self.path / _STATE_FILE
+
+    @property
+    def output(self) -> Path:
+        """What the process of a sweep's job printed."""
+        return self.path / _OUTPUT_FILE
+
+    def status(self) -> RunStatus:
+        """Return how the run is doing; one that was killed counts as running."""
+        result = self.read_result()
+        ended = result.status if result else None
+        if ended in {"interrupted", None} and self.prune_requested:
+            return "pruned" if ended or not self.started else "running"
+        return ended or ("running" if self.started else "waiting")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other processes from training in the folder while the block runs.
+
+        Raises:
+            FolderBusyError: When another process trains there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        return alone_in(self.path)
+
+    def refuse_if_busy(self) -> None:
+        """Raise where another process trains in the folder; nothing is created there.
+
+        Raises:
+            FolderBusyError: When another process trains there.
+        """
+        if (self.path / LOCK_FILE).exists():
+            with alone_in(self.path):
+                pass
+
+    def clear_for_start(self) -> None:
+        """Remove the result of an earlier start, and what a process that was killed while it wrote has left."""
+        self.remove_result()
+        remove_partial_files(self.path)
+
+    def read_result(self) -> RunResult | None:
+        """Return how the run ended; None while it runs, or when it was killed."""
+        try:
+            return RunResult.model_validate(_read_json(self.path / _RESULT_FILE))
+        except (OSError, ValueError):  # pydantic's error is a ValueError
+            return None
+
+    def write_result(self, result: RunResult) -> None:
+        """Write how the run ended."""
+        write_json(self.path / _RESULT_FILE, result.model_dump(exclude_none=True))
+
+    def remove_result(self) -> None:
+        """Forget how the run ended: it starts again."""
+        (self.path / _RESULT_FILE).unlink(missing_ok=True)
+
+    def read_record(self) -> RunRecord:
+        """Return when, where and how the run ran; an empty record before it starts."""
+        try:
+            return RunRecord.model_validate(_read_json(self.path / _RECORD_FILE))
+        except (OSError, ValueError):
+            return RunRecord()
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write when, where and how the run ran."""
+        write_json(self.path / _RECORD_FILE, record.model_dump())
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return what the evaluation measured, as ``fashion.evaluation.report`` wrote it.
+
+        Raises:
+            InputError: When the run was not evaluated.
+        """
+        try:
+            return dict(_read_json(self.path / METRICS_FILE))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / METRICS_FILE}: cannot be read ({error}); run it again") from None
+
+    def read_history(self) -> dict[str, list[float]]:
+        """Return each metric's value after each epoch; empty before the first one has ended."""
+        try:
+            rows = list(csv.DictReader((self.path / _HISTORY_FILE).read_text(encoding="utf-8").splitlines()))
+        except OSError:
+            return {}
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name != "epoch"}
+
+    def write_history(self, history: Mapping[str, Sequence[float]]) -> None:
+        """Write each metric's value after each epoch, epochs counted from 1."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["epoch", *history])
+        writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*history.values(), strict=True), start=1))
+        write_text(self.path / _HISTORY_FILE, table.getvalue())
+
+    def read_progress(self) -> TrainingProgress | None:
+        """Return how far an unfinished run is; None where none has finished an epoch.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        if not self.resume_state.is_file():
+            return None
+        try:
+            with np.load(self.resume_state, allow_pickle=False) as stored:
+                return TrainingProgress.model_validate(json.loads(str(stored["about"])))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{self.resume_state}: is damaged ({error}); remove it to start the run from the beginning"
+            ) from None
+
+    def read_resume_state(self) -> ResumeState | None:
+        """Return the state of an unfinished run; None where none has finished an epoch.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        progress = self.read_progress()
+        if progress is None:
+            return None
+        with np.load(self.resume_state, allow_pickle=False) as stored:
+            return ResumeState(progress, {name: stored[name] for name in stored.files if name != "about"})
+
+    def write_resume_state(self, state: ResumeState) -> None:
+        """Write the state at the end of an epoch.
+
+        Raises:
+            WriteError: When it cannot be written; the state of the previous epoch is intact.
+        """
+        about = np.array(json.dumps(state.progress.model_dump()))
+        with replacing(self.resume_state) as partial:
+            np.savez(partial, about=about, **state.arrays)  # type: ignore[arg-type]
+
+    def remove_resume_state(self) -> None:
+        """Remove the state: the run is completed."""
+        self.resume_state.unlink(missing_ok=True)
+
+    @property
+    def started(self) -> bool:
+        """Whether a command has ever started a run here."""
+        return (self.path / _OVERRIDES_FILE.parent).exists()
+
+    @property
+    def started_at(self) -> float | None:
+        """When the run was last started, in seconds since the epoch; None before that."""
+        try:
+            return (self.path / _OVERRIDES_FILE).stat().st_mtime
+        except OSError:
+            return None
+
+    def read_overrides(self) -> list[str]:
+        """Return the overrides the run was started with, as Hydra stored them.
+
+        Raises:
+            InputError: When there are none, or the file is damaged.
+        """
+        path = self.path / _OVERRIDES_FILE
+        try:
+            return [str(override) for override in yaml.safe_load(path.read_text(encoding="utf-8")) or []]
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: is not the folder of a run (it has no {_OVERRIDES_FILE})") from None
+        except yaml.YAMLError:
+            raise InputError(f"{path}: is damaged; the run's configuration is in config.yaml beside it") from None
+
+    @property
+    def prune_requested(self) -> bool:
+        """Whether the search of a sweep has asked for the end of this job."""
+        return (self.path / _PRUNE_FILE).exists()
+
+    def request_prune(self) -> None:
+        """Ask for the end of this job, wherever it runs."""
+        self.path.mkdir(exist_ok=True)
+        (self.path / _PRUNE_FILE).touch()
+
+    def read_mlflow_run(self) -> str | None:
+        """Return the run's id in MLflow, if it has one."""
+        with suppress(FileNotFoundError):
+            return (self.path / _MLFLOW_FILE).read_text(encoding="utf-8").strip()
+        return None
+
+    def write_mlflow_run(self, run_id: str) -> None:
+        """Write the run's id in MLflow."""
+        write_text(self.path / _MLFLOW_FILE, run_id)
+
+
+def job_folders(sweep: Path) -> dict[int, RunFolder]:
+    """Return the folders of a sweep in which jobs have started, by the jobs' numbers."""
+    started = sorted(
+        int(path.parents[1].name) for path in sweep.glob(f"*/{_OVERRIDES_FILE}") if path.parents[1].name.isdecimal()
+    )
+    return {number: RunFolder(sweep / str(number)) for number in started}
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

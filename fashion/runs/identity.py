@@ -2,24 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fashion.errors import InputError
 
+# A resolved configuration: groups of keys, nested, with plain values.
+Config = dict[str, Any]
 
-def config_hash(config: dict[str, Any]) -> str:
+
+def config_hash(config: Config) -> str:
     """Return a digest of what a run computes: equal in another folder, from another copy of the data, or resumed."""
     return hashlib.sha256(json.dumps(comparable(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def comparable(config: dict[str, Any]) -> dict[str, Any]:
+def comparable(config: Config) -> Config:
     """Return a configuration without what does not change a run's result: folders, and that it was resumed.
 
-    Paths inside the run's folder stand relative to it. Which data they are is checked by digest wherever they lie.
+    Paths inside the run's folder become relative to it. The data is verified by digest wherever it lies.
     """
     text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
-    content = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
+    content: Config = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
     content["trainer"].pop("resume")
     content.pop("sweep", None)  # how its job was chosen
     for key in ("root", "download"):
@@ -27,12 +30,12 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def refuse_changes(stored: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration than a run was started with; only more epochs are welcome.
+def refuse_changes(stored: Config, given: Config) -> None:
+    """Refuse to resume a run with another configuration than it was started with; only more epochs are accepted.
 
     Args:
         stored: The run's configuration.
-        given: The configuration to go on with.
+        given: The configuration to resume it with.
 
     Raises:
         InputError: Naming the first key that differs.
@@ -44,17 +47,17 @@ def refuse_changes(stored: dict[str, Any], given: dict[str, Any]) -> None:
         raise InputError(f"{key}: got {new!r}, but the run to resume has {old!r}; {advice}")
 
 
-def differences(stored: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each key, in dots, whose values differ, with both values; None stands for a key that is not there."""
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, with both values; a missing key has the value None."""
     before, now = flat(stored), flat(given)
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             yield key, before.get(key), now.get(key)
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested dictionaries as one, its keys in dots."""
-    content: dict[str, Any] = {}
+def flat(config: Mapping[str, Any], prefix: str = "") -> Config:
+    """Return nested dictionaries as one with dotted keys."""
+    content: Config = {}
     for key, value in config.items():
         content |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return content

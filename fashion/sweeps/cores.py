@@ -1,6 +1,6 @@
-"""Divide the cores of a machine among the jobs that run on it at a time.
+"""Divide the cores of a machine among the jobs that run on it at once.
 
-Two trainings that each start a thread for every core wait for one another. Here each job is bound to cores of its own;
+Two trainings that each start a thread for every core slow each other down. Here each job is bound to cores of its own;
 JAX and TensorFlow start as many threads as a process may use cores.
 """
 
@@ -10,28 +10,40 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 
-def visible() -> list[int]:
+class CoreShare(NamedTuple):
+    """What a job may use of its machine.
+
+    Attributes:
+        cores: The cores to bind it to; empty where the system cannot, or the job may use all.
+        environment: Environment variables that tell numerical libraries the same.
+    """
+
+    cores: list[int]
+    environment: dict[str, str]
+
+
+def available_cores() -> list[int]:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
-def jobs_at_a_time(launcher: DictConfig) -> int:
-    """Return how many jobs a launcher of Hydra runs at a time on this machine, as far as this machine decides it."""
+def concurrent_jobs(launcher: DictConfig) -> int:
+    """Return how many jobs a launcher of Hydra runs at once on this machine, as far as this machine decides it."""
     if "Joblib" not in str(launcher.get("_target_")):
         return 1
-    asked = int(launcher.get("n_jobs") or 1)  # as joblib counts: -1 is all cores, -2 all but one
-    return max(1, asked if asked > 0 else len(visible()) + 1 + asked)
+    workers = int(launcher.get("n_jobs") or 1)  # as joblib counts: -1 is all cores, -2 all but one
+    return max(1, workers if workers > 0 else len(available_cores()) + 1 + workers)
 
 
-def per_job(launcher: DictConfig, jobs: int) -> int | None:
-    """Return how many cores a job may use under a launcher; None when whoever starts it sees to that.
+def cores_per_job(launcher: DictConfig, jobs: int) -> int | None:
+    """Return how many cores a job may use under a launcher; None where the launcher does not divide them.
 
     Args:
         launcher: Hydra's ``hydra.launcher``.
@@ -39,7 +51,7 @@ def per_job(launcher: DictConfig, jobs: int) -> int | None:
     """
     kind = str(launcher.get("_target_"))
     if "Joblib" in kind:
-        return max(1, len(visible()) // min(jobs_at_a_time(launcher), jobs))
+        return max(1, len(available_cores()) // min(concurrent_jobs(launcher), jobs))
     if "Ray" in kind:
         return int(OmegaConf.select(launcher, "ray.remote.num_cpus", default=None) or 1)  # Ray's own default
     if "Slurm" in kind:
@@ -48,39 +60,38 @@ def per_job(launcher: DictConfig, jobs: int) -> int | None:
 
 
 @contextlib.contextmanager
-def reserved(sweep: Path, cores: int | None) -> Iterator[dict[str, Any]]:
-    """Keep some cores of this machine for a job while the block runs.
+def reserve_cores(sweep: Path, cores: int | None) -> Iterator[CoreShare]:
+    """Reserve some cores of this machine for a job while the block runs.
 
     Args:
         sweep: The sweep's folder; the jobs of one sweep divide the cores among themselves.
         cores: How many; None for all.
 
     Yields:
-        ``cores``, those to bind the job to (empty where the system cannot, or all are free), and ``environment``, what
-        tells numerical libraries the same.
+        The job's share.
     """
-    here = visible()
-    if cores is None or cores >= len(here):
-        yield {"cores": [], "environment": {}}
+    available = available_cores()
+    if cores is None or cores >= len(available):
+        yield CoreShare([], {})
         return
     environment = {"OMP_NUM_THREADS": str(cores), "OPENBLAS_NUM_THREADS": str(cores)}
-    places = [here[start : start + cores] for start in range(0, len(here) - cores + 1, cores)]
+    slots = [available[start : start + cores] for start in range(0, len(available) - cores + 1, cores)]
     with contextlib.ExitStack() as stack:
-        for place in places:
-            lock = stack.enter_context(_lock_file(sweep, place[0]).open("ab"))
+        for slot in slots:
+            lock = stack.enter_context(_lock_file(sweep, slot[0]).open("ab"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield {"cores": place, "environment": environment}
+            yield CoreShare(slot, environment)
             return
-        yield {"cores": [], "environment": environment}  # more jobs than places: the system shares the cores
+        yield CoreShare([], environment)  # more jobs than slots: the system shares the cores
 
 
 def bind(process: int, cores: list[int]) -> None:
-    """Let a process that has just started use some cores only."""
+    """Restrict a process that has just started to some cores."""
     if cores and hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # it is gone already
+        with contextlib.suppress(OSError):  # it has ended already
             os.sched_setaffinity(process, cores)
 
 

@@ -1,7 +1,7 @@
-"""One job of a sweep in a process of its own, whichever launcher starts it.
+"""One job of a sweep in a process of its own, under any launcher.
 
-Keras can run on one backend in a process, and what a library keeps is freed with its process only. The job is
-``scripts/train.py`` as anyone would start it, so that it can be repeated and resumed without the sweep.
+A process runs Keras on one backend only, and what a library caches is freed only when its process ends. The job is
+``scripts/train.py`` as a user would start it, so that it can be repeated and resumed without the sweep.
 """
 
 import contextlib
@@ -13,89 +13,89 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fashion.config.resume_override import RESULT_FILE, STATE_FILE, quoted
+from fashion.config.resume_override import quoted
 from fashion.config.schema import resolved
 from fashion.errors import FolderBusyError
-from fashion.files import LOCK_FILE, alone_in, write_json
 from fashion.paths import PROJECT
+from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
-from fashion.sweeps import cores, manifest
+from fashion.runs.result import EndStatus, RunResult
+from fashion.sweeps import cores
+from fashion.sweeps.manifest import SweepManifest
 
-OUTPUT_FILE = "output.log"
-OF_A_SWEEP = "FASHION_SWEEP_JOB"  # set in the environment of a job
-LOOK_EVERY_SECONDS = 0.1
+JOB_VARIABLE = "FASHION_SWEEP_JOB"  # set in the environment of a job
+POLL_SECONDS = 0.1
 
 
-def in_a_sweep() -> bool:
+def is_sweep_job() -> bool:
     """Return whether Hydra is composing a job of a multirun."""
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def run(cfg: DictConfig) -> None:
-    """Run a job of a multirun to its end, and record the end that it could not record itself.
+    """Run a job of a multirun to its end, and record its end where it could not do so itself.
 
     Args:
         cfg: The job's composed configuration.
 
     Raises:
-        KeyboardInterrupt: When this process was told to stop; the job has stopped too, and can be resumed.
+        KeyboardInterrupt: When this process is to stop; the job has stopped too, and can be resumed.
     """
     hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
+    folder = RunFolder(Path(hydra.runtime.output_dir))
+    sweep = folder.path.parent
     _wait_until_free(folder)
-    if manifest.status(folder) == "completed":
+    if folder.status() == "completed":
         return
-    if (folder / manifest.PRUNE_FILE).exists():  # another seed of its trial was pruned while this one waited
+    if folder.prune_requested:  # another seed of its trial was pruned while this one waited
         _record(cfg, folder, "interrupted", "its trial was pruned")
         return
-    (folder / RESULT_FILE).unlink(missing_ok=True)
-    allowed = _cores(folder.parent, hydra.launcher)
-    experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", folder.parent.name)}
-    with cores.reserved(folder.parent, allowed) as share, (folder / OUTPUT_FILE).open("ab") as output:
+    folder.remove_result()
+    experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", sweep.name)}
+    with cores.reserve_cores(sweep, _cores(sweep, hydra.launcher)) as share, folder.output.open("ab") as output:
         begun = output.tell()
-        with _process(
-            _command(hydra.overrides.task, folder), output, {**share["environment"], **experiment}
-        ) as process:
-            cores.bind(process.pid, share["cores"])
+        environment = {**share.environment, **experiment}
+        with _process(_command(hydra.overrides.task, folder), output, environment) as process:
+            cores.bind(process.pid, share.cores)
             _wait(process, folder, follow=os.getppid() if "Joblib" in str(hydra.launcher.get("_target_")) else None)
-    if not manifest.result(folder):
-        said = (folder / OUTPUT_FILE).read_bytes()[begun:].decode(errors="replace")
-        _record(cfg, folder, "failed", _why(process.returncode, said))
+    if not folder.read_result():
+        printed = folder.output.read_bytes()[begun:].decode(errors="replace")
+        _record(cfg, folder, "failed", _reason(process.returncode, printed))
 
 
-def _command(overrides: Sequence[str], folder: Path) -> list[str]:
-    """Return the command that starts a job, or goes on with it after its last finished epoch."""
-    program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
-    if (folder / STATE_FILE).is_file():
-        return [*program, f"trainer.resume={folder}"]
-    return [*program, *overrides, f"hydra.run.dir={quoted(folder)}"]
-
-
-def follow_parent() -> None:
-    """In a job: end with the process that started it, however that ends. Its end closes our standard input."""
+def exit_with_parent() -> None:
+    """End this process, if it is a sweep's job, when the one that started it ends: that closes our standard input."""
 
     def wait_for_the_end() -> None:
         while os.read(0, 1):
             pass
-        os.kill(os.getpid(), signal.SIGKILL)  # as a power cut would: the state of the last epoch is on the disk
+        os.kill(os.getpid(), signal.SIGKILL)  # as in a power cut: the state of the last epoch is on disk
 
-    if os.environ.pop(OF_A_SWEEP, None):
+    if os.environ.pop(JOB_VARIABLE, None):
         threading.Thread(target=wait_for_the_end, daemon=True).start()
 
 
-def _wait_until_free(folder: Path) -> None:
+def _command(overrides: Sequence[str], folder: RunFolder) -> list[str]:
+    """Return the command that starts a job, or resumes it after its last finished epoch."""
+    program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
+    if folder.resume_state.is_file():
+        return [*program, f"trainer.resume={folder}"]
+    return [*program, *overrides, f"hydra.run.dir={quoted(folder.path)}"]
+
+
+def _wait_until_free(folder: RunFolder) -> None:
     """Wait while a process of an earlier sweep is training in a folder: jobs of Slurm outlive a killed sweep."""
-    while (folder / LOCK_FILE).exists():
+    while True:
         try:
-            with alone_in(folder):
-                return
+            folder.refuse_if_busy()
         except FolderBusyError:
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -103,10 +103,10 @@ def _process(command: list[str], output: object, environment: dict[str, str]) ->
     """Start a job; when the block is left early, stop the job after its current step, at once the second time."""
     process = subprocess.Popen(
         command,
-        stdin=subprocess.PIPE,  # nothing is ever written to it: see follow_parent
+        stdin=subprocess.PIPE,  # nothing is ever written to it: see exit_with_parent
         stdout=output,  # type: ignore[call-overload]
         stderr=subprocess.STDOUT,
-        env={**os.environ, **environment, OF_A_SWEEP: "1"},
+        env={**os.environ, **environment, JOB_VARIABLE: "1"},
         start_new_session=True,  # Ctrl-C reaches this process alone, which then passes it on once
     )
     try:
@@ -127,20 +127,20 @@ def _process(command: list[str], output: object, environment: dict[str, str]) ->
             process.stdin.close()
 
 
-def _wait(process: subprocess.Popen[bytes], folder: Path, follow: int | None) -> None:
+def _wait(process: subprocess.Popen[bytes], folder: RunFolder, follow: int | None) -> None:
     """Wait for the job's end.
 
     Args:
         process: The job.
-        folder: Its folder, where the search may ask for its end.
+        folder: Its folder, where the search may request its end.
         follow: The process id of the sweep, if it is this process's parent: a worker of joblib outlives it.
     """
-    asked = False
+    stopping = False
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(LOOK_EVERY_SECONDS)
-        if not asked and (folder / manifest.PRUNE_FILE).exists():
-            asked = True
+            process.wait(POLL_SECONDS)
+        if not stopping and folder.prune_requested:
+            stopping = True
             process.send_signal(signal.SIGTERM)
         if follow is not None and os.getppid() != follow:
             process.kill()
@@ -149,32 +149,28 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, follow: int | None) ->
 
 
 def _cores(sweep: Path, launcher: DictConfig) -> int | None:
-    """Return how many cores a job of a sweep may use: what the sweep was told, or its launcher's share."""
-    found = manifest.read(sweep)
-    if found is None:
+    """Return how many cores a job of a sweep may use: as configured, or its launcher's share."""
+    manifest = SweepManifest.read(sweep)
+    if manifest is None:
         return None
-    return found.search.get("cores_per_job") or cores.per_job(launcher, len(found.jobs))
+    return manifest.cores_per_job or cores.cores_per_job(launcher, len(manifest.jobs))
 
 
-def _why(status: int, said: str) -> str:
-    """Say in a line why a job ended that could not say so in its ``result.json``."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _reason(exit_status: int, printed: str) -> str:
+    """Explain in one line why a job ended that could not record its own result."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
         return errors[-1].removeprefix("error: ")
-    if status < 0:
-        name = signal.Signals(-status).name
-        memory = "; the system kills so when memory runs out" if name == "SIGKILL" else ""
+    if exit_status < 0:
+        name = signal.Signals(-exit_status).name
+        memory = "; the system sends it when memory runs out" if name == "SIGKILL" else ""
         return f"the process was killed by {name}{memory}"
-    return f"the process ended with status {status}: {lines[-1] if lines else 'it said nothing'}"
+    return f"the process exited with status {exit_status}: {lines[-1] if lines else 'it printed nothing'}"
 
 
-def _record(cfg: DictConfig, folder: Path, status: manifest.Status, error: str) -> None:
-    content: dict[str, Any] = {
-        "status": status,
-        "metrics": {},
-        "overrides": list(HydraConfig.get().overrides.task),
-        "config_hash": config_hash(resolved(cfg)),
-        "error": " ".join(error.split()),
-    }
-    write_json(folder / RESULT_FILE, content)
+def _record(cfg: DictConfig, folder: RunFolder, status: EndStatus, error: str) -> None:
+    overrides = list(HydraConfig.get().overrides.task)
+    folder.write_result(
+        RunResult(status=status, overrides=overrides, config_hash=config_hash(resolved(cfg)), error=error)
+    )

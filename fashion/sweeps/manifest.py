@@ -1,101 +1,113 @@
-"""A sweep on disk: ``sweep.json`` says which jobs it has; each job's folder says how far it is."""
+"""A sweep on disk: ``sweep.json`` lists its jobs; each job's folder says how far it is."""
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from fashion.config.resume_override import RESULT_FILE
 from fashion.errors import InputError
 from fashion.files import write_json
-from fashion.runs.identity import differences
+from fashion.runs.folder import RunFolder, RunStatus
+from fashion.runs.identity import Config, differences
 
-PLAN_FILE = "sweep.json"
-PRUNE_FILE = "prune"  # in a job's folder: the search asks for its end
+MANIFEST_FILE = "sweep.json"
 SEED = "trainer.seed"
 
-Status = Literal["waiting", "running", "completed", "failed", "interrupted", "pruned"]
 Objective = Literal["val_accuracy", "val_loss"]
-ENDED: tuple[Status, ...] = ("completed", "failed", "interrupted", "pruned")
+ENDED: tuple[RunStatus, ...] = ("completed", "failed", "interrupted", "pruned")
+# Settings of a search that may change when a sweep is resumed.
+FREE_SETTINGS = {"sweep.resume", "sweep.trials", "sweep.cores_per_job", "sweep.concurrency"}
 
 
 @dataclasses.dataclass
-class Job:
+class SweepJob:
     """One run of a sweep.
 
     Attributes:
         number: The name of its folder.
         overrides: ``key=value``, as Hydra reads them.
-        config: Its configuration, of what changes a result.
-        trial: Which trial of a search it belongs to.
+        config: The part of its configuration that changes a result.
+        trial: The trial of a search that it belongs to.
     """
 
     number: int
     overrides: list[str]
-    config: dict[str, Any]
+    config: Config
     trial: int | None = None
 
-    def folder(self, sweep: Path) -> Path:
+    def folder(self, sweep: Path) -> RunFolder:
         """Return where it writes."""
-        return sweep / str(self.number)
+        return RunFolder(sweep / str(self.number))
 
 
 @dataclasses.dataclass
-class Plan:
+class SweepManifest:
     """What a sweep was started with, and its jobs so far.
 
     Attributes:
-        arguments: The overrides that it was started with, of jobs and of the search.
+        arguments: The overrides that it was started with, those of its search included.
         search: The settings of ``hparams_search``.
         jobs: In the order of their numbers.
     """
 
     arguments: list[str]
-    search: dict[str, Any]
-    jobs: list[Job] = dataclasses.field(default_factory=list)
+    search: Config
+    jobs: list[SweepJob] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> "SweepManifest | None":
+        """Read the manifest of a sweep's folder; None where there is none.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        path = folder / MANIFEST_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(content["arguments"], content["search"], [SweepJob(**job) for job in content["jobs"]])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: is damaged ({error}); the jobs' folders are intact, start a new sweep") from None
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
-        write_json(folder / PLAN_FILE, dataclasses.asdict(self))
+        """Write the manifest into a sweep's folder, whole or not at all."""
+        write_json(folder / MANIFEST_FILE, dataclasses.asdict(self))
 
     @property
     def objective(self) -> Objective:
-        """What the best job is best at."""
-        return self.search["objective"]
+        """The metric that the best job is best in."""
+        objective: Objective = self.search["objective"]
+        return objective
 
+    @property
+    def cores_per_job(self) -> int | None:
+        """How many cores each job may use, where the search's settings say so."""
+        cores: int | None = self.search.get("cores_per_job")
+        return cores
 
-def read(folder: Path) -> Plan | None:
-    """Read a sweep's plan; None where there is none.
-
-    Raises:
-        InputError: When the file is damaged.
-    """
-    path = folder / PLAN_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(content["arguments"], content["search"], [Job(**job) for job in content["jobs"]])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); its jobs' folders are whole, start a new sweep") from None
+    @property
+    def planned_jobs(self) -> int:
+        """How many jobs the search is to run in all; 0 where that follows from the choices."""
+        return int(self.search.get("trials", 0)) * int(self.search.get("repeats", 1))
 
 
 def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:
-    """Refuse to go on with a sweep whose command line was another.
+    """Refuse to resume a sweep with another command line.
 
     Raises:
         InputError: Naming the first key that differs.
     """
     before, now = (dict(argument.split("=", 1) for argument in arguments) for arguments in (stored, given))
     for key, old, new in differences(before, now):
-        if key not in {"sweep.resume", "sweep.trials", "sweep.cores_per_job", "sweep.concurrency"}:
+        if key not in FREE_SETTINGS:
             got, had = ("nothing" if value is None else value for value in (new, old))
             raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it as it was")
 
 
-def refuse_other_configurations(stored: Sequence[Job], given: Sequence[Job]) -> None:
-    """Refuse to go on with jobs that would compute something else: a yaml or a default was changed meanwhile.
+def refuse_other_configurations(stored: Sequence[SweepJob], given: Sequence[SweepJob]) -> None:
+    """Refuse to resume jobs that would now compute something else, because a yaml or a default has changed.
 
     Raises:
         InputError: Naming the first key that differs.
@@ -107,28 +119,4 @@ def refuse_other_configurations(stored: Sequence[Job], given: Sequence[Job]) -> 
                 "leave it as it was, or start a new sweep"
             )
     if len(stored) > len(given):
-        raise InputError(f"the sweep to resume has {len(stored)} jobs, now they would be {len(given)}")
-
-
-def result(folder: Path) -> dict[str, Any]:
-    """Read a job's ``result.json``; empty while it has none."""
-    try:
-        return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def reason(found: dict[str, Any]) -> str | None:
-    """Return what went wrong according to a ``result.json``."""
-    error = found.get("error")
-    return error and str(error).removeprefix("FashionError: ")  # written by releases before 1.0
-
-
-def status(folder: Path) -> Status:
-    """Return how a job is doing, by what its folder holds; a job that was killed counts as running."""
-    found = result(folder).get("status")
-    if found in {"interrupted", None} and (folder / PRUNE_FILE).exists():
-        return "pruned" if found or not (folder / ".hydra").exists() else "running"
-    if found in ENDED:
-        return found
-    return "running" if (folder / ".hydra").exists() else "waiting"
+        raise InputError(f"the sweep to resume has {len(stored)} jobs, but this command line makes {len(given)}")

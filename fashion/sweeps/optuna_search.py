@@ -1,8 +1,7 @@
-"""``hparams_search=optuna``: Optuna chooses the next jobs by what the ones before found.
+"""``hparams_search=optuna``: Optuna chooses the next jobs by the results of those before.
 
-Thin on purpose: Optuna is asked for a trial and told what came of it. A trial is one job, or one for each seed; pruning
-follows the first seed's validation loss through its ``history.csv``, so that jobs know nothing of Optuna and run
-wherever the launcher puts them.
+Only Optuna's ask-and-tell interface is used. A trial is one job, or one for each seed; pruning judges the first seed's
+validation loss by its history on disk, so that jobs need no Optuna and run wherever the launcher puts them.
 """
 
 import contextlib
@@ -20,24 +19,26 @@ from optuna.trial import TrialState
 from pydantic import Field, PositiveInt
 
 from fashion.errors import FashionError, InputError
-from fashion.sweeps import cores, manifest, results
-from fashion.sweeps.manifest import SEED, Job, Objective
-from fashion.sweeps.runner import Runner
+from fashion.sweeps import cores
+from fashion.sweeps.manifest import ENDED, SEED, Objective, SweepJob
+from fashion.sweeps.runner import JobRunner
 
-OF_THE_SWEEP = "sweep"  # an attribute of each trial: the folder that runs it
-FIRST_JUDGED_EPOCH = 2  # the first one says little: rates and moving statistics have hardly settled
+SWEEP_ATTRIBUTE = "sweep"  # of each trial: the name of the folder that runs it
+PRUNING_WARMUP_EPOCHS = 2  # the first one says little: learning rate and moving statistics have hardly settled
+
+SearchSpace = dict[str, BaseDistribution]
 
 
 class OptunaSearch:
     """Ask Optuna for trials until there are enough.
 
     Args:
-        resume: The folder of a sweep to go on with; acted on before Hydra starts.
-        objective: What is optimised.
-        cores_per_job: How many cores each job may use; None divides the machine's among those that run at a time.
+        resume: The folder of a sweep to resume; evaluated before Hydra starts.
+        objective: The metric that is optimised.
+        cores_per_job: How many cores each job may use; None divides the machine's among the jobs that run at once.
         trials: How many in all.
         repeats: Jobs for each trial, with seeds from ``trainer.seed`` on; the objective is their mean.
-        concurrency: How many trials are suggested together, before any has a result; None suits the launcher.
+        concurrency: How many trials are suggested together, before any of them has a result; None suits the launcher.
         sampler: ``tpe`` (Bergstra et al. 2011), ``random`` or ``cmaes`` (Hansen and Ostermeier 2001).
         pruner: ``none``; ``median``, which ends a trial that is worse than the median of the others at its epoch; or
             ``halving``, asynchronous successive halving (Li et al. 2018).
@@ -64,40 +65,44 @@ class OptunaSearch:
         self.trials, self.repeats, self.concurrency = trials, repeats, concurrency
         self.sampler, self.pruner, self.seed = sampler, pruner, seed
         self.storage, self.study_name = storage, study
-        self.active: dict[int, optuna.Trial] = {}  # those that may be pruned
-        self.lock = threading.Lock()  # the board judges in a thread of its own
+        self.prunable: dict[int, optuna.Trial] = {}  # trials that run, by number
+        self.lock = threading.Lock()  # the progress reporter prunes in a thread of its own
 
-    def run(self, runner: Runner, overrides: list[Override]) -> None:
-        """Run trials until there are as many as were asked for.
+    def run(self, runner: JobRunner, overrides: list[Override]) -> None:
+        """Run trials until there are as many as configured.
 
         Raises:
             InputError: Before the first job starts, when the search would be refused.
         """
-        space, fixed = split(overrides)
+        space, fixed = search_space(overrides)
         if self.repeats > 1 and SEED in space:
             raise InputError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
         if runner.resumed:
             runner.add([(job.overrides, job.trial) for job in runner.jobs])
         else:
             runner.check([[*fixed, *_as_overrides(point)] for point in corners(space)])
-        study = self._open(runner)
+        study = self.open_study(runner)
         runner.expected = self.trials * self.repeats
-        runner.while_running = lambda: self._judge(runner)
-        concurrency = self.concurrency or math.ceil(cores.jobs_at_a_time(runner.config.hydra.launcher) / self.repeats)
+        runner.while_running = lambda: self.prune_running_trials(runner)
+        concurrency = self.concurrency or math.ceil(cores.concurrent_jobs(runner.config.hydra.launcher) / self.repeats)
         self._close_lost_trials(runner, study)
         while True:
             trials = self._unfinished(runner, study, space)
             while len(trials) < concurrency and len({job.trial for job in runner.jobs}) < self.trials:
-                trials.append(self._ask(runner, study, space, fixed))
+                trials.append(self._suggest(runner, study, space, fixed))
             if not trials:
                 return
-            with self._watched(trials):
+            with self.pruning(trials):
                 runner.launch([job for trial in trials for job in _jobs_of(runner, trial.number)])
             for trial in trials:
-                self._tell(runner, study, trial.number)
+                self.report_result(runner, study, trial.number)
 
-    def _open(self, runner: Runner) -> optuna.Study:
-        """Open the study, and make it where there is none."""
+    def open_study(self, runner: JobRunner) -> optuna.Study:
+        """Open the study of a sweep, or create it.
+
+        Raises:
+            InputError: When the storage cannot be opened, or the study optimises in another direction.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = self.storage or f"sqlite:///{runner.folder / 'study.db'}"
         try:
@@ -116,16 +121,14 @@ class OptunaSearch:
                 f"sweep.objective: got {self.objective}, but study {study.study_name} has the direction "
                 f"{study.direction.name.lower()}; choose another sweep.study"
             )
-        # A sampler that goes on must not draw once more what it drew at its beginning.
+        # A resumed sweep must not draw again what its sampler drew at the beginning.
         study.sampler = _sampler(self.sampler, self.seed + len(study.get_trials(deepcopy=False)))
         return study
 
-    def _ask(
-        self, runner: Runner, study: optuna.Study, space: dict[str, BaseDistribution], fixed: list[str]
-    ) -> optuna.Trial:
-        """Ask for a trial, and plan its jobs."""
+    def _suggest(self, runner: JobRunner, study: optuna.Study, space: SearchSpace, fixed: list[str]) -> optuna.Trial:
+        """Ask Optuna for a trial, and add its jobs."""
         trial = study.ask(fixed_distributions=space)
-        trial.set_user_attr(OF_THE_SWEEP, runner.folder.name)
+        trial.set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
         chosen = [*fixed, *_as_overrides(trial.params)]
         choices: list[tuple[list[str], int | None]] = [(chosen, trial.number)]
         if self.repeats > 1:
@@ -139,87 +142,87 @@ class OptunaSearch:
             raise
         return trial
 
-    def _unfinished(
-        self, runner: Runner, study: optuna.Study, space: dict[str, BaseDistribution]
-    ) -> list[optuna.Trial]:
-        """Return the trials that an earlier sitting has left open; those that failed are tried once more."""
+    def _unfinished(self, runner: JobRunner, study: optuna.Study, space: SearchSpace) -> list[optuna.Trial]:
+        """Return the trials that an earlier command left unfinished; those that failed are tried once more."""
         if not runner.resumed:
             return []
         runner.resumed = False
-        states = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+        stored = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
         trials = []
         for number in dict.fromkeys(job.trial for job in runner.jobs if job.trial is not None):
-            found = states[number]
+            found = stored[number]
             if found.state is TrialState.RUNNING:
-                trials.append(optuna.Trial(study, found._trial_id))
-            elif found.state is TrialState.FAIL:  # told so, and final: another one takes its place
+                trials.append(optuna.Trial(study, found._trial_id))  # Optuna has no public way to resume a trial
+            elif found.state is TrialState.FAIL:  # which is final for Optuna: a new trial takes its place
                 study.enqueue_trial(found.params)
                 trials.append(study.ask(fixed_distributions=space))
-                trials[-1].set_user_attr(OF_THE_SWEEP, runner.folder.name)
+                trials[-1].set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
                 for job in _jobs_of(runner, number):
                     job.trial = trials[-1].number
         return trials
 
-    def _close_lost_trials(self, runner: Runner, study: optuna.Study) -> None:
-        """Tell Optuna of trials that it was asked for right before this sweep was killed, and that nobody runs."""
+    def _close_lost_trials(self, runner: JobRunner, study: optuna.Study) -> None:
+        """Close the trials that were suggested right before this sweep was killed, and that have no jobs."""
         ours = {job.trial for job in runner.jobs}
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.user_attrs.get(OF_THE_SWEEP) == runner.folder.name and trial.number not in ours:
+            if trial.user_attrs.get(SWEEP_ATTRIBUTE) == runner.folder.name and trial.number not in ours:
                 study.tell(trial.number, state=TrialState.FAIL)
 
-    def _tell(self, runner: Runner, study: optuna.Study, number: int) -> None:
-        """Tell Optuna what came of a trial."""
+    def report_result(self, runner: JobRunner, study: optuna.Study, number: int) -> None:
+        """Report the mean objective of a trial's jobs to Optuna, or that the trial was pruned or failed."""
         jobs = _jobs_of(runner, number)
         statuses = {runner.status(job) for job in jobs}
-        values = [(runner.result(job).get("metrics") or {}).get(self.objective) for job in jobs]
-        numbers = [value for value in values if value is not None]
-        if statuses == {"completed"} and len(numbers) == len(values):
-            study.tell(number, statistics.fmean(numbers))
+        results = [runner.result(job) for job in jobs]
+        values = [result.metrics[self.objective] for result in results if result and self.objective in result.metrics]
+        if statuses == {"completed"} and len(values) == len(jobs):
+            study.tell(number, statistics.fmean(values))
         elif "pruned" in statuses and not statuses & {"failed", "interrupted"}:
             study.tell(number, state=TrialState.PRUNED)
         else:
             study.tell(number, state=TrialState.FAIL)
 
     @contextlib.contextmanager
-    def _watched(self, trials: list[optuna.Trial]) -> Iterator[None]:
+    def pruning(self, trials: list[optuna.Trial]) -> Iterator[None]:
+        """Let these trials be pruned while the block runs them."""
         with self.lock:
-            self.active = {trial.number: trial for trial in trials} if self.pruner != "none" else {}
+            self.prunable = {trial.number: trial for trial in trials} if self.pruner != "none" else {}
         try:
             yield
         finally:
             with self.lock:
-                self.active = {}
+                self.prunable = {}
 
-    def _judge(self, runner: Runner) -> None:
-        """Report the epochs that have ended since the last look; ask for the end of the trials that Optuna prunes."""
+    def prune_running_trials(self, runner: JobRunner) -> None:
+        """Report the epochs that have ended since the last call, and request the end of trials that Optuna prunes."""
         with self.lock:
-            for number, trial in list(self.active.items()):
+            for number, trial in list(self.prunable.items()):
                 jobs = _jobs_of(runner, number)
-                losses = results.read_history(jobs[0].folder(runner.folder)).get("val_loss", [])
+                losses = jobs[0].folder(runner.folder).read_history().get("val_loss", [])
                 known = trial.study.trials[number].intermediate_values
                 for epoch in range(len(known) + 1, len(losses) + 1):
                     if math.isfinite(losses[epoch - 1]):
-                        sign = 1 if self.objective == "val_loss" else -1  # the study knows one direction only
+                        sign = 1 if self.objective == "val_loss" else -1  # a study has one direction only
                         trial.report(sign * losses[epoch - 1], epoch)
                 if len(losses) > len(known) and trial.should_prune():
-                    del self.active[number]
+                    del self.prunable[number]
                     for job in jobs:
-                        _ask_for_the_end(job, runner)
+                        if runner.status(job) not in ENDED:
+                            job.folder(runner.folder).request_prune()
 
 
-def split(overrides: list[Override]) -> tuple[dict[str, BaseDistribution], list[str]]:
+def search_space(overrides: list[Override]) -> tuple[SearchSpace, list[str]]:
     """Divide a command line into what is searched and what is fixed.
 
     Args:
         overrides: As Hydra parsed them. ``a=x,y`` and ``choice()`` are categories, ``range()`` has steps,
-            ``interval()`` is continuous, or of whole numbers as ``int(interval(1,9))``; ``tag(log,interval())``
-            searches its logarithm.
+            ``interval()`` is continuous, or integer as ``int(interval(1,9))``; ``tag(log,interval())`` is searched on a
+            logarithmic scale.
 
     Returns:
         Key to distribution, and the fixed overrides.
 
     Raises:
-        InputError: When nothing is searched, or a range is none.
+        InputError: When nothing is searched, or a range is empty.
     """
     space, fixed = {}, []
     for override in overrides:
@@ -242,7 +245,7 @@ def _distribution(override: Override) -> BaseDistribution:
         if isinstance(value, IntervalSweep):
             low: Any = value.start
             log = "log" in value.tags
-            if isinstance(low, int):  # as int() of it gives; Hydra reads interval(1,9) as from 1.0 to 9.0
+            if isinstance(low, int):  # from int(); Hydra reads interval(1,9) as 1.0 to 9.0
                 return IntDistribution(low, int(value.end or 0), log=log)
             return FloatDistribution(float(low), float(value.end or 0), log=log)
         if isinstance(value, RangeSweep):
@@ -252,32 +255,25 @@ def _distribution(override: Override) -> BaseDistribution:
             return FloatDistribution(float(values[0]), float(values[-1]), step=float(value.step))
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, TypeError) as error:
-        raise InputError(f"{override.input_line}: is no range to search ({error})") from None
+        raise InputError(f"{override.input_line}: is not a valid range to search ({error})") from None
 
 
-def corners(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
-    """Return points that together have every category, and both ends of every range."""
+def corners(space: SearchSpace) -> list[dict[str, Any]]:
+    """Return points that together contain every category, and both ends of every range."""
     ends = {
         key: list(kind.choices) if isinstance(kind, CategoricalDistribution) else [kind.low, kind.high]  # type: ignore[attr-defined]
         for key, kind in space.items()
     }
-    most = max(len(values) for values in ends.values())
-    return [{key: values[min(index, len(values) - 1)] for key, values in ends.items()} for index in range(most)]
+    points = max(len(values) for values in ends.values())
+    return [{key: values[min(index, len(values) - 1)] for key, values in ends.items()} for index in range(points)]
 
 
 def _as_overrides(params: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def _jobs_of(runner: Runner, trial: int) -> list[Job]:
+def _jobs_of(runner: JobRunner, trial: int) -> list[SweepJob]:
     return [job for job in runner.jobs if job.trial == trial]
-
-
-def _ask_for_the_end(job: Job, runner: Runner) -> None:
-    if runner.status(job) not in manifest.ENDED:
-        folder = job.folder(runner.folder)
-        folder.mkdir(exist_ok=True)
-        (folder / manifest.PRUNE_FILE).touch()
 
 
 def _direction(objective: Objective) -> Literal["maximize", "minimize"]:
@@ -294,7 +290,7 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:
     if name == "median":
-        return optuna.pruners.MedianPruner(n_warmup_steps=FIRST_JUDGED_EPOCH)
+        return optuna.pruners.MedianPruner(n_warmup_steps=PRUNING_WARMUP_EPOCHS)
     if name == "halving":
         return optuna.pruners.SuccessiveHalvingPruner()
     return optuna.pruners.NopPruner()

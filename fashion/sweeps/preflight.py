@@ -1,22 +1,22 @@
 """Check the jobs of a sweep before the first one starts: ``python -m fashion.sweeps.preflight``.
 
-In a process of its own, because to check a configuration is to import Keras, and the process that leads a sweep must
-stay small and on no backend.
+In a process of its own, because checking a configuration imports Keras, and the process that leads a sweep must stay
+small and on no backend.
 """
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, with_exit_status
 from fashion.config.checks import check_training
 from fashion.errors import InputError
+from fashion.runs.identity import Config
 
 
-def check(configs: Sequence[dict[str, Any]]) -> None:
+def check(configs: Sequence[Config]) -> None:
     """Check each resolved training configuration.
 
     Raises:
@@ -30,14 +30,14 @@ def check(configs: Sequence[dict[str, Any]]) -> None:
     )
     if finished.returncode == 0:
         return
-    lines = finished.stderr.strip().splitlines() or [f"the check ended with status {finished.returncode}"]
+    lines = finished.stderr.strip().splitlines() or [f"the check exited with status {finished.returncode}"]
     if finished.returncode != WRONG_INPUT:
         print(finished.stderr, file=sys.stderr)
     raise InputError(lines[-1].removeprefix("error: "))
 
 
 def main() -> None:
-    """Check what comes on standard input."""
+    """Check the configurations on standard input."""
     configs = json.load(sys.stdin)
     chosen = configs[0].get("trainer") or {}
     start_backend("tensorflow" if chosen.get("backend") == "tensorflow" else "jax")

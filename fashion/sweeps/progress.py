@@ -1,62 +1,61 @@
-"""The live line of a sweep: done, running, failed, the best so far, and the time that is left."""
+"""The live line of a sweep: jobs done, running and failed, the best so far, and the time left."""
 
 import sys
 import threading
 import time
-from typing import Any
 
-from fashion.sweeps import manifest
-from fashion.sweeps.manifest import Job
-from fashion.sweeps.runner import Runner
+from fashion.runs.folder import RunStatus
+from fashion.sweeps.manifest import ENDED, SweepJob
+from fashion.sweeps.runner import JobRunner
 
-LOOK_EVERY_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
-class Board:
-    """Tell of each job that ends, and on a terminal keep a line below of how the sweep is doing.
+class ProgressReporter:
+    """Print a line for each job that ends and, on a terminal, keep a line below that sums up the sweep.
 
-    It reads the jobs' folders, so it shows the same whichever launcher runs them, wherever.
+    It reads the jobs' folders, so it shows the same whichever launcher runs them, on whichever machines.
 
     Args:
-        runner: Whose jobs.
+        runner: The runner of the jobs.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: JobRunner) -> None:
         self.runner = runner
-        self.ended: dict[int, str] = {}
-        self.before = {job.number for job in runner.jobs if runner.status(job) == "completed"}
+        self.ended: dict[int, RunStatus] = {}
+        self.completed_before = {job.number for job in runner.jobs if runner.status(job) == "completed"}
         self.on_terminal = sys.stdout.isatty()
         self.stopping = threading.Event()
         self.problem: Exception | None = None
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
-    def __enter__(self) -> "Board":
-        """Begin to look."""
+    def __enter__(self) -> "ProgressReporter":
+        """Start to report."""
         self.thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Look a last time, and stop.
+        """Report a last time, and stop.
 
         Raises:
-            Exception: What went wrong while it looked, such as a database of the search that is gone.
+            Exception: What went wrong in the meantime, such as a lost connection to the search's database.
         """
         self.stopping.set()
         self.thread.join()
         self._show("")
         if self.problem is None:
-            self.look()
+            self.update()
         elif exception[0] is None:
             raise self.problem
 
-    def look(self) -> None:
-        """Tell of the jobs that have ended since the last look, and let the search judge those that run."""
+    def update(self) -> None:
+        """Print the jobs that have ended since the last update, and let the search prune those that run."""
         for job in self.runner.jobs:
-            if job.number not in self.ended and self._is_fresh(job):
+            if job.number not in self.ended and self._is_current(job):
                 status = self.runner.status(job)
-                if status in manifest.ENDED:
+                if status in ENDED:
                     self.ended[job.number] = status
-                    if job.number not in self.before:
+                    if job.number not in self.completed_before:
                         self._show("")
                         print(self._ending(job, status), flush=True)
         self.runner.while_running()
@@ -64,15 +63,15 @@ class Board:
     def line(self) -> str:
         """Return the live line."""
         running = sum(
-            job.number not in self.ended and self._is_fresh(job) and self.runner.status(job) == "running"
+            job.number not in self.ended and self._is_current(job) and self.runner.status(job) == "running"
             for job in self.runner.jobs
         )
         ended = list(self.ended.values())
-        bad = sum(status in {"failed", "interrupted"} for status in ended)
-        parts = [f"{len(ended) - bad} of {self.runner.expected} done, {running} running, {bad} failed"]
+        failed = sum(status in {"failed", "interrupted"} for status in ended)
+        parts = [f"{len(ended) - failed} of {self.runner.expected} done, {running} running, {failed} failed"]
         best = self._best()
         if best:
-            objective = self.runner.plan.objective
+            objective = self.runner.manifest.objective
             parts.append(f"best {objective} {best[0]:.4f} (#{best[1]})")
         left = self._seconds_left(running)
         if left is not None:
@@ -80,12 +79,12 @@ class Board:
         return "; ".join(parts)
 
     def _follow(self) -> None:
-        while self.problem is None and not self.stopping.wait(LOOK_EVERY_SECONDS):
+        while self.problem is None and not self.stopping.wait(POLL_SECONDS):
             try:
-                self.look()
+                self.update()
                 if self.on_terminal:
                     self._show(self.line())
-            except Exception as error:  # noqa: BLE001  # raised again in the thread that leads
+            except Exception as error:  # noqa: BLE001  # raised again in the main thread
                 self.problem = error
 
     def _show(self, line: str) -> None:
@@ -93,40 +92,41 @@ class Board:
             sys.stdout.write(f"\r\x1b[K{line}")
             sys.stdout.flush()
 
-    def _is_fresh(self, job: Job) -> bool:
-        """Return whether a job's folder is of this sitting: it may hold the bad end of an earlier one."""
-        if job.number in self.before:
+    def _is_current(self, job: SweepJob) -> bool:
+        """Return whether this command started a job: its folder may hold the failure of an earlier one."""
+        if job.number in self.completed_before:
             return True
-        try:
-            started = (job.folder(self.runner.folder) / ".hydra" / "overrides.yaml").stat().st_mtime
-        except OSError:
-            return False
-        return started >= self.runner.started - 1  # file systems round
+        started = job.folder(self.runner.folder).started_at
+        return started is not None and started >= self.runner.started - 1  # file systems round
 
-    def _ending(self, job: Job, status: str) -> str:
-        found: dict[str, Any] = self.runner.result(job)
-        metrics = found.get("metrics") or {}
-        objective = self.runner.plan.objective
-        what = f"{objective} {metrics[objective]:.4f}" if objective in metrics else manifest.reason(found) or ""
+    def _ending(self, job: SweepJob, status: RunStatus) -> str:
+        result = self.runner.result(job)
+        objective = self.runner.manifest.objective
         if status == "pruned":
-            what = "worse than others at this epoch"
+            what = "worse than other trials at this epoch"
+        elif result and objective in result.metrics:
+            what = f"{objective} {result.metrics[objective]:.4f}"
+        else:
+            what = (result and result.error) or ""
         return f"#{job.number} {status:<11} {what}  {' '.join(job.overrides)}"
 
     def _best(self) -> tuple[float, int] | None:
-        objective = self.runner.plan.objective
-        completed = [job for job in self.runner.jobs if self.ended.get(job.number) == "completed"]
-        found = [(self.runner.result(job)["metrics"].get(objective), job.number) for job in completed]
-        values = [pair for pair in found if pair[0] is not None]
+        objective = self.runner.manifest.objective
+        values = []
+        for job in self.runner.jobs:
+            result = self.runner.result(job) if self.ended.get(job.number) == "completed" else None
+            if result and objective in result.metrics:
+                values.append((result.metrics[objective], job.number))
         if not values:
             return None
         return max(values) if objective == "val_accuracy" else min(values)
 
     def _seconds_left(self, running: int) -> float | None:
-        here = len(self.ended) - len(self.before)
-        if not here:
+        ended_here = len(self.ended) - len(self.completed_before)
+        if not ended_here:
             return None
-        # What has ended so far took this long; those that run are taken to be half done.
-        pace = (time.time() - self.runner.started) / (here + running / 2)
+        # The jobs that have ended took this long; those that run are assumed to be half done.
+        pace = (time.time() - self.runner.started) / (ended_here + running / 2)
         return pace * (self.runner.expected - len(self.ended) - running / 2)
 
 

@@ -1,49 +1,94 @@
-"""The page of a sweep: one HTML file that needs no other."""
+"""The report of a sweep: ``sweep.csv``, and a self-contained page, ``sweep.html``."""
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from fashion.files import write_text
 from fashion.pages import rendered
-from fashion.sweeps.results import METRICS, Table
+from fashion.sweeps import results
+from fashion.sweeps.results import METRICS, SweepTable
 
+TABLE_FILE, PAGE_FILE = "sweep.csv", "sweep.html"
 COLOURS = ("#2f6690", "#e07a3f", "#5b8e7d", "#8d5a97", "#b23a48", "#66727f")
-WIDTH, HEIGHT = 520, 240  # of a chart, in the units of its drawing
+WIDTH, HEIGHT = 520, 240  # of a chart, in SVG units
 
 
-def write(path: Path, table: Table, folder: Path) -> None:
-    """Write the page.
+class Curve(NamedTuple):
+    """One job's line in a chart.
 
-    Args:
-        path: The HTML file.
-        table: What it shows.
-        folder: The sweep's, for the head.
+    Attributes:
+        points: For the ``points`` attribute of an SVG polyline.
+        last: The end of the line, x and y.
+        colour: Of the job's group.
+        title: The job's number and choices.
+    """
+
+    points: str
+    last: tuple[float, float]
+    colour: str
+    title: str
+
+
+class Chart(NamedTuple):
+    """The learning curves of all jobs in one metric.
+
+    Attributes:
+        title: The metric.
+        low: Its lowest value, at the bottom.
+        high: Its highest value, at the top.
+        epochs: The number of the last epoch, at the right.
+        curves: One for each job.
+    """
+
+    title: str
+    low: float
+    high: float
+    epochs: int
+    curves: list[Curve]
+
+
+def write_report(folder: Path) -> SweepTable:
+    """Write ``sweep.csv`` and ``sweep.html`` into a sweep's folder.
+
+    Returns:
+        The table that both show.
 
     Raises:
-        InputError: When it cannot be written.
+        InputError: When the folder holds no sweep.
+        WriteError: When a file cannot be written.
     """
-    page = rendered(
+    table = results.read(folder)
+    write_text(folder / TABLE_FILE, table.as_csv())
+    write_text(folder / PAGE_FILE, page(table, folder.resolve().name))
+    return table
+
+
+def page(table: SweepTable, name: str) -> str:
+    """Return the page of a sweep.
+
+    Args:
+        table: What it shows.
+        name: The sweep's name, for the heading.
+    """
+    charts = [learning_curves(table, metric) for metric in ("val_accuracy", "val_loss")]
+    return rendered(
         "fashion.sweeps",
         "sweep.html",
         table=table,
-        name=folder.resolve().name,
+        name=name,
         metrics=METRICS,
         seeds=any(len(group.rows) > 1 for group in table.groups),
-        charts=[chart for name in ("val_accuracy", "val_loss") if (chart := curves(table, name))],
+        charts=[chart for chart in charts if chart],
         effects={key: found for key, found in table.effects().items() if len(found) > 1},
     )
-    write_text(path, page)
 
 
-def curves(table: Table, metric: str) -> dict[str, Any] | None:
-    """Return a metric's curves of all jobs laid over one another; None where no epoch has ended.
+def learning_curves(table: SweepTable, metric: str) -> Chart | None:
+    """Return the curves of all jobs in one chart; None where no epoch has ended.
 
     Args:
         table: The jobs; those of one group have one colour.
         metric: A column of their histories.
-
-    Returns:
-        ``title``, ``low``, ``high``, ``epochs`` and ``lines``, each with ``points`` for SVG, ``colour`` and ``title``.
     """
     drawn = [(index, row) for index, group in enumerate(table.groups) for row in group.rows if row.history.get(metric)]
     if not drawn:
@@ -52,19 +97,19 @@ def curves(table: Table, metric: str) -> dict[str, Any] | None:
     epochs = max(len(row.history[metric]) for _, row in drawn)
     low, high = min(values, default=0.0), max(values, default=1.0)
     height = (high - low) or 1.0
-    lines = []
+    curves = []
     for index, row in drawn:
         points = [
             (WIDTH * epoch / max(1, epochs - 1), HEIGHT * (1 - (value - low) / height))
             for epoch, value in enumerate(row.history[metric])
             if value == value
         ]
-        lines.append(
-            {
-                "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-                "last": points[-1] if points else (0.0, 0.0),
-                "colour": COLOURS[index % len(COLOURS)],
-                "title": f"#{row.number} {table.shown_choices(row)}",
-            }
+        curves.append(
+            Curve(
+                points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+                last=points[-1] if points else (0.0, 0.0),
+                colour=COLOURS[index % len(COLOURS)],
+                title=f"#{row.number} {table.describe(row)}",
+            )
         )
-    return {"title": metric, "low": low, "high": high, "epochs": epochs, "lines": lines}
+    return Chart(metric, low, high, epochs, curves)

@@ -1,8 +1,7 @@
-"""What Hydra calls for ``-m``: the search that the configuration names, run by the launcher that it names."""
+"""What Hydra calls for ``-m``: the search that the configuration names, with the launcher that it names."""
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -14,24 +13,24 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashion.config.build import build
 from fashion.config.schema import check_target, resolved
-from fashion.errors import InputError
-from fashion.files import alone_in
-from fashion.sweeps import manifest
-from fashion.sweeps.manifest import Plan
-from fashion.sweeps.progress import Board
-from fashion.sweeps.runner import Runner
-from fashion.sweeps.sweep_resume import OF_THE_SEARCH
+from fashion.errors import IncompleteSweepError, InputError
+from fashion.files import LOCK_FILE, alone_in
+from fashion.runs.identity import Config
+from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest, refuse_other_arguments
+from fashion.sweeps.progress import ProgressReporter
+from fashion.sweeps.runner import JobRunner
+from fashion.sweeps.sweep_resume import SEARCH_KEY
 
 
 class FashionSweeper(Sweeper):
-    """The one sweeper of this project; ``hparams_search`` says which search it runs."""
+    """The only sweeper of this project; ``hparams_search`` selects the search that it runs."""
 
     hydra_context: HydraContext
     config: DictConfig
     launcher: Launcher
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra composed, and make the launcher."""
+        """Store what Hydra composed, and make the launcher."""
         self.hydra_context, self.config = hydra_context, config
         _attach_to_cluster(config)
         try:
@@ -39,7 +38,7 @@ class FashionSweeper(Sweeper):
                 hydra_context=hydra_context, task_function=task_function, config=config
             )
         except ImportError as error:
-            raise InputError(f"hydra/launcher: {error}; install the extra that brings it") from None
+            raise InputError(f"hydra/launcher: {error}; install the extra that provides it") from None
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep.
@@ -48,62 +47,63 @@ class FashionSweeper(Sweeper):
             arguments: The overrides of the command line that are not Hydra's own.
 
         Raises:
-            InputError: Before the first job starts, when the sweep is wrong; at the end, when jobs failed.
+            InputError: Before the first job starts, when the sweep is wrong.
+            IncompleteSweepError: At the end, when jobs did not complete.
         """
         folder = Path(self.config.hydra.sweep.dir)
         try:
             self._sweep(arguments, folder)
         finally:
-            if not (folder / manifest.PLAN_FILE).is_file():  # refused: nothing is left behind
-                for lock in folder.glob(".lock"):
-                    lock.unlink()
+            if not (folder / MANIFEST_FILE).is_file():  # refused: nothing is left behind
+                (folder / LOCK_FILE).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
     def _sweep(self, arguments: list[str], folder: Path) -> None:
-        from fashion.sweeps import results  # with its templates: not for every training
+        from fashion.sweeps import sweep_page  # with its templates, which a single training does not need
 
         settings = self._settings()
         parsed = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
-        overrides = [override for override in parsed if not OF_THE_SEARCH.match(str(override.key_or_group))]
+        overrides = [override for override in parsed if not SEARCH_KEY.match(str(override.key_or_group))]
         _refuse_empty(overrides)
         search = build(settings)
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder):
-            stored = manifest.read(folder)
-            current = self._plan(arguments, settings, stored, folder)
-            runner = Runner(self.config, self.hydra_context.config_loader, self.launcher, current)
+            manifest = self._manifest(arguments, settings, SweepManifest.read(folder), folder)
+            runner = JobRunner(self.config, self.hydra_context.config_loader, self.launcher, manifest)
             try:
-                with Board(runner):
+                with ProgressReporter(runner):
                     search.run(runner, overrides)
             finally:
-                if (folder / manifest.PLAN_FILE).is_file():
-                    table = results.write(folder)
-                    print(f"{table.text()}\nreport         {folder / results.PAGE_FILE}")
+                if (folder / MANIFEST_FILE).is_file():
+                    table = sweep_page.write_report(folder)
+                    print(f"{table.text()}\nreport         {folder / sweep_page.PAGE_FILE}")
         if table.incomplete:
-            raise InputError(table.error(folder))
+            raise IncompleteSweepError(table.error(folder))
 
-    def _settings(self) -> dict[str, Any]:
-        settings = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
+    def _settings(self) -> Config:
+        settings: Config = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
         check_target("sweep", settings)
         return settings
 
-    def _plan(self, arguments: list[str], settings: dict[str, Any], stored: Plan | None, folder: Path) -> Plan:
+    def _manifest(
+        self, arguments: list[str], settings: Config, stored: SweepManifest | None, folder: Path
+    ) -> SweepManifest:
         if stored is None:
-            return Plan(arguments, settings)
+            return SweepManifest(arguments, settings)
         if settings["resume"] is None:
             raise InputError(
-                f"{folder}: there is a sweep already; go on with -m sweep.resume={folder}, "
+                f"{folder}: there is a sweep already; resume it with -m sweep.resume={folder}, "
                 "or choose another hydra.sweep.dir"
             )
-        manifest.refuse_other_arguments(stored.arguments, arguments)
-        return Plan(arguments, settings, stored.jobs)
+        refuse_other_arguments(stored.arguments, arguments)
+        return SweepManifest(arguments, settings, stored.jobs)
 
 
 def _refuse_empty(overrides: list[Override]) -> None:
     for override in overrides:
         if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
-            raise InputError(f"{override.input_line}: got no value to choose, expected at least one")
+            raise InputError(f"{override.input_line}: got no value to choose from, expected at least one")
 
 
 def _attach_to_cluster(config: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""The end of a run: the test set, once; the artifact and its card; the pictures."""
+"""The end of a run: the test set, once; the artifact and its card; the report and its figures."""
 
 import keras
 import numpy as np
@@ -11,18 +11,20 @@ from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.inference.predictor import Predictor
 from fashion.metrics import summary
-from fashion.runs import run_record
+from fashion.runs.active_run import ActiveRun
+from fashion.runs.folder import RunFolder
 from fashion.runs.identity import comparable, config_hash
-from fashion.training.callbacks import RunRecorder
+from fashion.runs.run_record import now
+from fashion.training.callbacks import EpochRecorder
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 from fashion.uncertainty.posthoc import Outputs
 
 
-def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_record.Run) -> dict[str, float]:
-    """Measure the trained model and write it with all that is known of it; the only place that reads the test set.
+def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: ActiveRun) -> dict[str, float]:
+    """Evaluate the trained model and write it with its card and report; the only place that reads the test set.
 
     Args:
-        model: What the artifact will hold.
+        model: The model of the artifact.
         data: The data it was trained on.
         recorder: The history of its training.
         run: Its run, whose metrics are filled in.
@@ -31,7 +33,7 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
         The metrics of the test images.
 
     Raises:
-        InputError: When a file cannot be written.
+        WriteError: When a file cannot be written.
     """
     predictor = Predictor(model, features=True)
     outputs, validating = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
@@ -47,30 +49,29 @@ def write(model: keras.Model, data: Dataset, recorder: RunRecorder, run: run_rec
     fitted = fit_uncertainty(predictor.outputs, data, validating, augment)
     card = _card(run, data, recorder, test, validation)
     card = add_to_card(card, fitted, data.validation_labels, validating)
-    path = artifact.save(model, card, run.folder)
-    plots.training_curves(recorder.history, run.folder / "training_curves.png")
-    _report(predictor.with_uncertainty(fitted), artifact.Artifact(model, artifact.verify(path)[1], path), data, outputs)
+    path = artifact.save(model, card, run.folder.path)
+    plots.training_curves(recorder.history, run.folder.training_curves)
+    saved = artifact.Artifact(model, artifact.verify(path)[1], path)
+    _report(predictor.with_uncertainty(fitted), saved, data, outputs, run.folder)
     return test
 
 
-def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs) -> None:
-    """Write the parts of the report that cost seconds; ``scripts/evaluate.py`` writes them all."""
-    folder = saved.path.parent
+def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs, folder: RunFolder) -> None:
+    """Write the parts of the report that take seconds; ``scripts/evaluate.py`` writes all of it."""
     content = measurement.measure(data.test_labels, outputs, predictor.uncertainty)
     content["cost"] = cost.of_network(saved.model)
-    plots.confusion(np.array(content["confusion"]), CLASSES, folder / "confusion_matrix.png")
+    plots.confusion(np.array(content["confusion"]), CLASSES, folder.confusion_matrix)
     pictures = report.gallery(predictor, data.test_images, content["mistakes"])
-    report.write(folder, report.about(saved.card, saved.model.name, str(saved.path)), content, pictures)
+    report.write(folder.path, report.about(saved.card, saved.model.name, str(saved.path)), content, pictures)
 
 
 def _card(
-    run: run_record.Run,
+    run: ActiveRun,
     data: Dataset,
-    recorder: RunRecorder,
+    recorder: EpochRecorder,
     test: dict[str, float],
     validation: dict[str, float],
 ) -> Card:
-    environment = run_record.environment()
     return Card(
         classes=list(CLASSES),
         input="(n, 28, 28, 1) float32 in [0, 1]; light objects on a black background, as in Fashion-MNIST",
@@ -84,6 +85,6 @@ def _card(
         seed=run.config["trainer"]["seed"],
         config=comparable(run.config),
         config_hash=config_hash(run.config),
-        **{key: environment[key] for key in ("backend", "device", "versions", "hardware", "git")},
-        created=run_record.now(),
+        **run.environment.model_dump(exclude={"command"}),
+        created=now(),
     )

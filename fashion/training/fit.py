@@ -3,32 +3,38 @@
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 from omegaconf import DictConfig
 
-from fashion import artifact
-from fashion.backend.devices import on_cpu
+from fashion.backend.devices import describe_devices, on_cpu
 from fashion.backend.selection import seed_everything
 from fashion.config import resume_override
 from fashion.config.build import build
 from fashion.config.checks import Trainer, check_training
+from fashion.config.command import task_overrides
 from fashion.config.schema import resolved
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
-from fashion.runs import resume_state, run_record
-from fashion.training import finalize, tracking
-from fashion.training.callbacks import Guard, RunRecorder, guarded
+from fashion.runs.active_run import ActiveRun, recorded, seconds_at
+from fashion.runs.folder import RunFolder
+from fashion.runs.identity import Config
+from fashion.runs.resume_state import ResumeState
+from fashion.runs.run_record import environment
+from fashion.training import finalize
+from fashion.training.callbacks import EpochRecorder, RaiseOnDivergence
+from fashion.training.graceful_stop import GracefulStop
 from fashion.training.network import TrainingNetwork, cross_entropy
+from fashion.training.tracking import notify_trackers
 
 log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
-    """Train, test once, and write the artifact with all that a run leaves behind.
+    """Train, test once, and write the artifact and everything else that a run leaves behind.
 
     Args:
         cfg: A configuration composed from ``configs/train.yaml``.
@@ -37,30 +43,30 @@ def train(cfg: DictConfig) -> dict[str, float]:
         ``test_accuracy``, ``test_loss``, ``val_accuracy`` and ``val_loss``.
 
     Raises:
-        InputError: When the configuration is wrong, the data cannot be had, the loss is no number any more, the
-            disk is full, or the run to resume does not fit.
+        InputError: When the configuration is wrong, the data is not available, or the run to resume does not fit.
+        DivergenceError: When the loss is no longer finite.
+        WriteError: When the disk is full or cannot be written.
         KeyboardInterrupt: When a signal stopped the run; it can be resumed.
     """
     config = resolved(cfg)
     settings = check_training(config)
-    folder = Path(config["run_folder"])
-    resume_override.check(config, folder)
-    with guarded() as guard, run_record.running(folder, config) as run:
+    folder = RunFolder(Path(config["run_folder"]))
+    resume_override.check(config, folder.path)
+    run = ActiveRun(folder, config, task_overrides(), environment(keras.backend.backend(), describe_devices()))
+    with GracefulStop() as stop, recorded(run):
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
         network = build_network(
             config, settings, steps=settings.epochs * (len(data.train_labels) // settings.batch_size)
         )
-        chosen = [build(node) for node in (config["callbacks"] or {}).values()]
-        with tracking.told(chosen, run):
-            recorder = _fit(network, config, settings, data, devices, guard, chosen)
-            run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
-
+        callbacks = [build(node) for node in (config["callbacks"] or {}).values()]
+        with notify_trackers(callbacks, run):
+            recorder = _fit(network, data, run, settings, devices, callbacks, stop)
             with run.timing("evaluation"):
                 test = finalize.write(network.deployable(), data, recorder, run)
             # Of a resumed run: this process, and the epochs that were finished before it.
-            run.timings["total"] = round(recorder.seconds_before + run_record.seconds_at(time.monotonic()), 3)
-    log.info("model          %s", folder / artifact.MODEL_FILE)
+            run.timings["total"] = round(recorder.seconds_before + seconds_at(time.monotonic()), 3)
+    log.info("model          %s", folder.model)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
         *(100 * test[name] for name in ("accuracy", "accuracy_low", "accuracy_high")),
@@ -70,9 +76,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def _spread_over_devices(settings: Trainer) -> int:
-    """Let Keras divide each batch among the visible devices, if that is asked for; return how many there are to fill.
+    """Let Keras divide each batch among the visible devices, if configured so; return the number of devices used.
 
-    To be called before the network is built: its variables are then copied to every device.
+    Call it before the network is built: its variables are then copied to every device.
     """
     if settings.distribution == "single":
         keras.distribution.set_distribution(None)
@@ -86,13 +92,13 @@ def _spread_over_devices(settings: Trainer) -> int:
     return len(devices)
 
 
-def build_network(config: dict[str, Any], settings: Trainer, steps: int) -> TrainingNetwork:
-    """Build and compile what is trained.
+def build_network(config: Config, settings: Trainer, steps: int) -> TrainingNetwork:
+    """Build and compile the augmentation and the model that are trained.
 
     Args:
         config: The run's resolved configuration.
         settings: Its ``trainer`` group, checked.
-        steps: How many the whole run has.
+        steps: Steps of the whole run.
     """
     seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
@@ -113,7 +119,7 @@ def build_network(config: dict[str, Any], settings: Trainer, steps: int) -> Trai
 
 
 def _jit_compile(settings: Trainer) -> bool:
-    """Return whether the step goes through XLA. Keras's own "auto" would choose it on TensorFlow's CPU too.
+    """Return whether XLA compiles the step. Keras's own "auto" would choose it on TensorFlow's CPU too.
 
     There it trained EfficientNetB0 at 47 images/s, graphs at 456 to 494 (2 cores, AMD Zen 4, TensorFlow 2.21).
     """
@@ -124,19 +130,18 @@ def _jit_compile(settings: Trainer) -> bool:
 
 def _fit(
     network: TrainingNetwork,
-    config: dict[str, Any],
-    settings: Trainer,
     data: Dataset,
+    run: ActiveRun,
+    settings: Trainer,
     devices: int,
-    guard: Guard,
-    chosen: list[keras.callbacks.Callback],
-) -> RunRecorder:
+    callbacks: Sequence[keras.callbacks.Callback],
+    stop: GracefulStop,
+) -> EpochRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
     batches = TrainingBatches(data.train_images, data.train_labels, settings.batch_size, settings.seed)
     validation = EvaluationBatches(data.validation_images, data.validation_labels, multiple_of=devices)
-    folder = Path(config["run_folder"])
-    state = _state_to_resume(folder) if settings.resume else None
-    recorder = RunRecorder(folder, config, batches, chosen, state)
+    state = _state_to_resume(run.folder) if settings.resume else None
+    recorder = EpochRecorder(run.folder, run.config, batches, callbacks, state)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
     bar = [keras.callbacks.ProgbarLogger()] if sys.stdout.isatty() else []
     log.info(
@@ -150,30 +155,37 @@ def _fit(
         as_pipeline(batches),
         validation_data=as_pipeline(validation),
         epochs=settings.epochs,
-        initial_epoch=(settings.epochs if state.stopped else state.epochs) if state else 0,
-        callbacks=[*bar, guard, *chosen, recorder],
+        initial_epoch=_first_epoch(state, settings),
+        callbacks=[*bar, stop, RaiseOnDivergence(), *callbacks, recorder],
         shuffle=False,  # the batches are shuffled already
         verbose=1 if bar else 0,
     )
-    for callback in chosen:
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch:
             kept = "; its weights are kept" if callback.restore_best_weights else ""
             log.info("stopped early: %s was best in epoch %d%s", callback.monitor, callback.best_epoch + 1, kept)
-    guard.stop_if_asked()
+    stop.raise_if_requested()
+    run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
     return recorder
 
 
-def _state_to_resume(folder: Path) -> resume_state.State | None:
-    state = resume_state.load(folder)
+def _state_to_resume(folder: RunFolder) -> ResumeState | None:
+    state = folder.read_resume_state()
     if state is None:
         log.info("no epoch was finished: starting from the beginning")
         return None
-    log.info("going on after epoch %d", state.epochs)
+    log.info("resuming after epoch %d", state.progress.epochs)
     return state
 
 
-def _start_up_seconds(recorder: RunRecorder) -> float:
+def _first_epoch(state: ResumeState | None, settings: Trainer) -> int:
+    if state is None:
+        return 0
+    return settings.epochs if state.progress.stopped else state.progress.epochs
+
+
+def _start_up_seconds(recorder: EpochRecorder) -> float:
     """Return the seconds from the start of the process to the end of its first step; 0 where no step was left."""
     if recorder.first_step_at is None:
         return 0.0
-    return round(run_record.seconds_at(recorder.first_step_at), 3)
+    return round(seconds_at(recorder.first_step_at), 3)

@@ -1,41 +1,35 @@
 """``callbacks=mlflow``: the run in an MLflow store, which ``mlflow ui`` shows."""
 
+import importlib.util
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from filelock import FileLock
 
-# Before MLflow is imported: it reports its use to its makers, and refuses the stores that are folders, unless told so.
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-try:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, RunTag
-    from mlflow.exceptions import MlflowException
-except ModuleNotFoundError as error:
-    raise ImportError(f"{error}; scripts/setup_venv.py --extra mlflow brings it") from None
-
 from fashion.errors import InputError
-from fashion.files import write_text
 from fashion.paths import OUTPUTS
-from fashion.runs.identity import comparable, flat
-from fashion.runs.run_record import Run
+from fashion.runs.active_run import ActiveRun
+from fashion.runs.identity import Config, comparable, flat
+from fashion.runs.result import EndStatus
 from fashion.training.tracking import Tracker
 
-FOLDER = OUTPUTS / "mlflow"
-RUN_ID_FILE = "mlflow_run.txt"
-LONGEST_VALUE = 6000  # characters, of a parameter in MLflow
-MOST_AT_A_TIME = 100  # parameters in one request
-STATUSES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+if importlib.util.find_spec("mlflow") is None:
+    raise ImportError("callbacks=mlflow needs MLflow; install it with scripts/setup_venv.py --extra mlflow")
+
+STORE_FOLDER = OUTPUTS / "mlflow"
+MAX_PARAMETER_LENGTH = 6000  # characters
+MAX_PARAMETERS_PER_REQUEST = 100
+STATUSES: dict[EndStatus, str] = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
-class MLflow(Tracker):
-    """Keep the resolved configuration as parameters, each epoch's metrics, and the figures as artifacts.
+class MLflowTracker(Tracker):
+    """Record the resolved configuration as parameters, each epoch's metrics, and the figures as artifacts.
 
     MLflow's own ``MLFLOW_EXPERIMENT_NAME`` names the experiment, ``fashion`` if it is not set; a sweep sets it for its
-    jobs, so that they stand in one.
+    jobs, so that they form one experiment.
 
     Args:
         store: The tracking URI; None is ``MLFLOW_TRACKING_URI``, or else a SQLite file in ``outputs``.
@@ -43,43 +37,43 @@ class MLflow(Tracker):
 
     def __init__(self, store: str | None) -> None:
         super().__init__()
-        self.store = store or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{FOLDER / 'mlflow.db'}"
+        self.store = store or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE_FOLDER / 'mlflow.db'}"
 
-    def run_begins(self, run: Run) -> None:
-        """Begin a run in MLflow, or go on with the one that an interrupted run began.
+    def on_run_begin(self, run: ActiveRun) -> None:
+        """Begin a run in MLflow, or continue the one that an interrupted run began.
 
         Raises:
             InputError: When the store cannot be opened.
         """
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        known = run.folder / RUN_ID_FILE
+        self.mlflow = _import_mlflow()
+        STORE_FOLDER.mkdir(parents=True, exist_ok=True)
         try:
-            # Jobs that start together would each make the tables of a new store.
-            with FileLock(FOLDER / ".lock"):
-                self.client = MlflowClient(self.store)
-                if known.is_file():
-                    self.run_id = known.read_text(encoding="utf-8").strip()
+            # Jobs that start together would each create the tables of a new store.
+            with FileLock(STORE_FOLDER / ".lock"):
+                self.client = self.mlflow.MlflowClient(self.store)
+                if known := run.folder.read_mlflow_run():
+                    self.run_id = known
                     self.client.update_run(self.run_id, status="RUNNING")
                     return
                 experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or "fashion")
-            self.run_id = self.client.create_run(experiment, run_name=run.folder.name).info.run_id
-            self._describe(run)
-        except MlflowException as error:
+            self.run_id = self.client.create_run(experiment, run_name=run.folder.path.name).info.run_id
+            self._log_configuration(run.config, run.folder.path)
+        except self.mlflow.exceptions.MlflowException as error:
             raise InputError(f"callbacks.mlflow.store: got {self.store}, which cannot be used: {error}") from error
-        write_text(known, self.run_id)
+        run.folder.write_mlflow_run(self.run_id)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep the epoch's metrics, under its number from 1."""
+        """Log the epoch's metrics, epochs counted from 1."""
         self._log({name: float(value) for name, value in (logs or {}).items()}, step=epoch + 1)
 
-    def run_ends(self, run: Run, status: str) -> None:
-        """Keep the run's metrics, its figures and its card, and close it."""
+    def on_run_end(self, run: ActiveRun, status: EndStatus) -> None:
+        """Log the run's metrics, its figures, report and card, and close it."""
         self._log(run.metrics)
-        for path in sorted(run.folder.glob("*.png")):
+        for path in sorted(run.folder.path.glob("*.png")):
             self.client.log_artifact(self.run_id, str(path), "figures")
-        for name in ("report.html", "fashion_mnist_model.json"):
-            if (run.folder / name).is_file():
-                self.client.log_artifact(self.run_id, str(run.folder / name))
+        for path in (run.folder.report, run.folder.card):
+            if path.is_file():
+                self.client.log_artifact(self.run_id, str(path))
         self.client.set_terminated(self.run_id, STATUSES[status])
 
     def _experiment(self, name: str) -> str:
@@ -93,13 +87,28 @@ class MLflow(Tracker):
         kind, _, path = self.store.partition(":///")
         return (Path(path).absolute().parent / "artifacts" / experiment).as_uri() if kind == "sqlite" else None
 
-    def _describe(self, run: Run) -> None:
-        values = flat(comparable(run.config))
-        params = [Param(name, str(value)[:LONGEST_VALUE]) for name, value in values.items()]
-        tags = [RunTag("folder", str(Path(run.folder).absolute()))]
-        for start in range(0, len(params), MOST_AT_A_TIME):
-            self.client.log_batch(self.run_id, params=params[start : start + MOST_AT_A_TIME], tags=tags)
+    def _log_configuration(self, config: Config, folder: Path) -> None:
+        entities = self.mlflow.entities
+        values = flat(comparable(config))
+        params = [entities.Param(name, str(value)[:MAX_PARAMETER_LENGTH]) for name, value in values.items()]
+        tags = [entities.RunTag("folder", str(folder.absolute()))]
+        for start in range(0, len(params), MAX_PARAMETERS_PER_REQUEST):
+            batch = params[start : start + MAX_PARAMETERS_PER_REQUEST]
+            self.client.log_batch(self.run_id, params=batch, tags=tags)
 
-    def _log(self, metrics: dict[str, Any], step: int = 0) -> None:
-        now = round(1000 * time.time())
-        self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
+    def _log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        milliseconds = round(1000 * time.time())
+        entities = [self.mlflow.entities.Metric(name, value, milliseconds, step) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=entities)
+
+
+def _import_mlflow() -> ModuleType:
+    """Import MLflow without its usage reports, its refusal of stores that are folders, and its chatter.
+
+    MLflow reads these variables while it is imported.
+    """
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    import mlflow
+
+    return mlflow

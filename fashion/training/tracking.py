@@ -1,35 +1,36 @@
-"""What follows a whole run, not only its epochs: services that gather runs."""
+"""Trackers: callbacks that follow a whole run, such as services that collect runs."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 
 import keras
 
-from fashion.runs.run_record import Run
+from fashion.runs.active_run import ActiveRun
+from fashion.runs.result import EndStatus
 
 
 class Tracker(keras.callbacks.Callback):
-    """A callback that is also told of the run's beginning and of its end."""
+    """A callback that is also called at the run's beginning and at its end."""
 
-    def run_begins(self, run: Run) -> None:
-        """Take the run's folder and configuration; it may be one that goes on."""
+    def on_run_begin(self, run: ActiveRun) -> None:
+        """Called before the training, with the run's folder and configuration; the run may be a resumed one."""
 
-    def run_ends(self, run: Run, status: str) -> None:
-        """Take what the run has found; its figures are in its folder.
+    def on_run_end(self, run: ActiveRun, status: EndStatus) -> None:
+        """Called at the run's end, when its metrics are known and its figures are in its folder.
 
         Args:
             run: The run.
-            status: ``completed``, ``failed`` or ``interrupted``.
+            status: How it ended.
         """
 
 
 @contextlib.contextmanager
-def told(callbacks: Sequence[keras.callbacks.Callback], run: Run) -> Iterator[None]:
-    """Tell the trackers among the callbacks of a run's beginning and of its end, whichever it is."""
+def notify_trackers(callbacks: Sequence[keras.callbacks.Callback], run: ActiveRun) -> Iterator[None]:
+    """Call the trackers among the callbacks at the beginning and at the end of the block, however it ends."""
     trackers = [callback for callback in callbacks if isinstance(callback, Tracker)]
     for tracker in trackers:
-        tracker.run_begins(run)
-    status = "failed"
+        tracker.on_run_begin(run)
+    status: EndStatus = "failed"
     try:
         yield
         status = "completed"
@@ -38,4 +39,4 @@ def told(callbacks: Sequence[keras.callbacks.Callback], run: Run) -> Iterator[No
         raise
     finally:
         for tracker in trackers:
-            tracker.run_ends(run, status)
+            tracker.on_run_end(run, status)

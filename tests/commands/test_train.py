@@ -102,7 +102,7 @@ def wait_for_epoch(process, folder, number) -> None:
 
 
 @pytest.mark.backend
-def test_a_killed_run_goes_on_to_the_same_weights(run_command, keras_backend, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(run_command, keras_backend, tmp_path):
     # A folder whose name Hydra's grammar would stumble over, unquoted.
     whole, killed = tmp_path / "whole", tmp_path / "killed, it's = {odd}"
     options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=6")
@@ -117,12 +117,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(run_command, keras_backend, tm
     assert not (killed / artifact.MODEL_FILE).exists()
     resumed = run_command("train.py", f"trainer.resume={killed}")
     assert resumed.returncode == 0, resumed.stderr
-    assert re.search(r"going on after epoch \d", resumed.stdout)
+    assert re.search(r"resuming after epoch \d", resumed.stdout)
     assert same_weights(whole, killed)
     assert result(whole)["metrics"] == result(killed)["metrics"]
     again = run_command("train.py", f"trainer.resume={killed}")
     assert again.returncode == 2
-    assert "is completed; there is nothing to go on with" in again.stderr
+    assert "is completed; there is nothing to resume" in again.stderr
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_what_is_refused_does_not_spoil_an_unfinished_run(run_command, killed_ru
             "optimizer.learning_rate: got 0.5, but the run",
         ),
         ([f"trainer.resume={killed_run}", "trainer.epochs=1"], "trainer.epochs: got 1, but the run to resume has 200"),
-        ([f"hydra.run.dir={killed_run}", *QUICK], "there is an unfinished run; go on with trainer.resume="),
+        ([f"hydra.run.dir={killed_run}", *QUICK], "there is an unfinished run; resume it with trainer.resume="),
         (["-m", f"trainer.resume={killed_run}"], "trainer.resume: got it with --multirun"),
         (["trainer.resume="], "trainer.resume: got nothing, expected the folder of an unfinished run"),
         (["++trainer.resume=/nowhere"], "trainer.resume: got /nowhere, expected the folder of an unfinished run"),
@@ -207,14 +207,14 @@ def test_a_signal_stops_cleanly_and_leaves_a_resumable_run(run_command, keras_ba
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopping after this step" in output
-    assert f"go on with trainer.resume={folder}" in output
+    assert f"resume with trainer.resume={folder}" in output
     assert "Traceback" not in output
     assert result(folder)["status"] == "interrupted"
     finished = len((folder / "history.csv").read_text().splitlines()) - 1
     assert finished < 25
     resumed = run_command("train.py", f"trainer.resume={folder}")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"going on after epoch {finished}" in resumed.stdout
+    assert f"resuming after epoch {finished}" in resumed.stdout
     assert result(folder)["status"] == "completed"
 
 

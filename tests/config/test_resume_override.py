@@ -37,7 +37,7 @@ def test_a_run_resumed_twice_is_resumed_once(folder):
 
 def test_a_completed_run_is_refused(folder):
     (folder / "result.json").write_text(json.dumps({"status": "completed"}))
-    with pytest.raises(FashionError, match="is completed; there is nothing to go on with"):
+    with pytest.raises(FashionError, match="is completed; there is nothing to resume"):
         command_line([f"trainer.resume={folder}"])
 
 

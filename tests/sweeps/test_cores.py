@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fashion.sweeps import cores
+from fashion.sweeps.cores import CoreShare
 
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
@@ -30,20 +31,20 @@ SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
     ],
 )
 def test_the_cores_of_a_machine_are_divided(monkeypatch, launcher, jobs, expected):
-    monkeypatch.setattr(cores, "visible", lambda: list(range(8)))
-    assert cores.per_job(OmegaConf.create(launcher), jobs) == expected
+    monkeypatch.setattr(cores, "available_cores", lambda: list(range(8)))
+    assert cores.cores_per_job(OmegaConf.create(launcher), jobs) == expected
 
 
 def test_jobs_of_one_machine_get_cores_of_their_own(monkeypatch, tmp_path):
-    monkeypatch.setattr(cores, "visible", lambda: [2, 3, 6, 7])
+    monkeypatch.setattr(cores, "available_cores", lambda: [2, 3, 6, 7])
     with contextlib.ExitStack() as stack:
-        shares = [stack.enter_context(cores.reserved(tmp_path, 2)) for _ in range(3)]
-        assert [share["cores"] for share in shares] == [[2, 3], [6, 7], []]
-        assert shares[2]["environment"]["OMP_NUM_THREADS"] == "2"
-    with cores.reserved(tmp_path, 2) as share:  # given back
-        assert share["cores"] == [2, 3]
-    with cores.reserved(tmp_path, None) as share:
-        assert share == {"cores": [], "environment": {}}
+        shares = [stack.enter_context(cores.reserve_cores(tmp_path, 2)) for _ in range(3)]
+        assert [share.cores for share in shares] == [[2, 3], [6, 7], []]
+        assert shares[2].environment["OMP_NUM_THREADS"] == "2"
+    with cores.reserve_cores(tmp_path, 2) as share:  # given back
+        assert share.cores == [2, 3]
+    with cores.reserve_cores(tmp_path, None) as share:
+        assert share == CoreShare([], {})
 
 
 THREADS = """
@@ -53,21 +54,23 @@ print(len(os.sched_getaffinity(0)), len(os.listdir("/proc/self/task")))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(cores.visible()) < 2, reason="there is nothing to bind")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(cores.available_cores()) < 2, reason="there is nothing to bind"
+)
 @pytest.mark.process
 def test_a_process_that_is_bound_starts_fewer_threads():
     threads = []
-    for place in (cores.visible()[:1], []):
+    for place in (cores.available_cores()[:1], []):
         process = subprocess.Popen([sys.executable, "-c", THREADS], stdout=subprocess.PIPE, text=True)
         cores.bind(process.pid, place)
         allowed, count = map(int, process.communicate(timeout=120)[0].split())
-        assert allowed == (1 if place else len(cores.visible()))
+        assert allowed == (1 if place else len(cores.available_cores()))
         threads.append(count)
     assert threads[0] < threads[1]
 
 
 @pytest.mark.process
-def test_binding_a_process_that_is_gone_is_no_error():
+def test_binding_a_process_that_has_ended_is_no_error():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    cores.bind(process.pid, cores.visible()[:1])
+    cores.bind(process.pid, cores.available_cores()[:1])

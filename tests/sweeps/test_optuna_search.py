@@ -9,9 +9,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from fashion.errors import FashionError
-from fashion.sweeps.manifest import PRUNE_FILE, Job, Plan
-from fashion.sweeps.optuna_search import OptunaSearch, corners, split
-from fashion.sweeps.runner import Runner
+from fashion.runs.folder import RunFolder
+from fashion.sweeps.manifest import SweepJob, SweepManifest
+from fashion.sweeps.optuna_search import OptunaSearch, corners, search_space
+from fashion.sweeps.runner import JobRunner
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.epochs=1")
 SETTINGS = {
@@ -40,31 +41,31 @@ def parsed(*arguments):
     ],
 )
 def test_what_is_searched(argument, expected):
-    space, fixed = split(parsed("model=cnn", argument))
+    space, fixed = search_space(parsed("model=cnn", argument))
     assert (space, fixed) == ({"a": expected}, ["model=cnn"])
 
 
 @pytest.mark.parametrize("argument", ["a=interval(5,1)", "a=tag(log,interval(0,1))"])
-def test_a_range_that_is_none_is_refused(argument):
-    with pytest.raises(FashionError, match="is no range to search"):
-        split(parsed(argument))
+def test_an_empty_range_is_refused(argument):
+    with pytest.raises(FashionError, match="is not a valid range to search"):
+        search_space(parsed(argument))
 
 
 def test_the_corners_of_a_space_have_every_category_and_both_ends():
-    space, _ = split(parsed("a=x,y,z", "b=interval(0,1)"))
+    space, _ = search_space(parsed("a=x,y,z", "b=interval(0,1)"))
     assert corners(space) == [{"a": "x", "b": 0.0}, {"a": "y", "b": 1.0}, {"a": "z", "b": 1.0}]
 
 
 @pytest.fixture
 def runner(tmp_path):
-    """A runner that is asked about jobs, not to launch them."""
-    return Runner(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}), None, None, Plan([], {}))
+    """A runner that launches nothing."""
+    return JobRunner(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}), None, None, SweepManifest([], {}))
 
 
-def write_job(runner, trial: int, status: str | None, accuracy: float | None = None, losses: tuple = ()) -> Job:
-    job = Job(len(runner.jobs), [], {}, trial)
+def write_job(runner, trial: int, status: str | None, accuracy: float | None = None, losses: tuple = ()) -> SweepJob:
+    job = SweepJob(len(runner.jobs), [], {}, trial)
     runner.jobs.append(job)
-    folder: Path = job.folder(runner.folder)
+    folder: Path = job.folder(runner.folder).path
     (folder / ".hydra").mkdir(parents=True)
     if status:
         metrics = {} if accuracy is None else {"val_accuracy": accuracy, "val_loss": 1 - accuracy}
@@ -85,20 +86,24 @@ def write_job(runner, trial: int, status: str | None, accuracy: float | None = N
 )
 def test_a_trial_is_the_mean_of_its_seeds(runner, jobs, state, value):
     search = OptunaSearch(**SETTINGS)
-    study = search._open(runner)
+    study = search.open_study(runner)
     trial = study.ask({"a": FloatDistribution(0, 1)})
     for status, accuracy in jobs:
         write_job(runner, trial.number, status, accuracy)
-    search._tell(runner, study, trial.number)
-    told = study.trials[0]
-    assert told.state is state
-    assert told.value == (value if value is None else pytest.approx(value))
+    search.report_result(runner, study, trial.number)
+    reported = study.trials[0]
+    assert reported.state is state
+    assert reported.value == (value if value is None else pytest.approx(value))
+
+
+def pruned(runner) -> list[str]:
+    return [path.name for path in sorted(runner.folder.iterdir()) if RunFolder(path).prune_requested]
 
 
 @pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
 def test_a_trial_with_a_higher_loss_than_the_others_is_pruned(runner, objective):
     search = OptunaSearch(**{**SETTINGS, "objective": objective, "pruner": "median"})
-    study = search._open(runner)
+    study = search.open_study(runner)
     sign = -1 if objective == "val_accuracy" else 1
     for loss in (0.5, 0.52, 0.54, 0.56, 0.58):  # the median pruner judges from the sixth trial on
         done = study.ask()
@@ -107,26 +112,26 @@ def test_a_trial_with_a_higher_loss_than_the_others_is_pruned(runner, objective)
         study.tell(done, 0.8)
     good, bad = study.ask(), study.ask()
     jobs = [write_job(runner, good.number, None, losses=(0.5, 0.5)), write_job(runner, bad.number, None, losses=(0.9,))]
-    waiting = Job(2, [], {}, bad.number)
+    waiting = SweepJob(2, [], {}, bad.number)
     runner.jobs.append(waiting)
-    with search._watched([good, bad]):
-        search._judge(runner)
-        assert not list(runner.folder.glob(f"*/{PRUNE_FILE}")), "the first epoch is too early to tell"
-        (jobs[1].folder(runner.folder) / "history.csv").write_text("epoch,val_loss\n1,0.9\n2,0.9\n")
-        search._judge(runner)
-    assert [path.parent.name for path in sorted(runner.folder.glob(f"*/{PRUNE_FILE}"))] == ["1", "2"]
+    with search.pruning([good, bad]):
+        search.prune_running_trials(runner)
+        assert not pruned(runner), "the first epoch is too early to judge"
+        (jobs[1].folder(runner.folder).path / "history.csv").write_text("epoch,val_loss\n1,0.9\n2,0.9\n")
+        search.prune_running_trials(runner)
+    assert pruned(runner) == ["1", "2"]
     assert runner.status(waiting) == "pruned"
-    (jobs[1].folder(runner.folder) / "result.json").write_text(json.dumps({"status": "interrupted"}))
-    search._tell(runner, study, bad.number)
+    (jobs[1].folder(runner.folder).path / "result.json").write_text(json.dumps({"status": "interrupted"}))
+    search.report_result(runner, study, bad.number)
     assert study.trials[bad.number].state is TrialState.PRUNED
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
-def test_a_sampler_goes_on_instead_of_repeating_itself(runner, sampler):
+def test_the_sampler_of_a_resumed_sweep_does_not_repeat_itself(runner, sampler):
     search = OptunaSearch(**{**SETTINGS, "sampler": sampler})
     drawn = []
     for _ in range(2):
-        study = search._open(runner)  # as a sweep that is resumed does
+        study = search.open_study(runner)  # as a resumed sweep does
         for _ in range(3):
             trial = study.ask({"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)})
             drawn.append((trial.params["a"], trial.params["b"]))
@@ -134,7 +139,7 @@ def test_a_sampler_goes_on_instead_of_repeating_itself(runner, sampler):
     assert len(set(drawn)) == 6
 
 
-def test_a_study_in_postgresql_goes_on_and_repeats_what_failed(
+def test_a_study_in_postgresql_is_resumed_and_repeats_what_failed(
     run_command, fashion_mnist_root, empty_postgresql_url, tmp_path
 ):
     search = ("hparams_search=optuna", "sweep.trials=2", "sweep.sampler=random", "sweep.study=shared")

@@ -1,4 +1,4 @@
-"""Known answers: a sweep's folder written by hand, and what the table and the page must say of it."""
+"""Known answers: a sweep's folder written by hand, and what the table and the page must show."""
 
 import csv
 import json
@@ -7,7 +7,8 @@ import pytest
 
 from fashion.errors import FashionError
 from fashion.sweeps import results
-from fashion.sweeps.manifest import Job, Plan
+from fashion.sweeps.manifest import SweepJob, SweepManifest
+from fashion.sweeps.sweep_page import write_report
 
 JOBS = [  # optimizer, seed, status, val_accuracy
     ("adam", 0, "completed", 0.80),
@@ -22,11 +23,11 @@ JOBS = [  # optimizer, seed, status, val_accuracy
 def folder(tmp_path):
     jobs = []
     for number, (optimizer, seed, status, accuracy) in enumerate(JOBS):
-        job = Job(number, ["model=cnn", f"optimizer={optimizer}", f"trainer.seed={seed}"], {})
+        job = SweepJob(number, ["model=cnn", f"optimizer={optimizer}", f"trainer.seed={seed}"], {})
         jobs.append(job)
         if status is None:
             continue
-        folder = job.folder(tmp_path)
+        folder = job.folder(tmp_path).path
         (folder / ".hydra").mkdir(parents=True)
         metrics = {} if accuracy is None else {"val_accuracy": accuracy, "val_loss": 1 - accuracy}
         result = {"status": status, "metrics": metrics}
@@ -35,7 +36,7 @@ def folder(tmp_path):
         (folder / "result.json").write_text(json.dumps(result))
         (folder / "run.json").write_text(json.dumps({"peak_memory_mb": 700.5}))
         (folder / "history.csv").write_text("epoch,loss,val_loss,seconds\n1,1.5,0.9,2.0\n2,1.0,0.5,1.5\n")
-    Plan(["model=cnn"], {"objective": "val_accuracy"}, jobs).write(tmp_path)
+    SweepManifest(["model=cnn"], {"objective": "val_accuracy"}, jobs).write(tmp_path)
     return tmp_path
 
 
@@ -43,7 +44,7 @@ def test_only_the_keys_that_vary_are_shown(folder):
     assert results.read(folder).varying == ["optimizer", "trainer.seed"]
 
 
-def test_seeds_are_taken_together(folder):
+def test_metrics_are_averaged_over_seeds(folder):
     adam, sgd, muon = results.read(folder).groups
     assert adam.choices == {"optimizer": "adam"}
     assert adam.mean["val_accuracy"] == pytest.approx(0.82)
@@ -53,7 +54,7 @@ def test_seeds_are_taken_together(folder):
     assert muon.mean == {}
 
 
-def test_the_best_is_that_of_the_best_group(folder):
+def test_the_best_job_is_the_best_of_the_best_group(folder):
     table = results.read(folder)
     group, row = table.best
     assert (group.choices["optimizer"], row.number) == ("sgd", 2)
@@ -61,9 +62,9 @@ def test_the_best_is_that_of_the_best_group(folder):
 
 
 def test_a_loss_is_better_when_lower(folder):
-    plan = json.loads((folder / "sweep.json").read_text())
-    plan["search"]["objective"] = "val_loss"
-    (folder / "sweep.json").write_text(json.dumps(plan))
+    manifest = json.loads((folder / "sweep.json").read_text())
+    manifest["search"]["objective"] = "val_loss"
+    (folder / "sweep.json").write_text(json.dumps(manifest))
     assert results.read(folder).best[1].number == 2
     assert [effect.value for effect in results.read(folder).effects()["optimizer"]] == ["sgd", "adam"]
 
@@ -78,7 +79,7 @@ def test_main_effects_are_means_over_everything_else(folder):
 
 
 def test_the_table_has_a_line_for_each_job(folder):
-    results.write(folder)
+    write_report(folder)
     rows = list(csv.DictReader((folder / "sweep.csv").open()))
     assert [row["status"] for row in rows] == ["completed", "completed", "completed", "failed", "waiting"]
     assert rows[0]["val_accuracy"] == "0.8"
@@ -87,8 +88,8 @@ def test_the_table_has_a_line_for_each_job(folder):
     assert rows[4]["val_accuracy"] == ""
 
 
-def test_the_page_stands_by_itself(folder):
-    results.write(folder)
+def test_the_page_is_self_contained(folder):
+    write_report(folder)
     page = (folder / "sweep.html").read_text()
     assert "the loss became &lt;nan&gt;" in page
     assert "82.00 % ± 2.83" in page
@@ -96,7 +97,7 @@ def test_the_page_stands_by_itself(folder):
     assert not [word for word in ("http://", "https://", "src=", "<link") if word in page]
 
 
-def test_a_sweep_without_a_plan_is_found_by_its_jobs(folder):
+def test_a_sweep_without_a_manifest_is_found_by_its_jobs(folder):
     (folder / "sweep.json").unlink()
     for number in "0123":
         overrides = [f"optimizer={JOBS[int(number)][0]}", f"trainer.seed={JOBS[int(number)][1]}"]

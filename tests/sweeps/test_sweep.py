@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion.paths import PROJECT
-from fashion.sweeps import manifest
+from fashion.runs.folder import RunFolder
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
 MEASURED = ("job", "status", "trainer.backend", "val_accuracy", "val_loss", "test_accuracy", "test_loss", "epochs")
@@ -35,7 +35,7 @@ def both(store) -> tuple[str, ...]:
 
 
 def assert_complete(run, folder) -> None:
-    """Each job has run on its own backend, which takes a process of its own, and the page tells of both."""
+    """Each job has run on its own backend, which takes a process of its own, and the page shows both."""
     assert run.returncode == 0, run.stdout + run.stderr
     records = [json.loads((folder / number / "run.json").read_text()) for number in "01"]
     assert [record["backend"] for record in records] == ["jax", "tensorflow"]
@@ -122,8 +122,8 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(run_comm
 
     again = run_command("train.py", "-m", f"sweep.resume={folder}")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "going on after epoch" in (folder / "0" / "output.log").read_text()
-    assert "going on after epoch" in (folder / "1" / "output.log").read_text()
+    assert "resuming after epoch" in (folder / "0" / "output.log").read_text()
+    assert "resuming after epoch" in (folder / "1" / "output.log").read_text()
     assert measured(folder) == measured(whole)
     assert_tracked(tmp_path / "mlflow.db", folder.name)
     before = (folder / "0" / "result.json").stat().st_mtime_ns
@@ -145,7 +145,7 @@ def test_one_failure_does_not_stop_the_others(run_command, fashion_mnist_root, t
     assert failed["error"] in page.replace("&#39;", "'")
     twice = run_command("train.py", "-m", *options, f"hydra.sweep.dir={tmp_path}")
     assert twice.returncode == 2
-    assert "there is a sweep already; go on with -m sweep.resume=" in twice.stderr
+    assert "there is a sweep already; resume it with -m sweep.resume=" in twice.stderr
 
 
 @pytest.mark.process
@@ -155,8 +155,8 @@ def test_interrupting_a_sweep_stops_its_job_cleanly(fashion_mnist_root, tmp_path
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert manifest.status(tmp_path / "0") == "interrupted"
-    assert manifest.status(tmp_path / "1") == "waiting"
+    assert RunFolder(tmp_path / "0").status() == "interrupted"
+    assert RunFolder(tmp_path / "1").status() == "waiting"
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "waiting"]
 
 
@@ -166,7 +166,7 @@ WRONG = [
     (["optimizer=adam,nosuch"], "optimizer: got nosuch, expected one of adam, adamw, muon, sgd"),
     (["optimizer="], "optimizer: got , expected one of"),
     (["optimizer=adam,"], "optimizer=adam,: cannot be read as key=value"),
-    (["trainer.seed=range(3,3)"], "trainer.seed=range(3,3): got no value to choose"),
+    (["trainer.seed=range(3,3)"], "trainer.seed=range(3,3): got no value to choose from"),
     (["model=glob(zz*)"], "model=glob(zz*): got no value to choose"),
     (["optimizer.learning_rate=interval(0,1)"], "optimizer.learning_rate=interval(0,1): got an interval"),
     (["sweep.objective=f1"], "sweep.objective: got 'f1', expected 'val_accuracy' or 'val_loss'"),

@@ -4,7 +4,7 @@ import pytest
 
 from fashion.errors import FashionError
 from fashion.sweeps import sweep_resume
-from fashion.sweeps.manifest import Job, Plan, refuse_other_arguments, refuse_other_configurations
+from fashion.sweeps.manifest import SweepJob, SweepManifest, refuse_other_arguments, refuse_other_configurations
 from fashion.sweeps.sweep_resume import command_line
 
 STARTED_WITH = ["model=cnn", "optimizer=adam,sgd", "sweep.objective=val_loss"]
@@ -14,7 +14,7 @@ STARTED_WITH = ["model=cnn", "optimizer=adam,sgd", "sweep.objective=val_loss"]
 def folder(tmp_path):
     folder = tmp_path / "it's, {here} = odd"
     folder.mkdir()
-    Plan(STARTED_WITH, {"objective": "val_loss"}).write(folder)
+    SweepManifest(STARTED_WITH, {"objective": "val_loss"}).write(folder)
     return folder
 
 
@@ -27,7 +27,7 @@ def test_nothing_to_resume_is_no_change():
         assert command_line(arguments) == arguments
 
 
-def test_a_sweep_goes_on_with_its_own_arguments_in_its_own_folder(folder):
+def test_a_sweep_is_resumed_with_its_own_arguments_in_its_own_folder(folder):
     places = [f"sweep.resume={quoted(folder)}", f"hydra.sweep.dir={quoted(folder)}"]
     own = ["hydra/launcher=joblib", *STARTED_WITH, *places, "-m"]
     assert command_line(["-m", f"sweep.resume={folder}", "hydra/launcher=joblib"]) == own
@@ -41,13 +41,13 @@ def test_a_setting_of_the_search_given_anew_replaces_its_own(folder):
     ]
 
 
-def test_latest_is_the_sweep_that_was_planned_last(folder, tmp_path, monkeypatch):
+def test_latest_is_the_sweep_that_was_started_last(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_resume, "OUTPUTS", tmp_path)
     with pytest.raises(FashionError, match="there is no sweep in"):
         command_line(["-m", "sweep.resume=latest"])
     for name in ("2026-01-02_03-04-05", "2026-01-02_03-04-06"):
         (tmp_path / "multirun" / name).mkdir(parents=True)
-        Plan([f"model={name}"], {}).write(tmp_path / "multirun" / name)
+        SweepManifest([f"model={name}"], {}).write(tmp_path / "multirun" / name)
     assert "model=2026-01-02_03-04-06" in command_line(["-m", "sweep.resume=latest"])
 
 
@@ -60,12 +60,12 @@ def test_latest_is_the_sweep_that_was_planned_last(folder, tmp_path, monkeypatch
         (["-m", "sweep.resume=/nowhere"], "sweep.resume: got /nowhere, expected the folder of a sweep"),
     ],
 )
-def test_what_is_no_sweep_is_refused(arguments, message):
+def test_a_folder_without_a_sweep_is_refused(arguments, message):
     with pytest.raises(FashionError, match=message):
         command_line(arguments)
 
 
-def test_a_damaged_plan_is_told(folder):
+def test_a_damaged_manifest_is_reported(folder):
     (folder / "sweep.json").write_text(json.dumps({"arguments": []}))
     with pytest.raises(FashionError, match=r"sweep\.json: is damaged"):
         command_line(["-m", f"sweep.resume={folder}"])
@@ -84,13 +84,13 @@ def test_another_command_line_is_refused_by_its_first_key(given, message):
         refuse_other_arguments(STARTED_WITH, given)
 
 
-def test_more_trials_are_welcome():
+def test_more_trials_are_accepted():
     refuse_other_arguments([*STARTED_WITH, "sweep.trials=3"], [*STARTED_WITH, "sweep.trials=9", "sweep.resume=x"])
 
 
 def test_a_changed_default_is_refused_by_its_key():
-    before = [Job(0, ["model=cnn"], {"model": {"dropout": 0.3}, "trainer": {"epochs": 2}})]
-    now = [Job(0, ["model=cnn"], {"model": {"dropout": 0.3}, "trainer": {"epochs": 3}})]
+    before = [SweepJob(0, ["model=cnn"], {"model": {"dropout": 0.3}, "trainer": {"epochs": 2}})]
+    now = [SweepJob(0, ["model=cnn"], {"model": {"dropout": 0.3}, "trainer": {"epochs": 3}})]
     refuse_other_configurations(before, before)
     with pytest.raises(FashionError, match=r"trainer\.epochs: got 3 for job 0, but the sweep to resume has 2"):
         refuse_other_configurations(before, now)

@@ -15,13 +15,13 @@ from PIL import Image
 
 from fashion import artifact
 from fashion.config.checks import check_training
-from fashion.config.resume_override import STATE_FILE
 from fashion.config.schema import resolved
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
 from fashion.files import alone_in
 from fashion.inference.predictor import Predictor
-from fashion.runs import run_record
+from fashion.runs import active_run
+from fashion.runs.folder import RunFolder
 from fashion.training import fit
 
 pytestmark = pytest.mark.backend
@@ -49,7 +49,7 @@ def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend):
+def test_a_run_leaves_all_its_files(quick, tmp_path, keras_backend):
     folder = quick(tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "completed"
@@ -64,13 +64,13 @@ def test_a_run_leaves_everything_that_is_promised(quick, tmp_path, keras_backend
         rows = list(csv.DictReader(table))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"} <= set(rows[0])
-    for picture in ("training_curves.png", "confusion_matrix.png"):
-        assert np.asarray(Image.open(folder / picture).convert("L")).std() > 10, "blank"
-    assert not (folder / STATE_FILE).exists()
+    for figure in ("training_curves.png", "confusion_matrix.png"):
+        assert np.asarray(Image.open(folder / figure).convert("L")).std() > 10, "blank"
+    assert not RunFolder(folder).resume_state.exists()
     assert not list(folder.glob(".*partial*"))
 
 
-def test_the_card_says_what_the_model_is(quick, tmp_path, keras_backend, fashion_mnist_root):
+def test_the_card_describes_the_model(quick, tmp_path, keras_backend, fashion_mnist_root):
     loaded = artifact.load(quick(tmp_path / "run"))
     card = loaded.card
     assert card.classes[9] == "Ankle boot"
@@ -140,7 +140,7 @@ def interrupted(quick, monkeypatch):
 
     def run(folder, epoch, *overrides):
         with monkeypatch.context() as patch:
-            patch.setattr(fit, "guarded", lambda: contextlib.nullcontext(StopAfter(epoch)))
+            patch.setattr(fit, "GracefulStop", lambda: contextlib.nullcontext(StopAfter(epoch)))
             with pytest.raises(KeyboardInterrupt):
                 quick(folder, *overrides)
         assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
@@ -182,21 +182,21 @@ def test_a_run_is_not_resumed_with_another_configuration(interrupted, quick, tmp
     folder = interrupted(tmp_path / "run", 1)
     with pytest.raises(FashionError, match=r"^optimizer\.learning_rate: got 0\.01, but the run to resume has 0\.001"):
         quick(folder, f"trainer.resume={folder}", "optimizer.learning_rate=0.01")
-    assert (folder / STATE_FILE).exists()
-    quick(folder, f"trainer.resume={folder}", "trainer.epochs=3")  # more epochs are welcome
+    assert RunFolder(folder).resume_state.exists()
+    quick(folder, f"trainer.resume={folder}", "trainer.epochs=3")  # more epochs are accepted
     assert len((folder / "history.csv").read_text().splitlines()) == 4
 
 
 def test_a_damaged_state_is_named_and_kept(interrupted, quick, tmp_path):
     folder = interrupted(tmp_path / "run", 1)
-    state = folder / STATE_FILE
+    state = RunFolder(folder).resume_state
     state.write_bytes(state.read_bytes()[:5000])
     with pytest.raises(FashionError, match=r"resume\.npz: is damaged"):
         quick(folder, f"trainer.resume={folder}")
     assert state.stat().st_size == 5000
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path):
     folder = quick(tmp_path / "run")
     before = weights(folder)
     with pytest.raises(FashionError, match=r"the loss became nan in epoch 1 at step \d+ with optimizer.learning_rate"):
@@ -240,18 +240,18 @@ def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, kera
 
 
 def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_record, "OUTPUTS", tmp_path / "outputs")
-    monkeypatch.setattr(run_record, "BENCHMARKS", tmp_path / "outputs" / "benchmarks")
+    monkeypatch.setattr(active_run, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(active_run, "BENCHMARKS", tmp_path / "outputs" / "benchmarks")
     for name in ("first", "second"):
         (tmp_path / "outputs" / "train" / name).mkdir(parents=True)
-        run_record.point_latest(tmp_path / "outputs" / "train" / name)
+        active_run.point_latest(tmp_path / "outputs" / "train" / name)
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
-    run_record.point_latest(tmp_path)
-    run_record.point_latest(tmp_path / "outputs" / "benchmarks" / "runs" / "third")
+    active_run.point_latest(tmp_path)
+    active_run.point_latest(tmp_path / "outputs" / "benchmarks" / "runs" / "third")
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
 
 
-def test_a_run_that_died_after_its_training_only_has_to_be_measured(quick, tmp_path, monkeypatch):
+def test_a_run_that_died_after_its_training_only_has_to_be_evaluated(quick, tmp_path, monkeypatch):
     options = ("trainer.epochs=5", "model.dropout=0.5", *PATIENCES)
     whole = quick(tmp_path / "whole", *options)
     parted = tmp_path / "parted"
@@ -271,13 +271,13 @@ def test_a_run_that_died_after_its_training_only_has_to_be_measured(quick, tmp_p
 
 def test_a_fresh_start_in_the_folder_of_an_unfinished_run_is_refused(interrupted, quick, tmp_path):
     folder = interrupted(tmp_path / "run", 1)
-    state = (folder / STATE_FILE).read_bytes()
-    with pytest.raises(FashionError, match=r"there is an unfinished run; go on with trainer\.resume="):
+    state = RunFolder(folder).resume_state.read_bytes()
+    with pytest.raises(FashionError, match=r"there is an unfinished run; resume it with trainer\.resume="):
         quick(folder)
-    assert (folder / STATE_FILE).read_bytes() == state
+    assert RunFolder(folder).resume_state.read_bytes() == state
 
 
-def test_stopping_early_is_said_with_the_epoch_that_was_kept(quick, tmp_path, caplog):
+def test_stopping_early_is_logged_with_the_epoch_that_was_kept(quick, tmp_path, caplog):
     caplog.set_level("INFO")
     options = ("callbacks.early_stopping.patience=0", "callbacks.early_stopping.min_delta=100", "trainer.epochs=5")
     quick(tmp_path / "run", f"+{options[1]}", options[0], options[2])
