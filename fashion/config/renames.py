@@ -22,7 +22,7 @@ RENAMED = {
 MOVED_TARGETS = {
     "fashion.data.dataset.fashion_mnist": "fashion.data.fashion_mnist.fashion_mnist",
     "fashion.sweeps.optuna.OptunaSearch": "fashion.sweeps.optuna_search.OptunaSearch",
-    "fashion.training.mlflow.MLflow": "fashion.training.mlflow_tracker.MLflow",
+    "fashion.training.mlflow.MLflow": "fashion.training.mlflow_tracker.MLflowTracker",
 }
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fashion.config.renames import upgrade_config, upgrade_overrides
 from fashion.errors import InputError
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import Config, refuse_changes
@@ -34,7 +35,7 @@ def command_line(arguments: list[str]) -> list[str]:
         raise InputError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
     if run.status() == "completed":
         raise InputError(f"trainer.resume: the run in {folder} is completed; there is nothing to resume")
-    overrides = [*run.read_overrides(), *arguments]
+    overrides = [*upgrade_overrides(run.read_overrides()), *arguments]
     kept = [override for override in overrides if _resume_value(override) is None]
     return [*kept, f"trainer.resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
 
@@ -62,7 +63,7 @@ def check(config: Config, folder: Path) -> None:
         raise InputError(f"trainer.resume: got {wanted}, but the run would write to {folder}; leave out hydra.run.dir")
     progress = run.read_progress()
     if progress is not None:
-        refuse_changes(progress.config, config)
+        refuse_changes(upgrade_config(progress.config), config)
 
 
 def _resume_value(argument: str) -> str | None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from fashion import artifact
 from fashion.card import CARD_FILE, MODEL_FILE, Card
 from fashion.config.build import build
+from fashion.config.renames import upgrade_config
 from fashion.config.schema import resolved
 from fashion.data.dataset import Dataset
 from fashion.data.fashion_mnist import CLASSES
@@ -90,7 +91,7 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     """Fit temperature and abstention anew, and write the same model with a new card into a folder."""
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
-    augment = build(loaded.card.config["augment"], seed=loaded.card.seed)
+    augment = build(upgrade_config(loaded.card.config)["augment"], seed=loaded.card.seed)
     fitted = fit_uncertainty(predictor.outputs, data, validation, augment)
     card = add_to_card(loaded.card, fitted, data.validation_labels, validation)
     path = folder / MODEL_FILE

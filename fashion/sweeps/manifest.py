@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from fashion.config.renames import upgrade_config, upgrade_overrides
 from fashion.errors import InputError
 from fashion.files import write_json
 from fashion.runs.folder import RunFolder, RunStatus
@@ -65,7 +66,8 @@ class SweepManifest:
         path = folder / MANIFEST_FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(content["arguments"], content["search"], [SweepJob(**job) for job in content["jobs"]])
+            jobs = [_stored_job(**job) for job in content["jobs"]]
+            return cls(upgrade_overrides(content["arguments"]), content["search"], jobs)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -91,6 +93,10 @@ class SweepManifest:
     def planned_jobs(self) -> int:
         """How many jobs the search is to run in all; 0 where that follows from the choices."""
         return int(self.search.get("trials", 0)) * int(self.search.get("repeats", 1))
+
+
+def _stored_job(number: int, overrides: list[str], config: Config, trial: int | None = None) -> SweepJob:
+    return SweepJob(number, upgrade_overrides(overrides), upgrade_config(config), trial)
 
 
 def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:

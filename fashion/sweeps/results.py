@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from fashion.config.renames import upgrade_overrides
 from fashion.errors import InputError
 from fashion.runs.folder import RunStatus, job_folders
 from fashion.sweeps.manifest import ENDED, MANIFEST_FILE, SEED, Objective, SweepJob, SweepManifest
@@ -200,9 +201,10 @@ def read(folder: Path) -> SweepTable:
 
 
 def _reconstructed(folder: Path) -> SweepManifest:
-    jobs = [SweepJob(number, run.read_overrides(), {}) for number, run in job_folders(folder).items()]
-    if not jobs:
+    runs = job_folders(folder)
+    if not runs:
         raise InputError(f"{folder}: is not the folder of a sweep (it has neither {MANIFEST_FILE} nor jobs)")
+    jobs = [SweepJob(number, upgrade_overrides(run.read_overrides()), {}) for number, run in runs.items()]
     return SweepManifest([], {"objective": "val_accuracy"}, jobs)
 
 
