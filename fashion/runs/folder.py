@@ -198,7 +198,7 @@ class RunFolder:
         try:
             with np.load(self.resume_state, allow_pickle=False) as stored:
                 return TrainingProgress.model_validate(json.loads(str(stored["about"])))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{self.resume_state}: is damaged ({error}); remove it to start the run from the beginning"
             ) from None

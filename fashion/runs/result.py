@@ -30,6 +30,8 @@ class RunResult(pydantic.BaseModel):
     @pydantic.field_validator("metrics", mode="before")
     @classmethod
     def _without_nulls(cls, metrics: Any) -> Any:
+        if not isinstance(metrics, dict):
+            return metrics
         return {name: value for name, value in metrics.items() if value is not None}
 
     @pydantic.field_validator("error")
