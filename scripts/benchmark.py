@@ -48,26 +48,23 @@ def _serving(options: argparse.Namespace) -> None:
 
 def _photos(options: argparse.Namespace) -> None:
     start_backend(options.backend)
-    from fashion.benchmarks import photo_accuracy  # imports Keras, on the backend just chosen
+    from fashion.benchmarks import labelled_photos, photo_accuracy  # these import Keras, on the backend just chosen
+    from fashion.benchmarks.photo_sheet import sheet
     from fashion.inference.predictor import Predictor
 
     predictor, loaded = Predictor.load(options.artifact)
     classes = loaded.card.classes
-    found = photo_accuracy.find(
-        options.photos, photo_accuracy.read_mapping(options.mapping or photo_accuracy.MAPPING, classes)
-    )
-    found, wrong = photo_accuracy.readable(found)
-    for each in wrong:
-        print(f"error: {each}; it is left out", file=sys.stderr)
-    result = photo_accuracy.measure(found, predictor, classes)
-    result["model"] = _model(loaded)
-    result["unreadable"] = wrong
+    mapping = labelled_photos.read_mapping(options.mapping or labelled_photos.MAPPING, classes)
+    photos, unreadable = labelled_photos.readable(labelled_photos.find_photos(options.photos, mapping))
+    for message in unreadable:
+        print(f"error: {message}; it is left out", file=sys.stderr)
+    result = photo_accuracy.measure(photos, predictor, classes)
     options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "photos.json", result)
-    write_text(options.folder / "photos.html", photo_accuracy.sheet(found, result))
+    write_json(options.folder / "photos.json", {**result, "model": _model(loaded), "unreadable": unreadable})
+    write_text(options.folder / "photos.html", sheet(photos, result))
     print(f"{loaded.path}\n{photo_accuracy.table(result)}")
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
-    if wrong:
+    if unreadable:
         sys.exit(WRONG_INPUT)
 
 
@@ -80,9 +77,8 @@ def _renderings(options: argparse.Namespace) -> None:
     data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
     result = renderings.measure(data.test_images[: options.images], data.test_labels[: options.images], predictor)
-    result["model"] = _model(loaded)
     options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "renderings.json", result)
+    write_json(options.folder / "renderings.json", {**result, "model": _model(loaded)})
     print(f"{loaded.path}\n{renderings.table(result)}")
     print(f"\nwritten: {options.folder / 'renderings.json'}")
 
@@ -104,7 +100,7 @@ def _scenes(options: argparse.Namespace) -> None:
     print(f"\nwritten: {options.folder / 'scenes.png'} and the photos in {options.folder / 'scenes'}")
 
 
-def _model(loaded: Any) -> dict[str, Any]:
+def _model(loaded: Any) -> dict[str, object]:
     """Return which model was measured, for the JSON."""
     return {"path": str(loaded.path), "sha256": loaded.card.sha256, "test": loaded.card.test.model_dump()}
 

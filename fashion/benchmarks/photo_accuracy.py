@@ -1,161 +1,130 @@
-"""How well photos by people are answered: this project's way to 28 x 28 pixels beside simpler ones, with one model.
+"""Accuracy on photos taken by people: this project's preprocessing compared with simpler ones, with one model."""
 
-A folder holds a folder of photos for each kind of thing; a mapping says which classes are right for it. Photos are
-divided into two halves by the digests of their names, so that settings are chosen on the first and believed on the
-second.
-"""
-
-import base64
-import hashlib
-import io
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 import numpy as np
-import yaml
 from PIL import Image, ImageOps
 
-from fashion import machine, pages
-from fashion.errors import FashionError, InputError
+from fashion import machine
+from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
 from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
-from fashion.preprocessing import decode, product, rgb
+from fashion.preprocessing import product
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
-from fashion.preprocessing.prepare import prepare as prepare_image
+from fashion.preprocessing.prepare import prepare
 from fashion.uncertainty.posthoc import also_likely
 
-MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
+Preprocess = Callable[[Image.Image], ModelInput]
+
 HALVES = ((0, "first half"), (1, "second half"))
-ABSTAINING = 0.2  # the share of answerable photos at which ways are compared
+ABSTENTION_RATE = 0.2  # of the photos that have a correct class; every way of preprocessing is also compared at this
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "pillow", "numpy", "opencv-python-headless")
-SHOWN_SIDE, SHOWN_QUALITY = 120, 70
-GROUND = 255  # in the picture of what was cut out
 
 
-class Photo(NamedTuple):
-    """One photo of the folder.
+class Milliseconds(TypedDict):
+    """Time for one photo."""
 
-    Attributes:
-        path: Its file.
-        kind: The name of the folder it lies in.
-        right: Indices of the classes that are right for it; none: only abstaining is.
-        half: 0 or 1.
+    decode: float
+    prepare: float
+    predict: float
+
+
+class Answer(TypedDict):
+    """The prediction for one photo: classes are indices; what depends on the correct class is None where there is none.
+
+    ``named`` has the predicted class and those nearly as probable; ``correct_named`` is whether a correct one is named.
     """
 
-    path: Path
+    photo: str
     kind: str
-    right: tuple[int, ...]
     half: int
+    answer: int
+    second: int
+    confidence: float
+    correct: bool | None
+    named: list[int]
+    correct_named: bool | None
+    score: float
+    decision: str
+    steps: list[str]
+    milliseconds: Milliseconds
 
 
-def _seven_steps(picture: Image.Image) -> ModelInput:
-    return product.fashion_mnist_pipeline(ImageOps.exif_transpose(picture))
+class Abstention(TypedDict):
+    """Shares at one threshold; None where there is no such photo."""
+
+    abstained: float | None
+    accuracy_accepted: float | None
+    ood_abstained: float | None
+    correct_or_abstained: float | None
 
 
-def _grey(picture: Image.Image) -> ModelInput:
-    """The whole picture, grey and small: what a program does that was only ever shown the data set."""
-    grey = ImageOps.exif_transpose(picture).convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
+class Summary(TypedDict):
+    """Accuracy over some photos; macro is the mean over kinds, micro over photos."""
+
+    photos: int
+    answerable: int
+    macro_accuracy: float | None
+    micro_accuracy: float | None
+    correct_named: float | None
+    names: float | None
+    by_kind: dict[str, float | None]
+    at_own_threshold: Abstention
+    at_equal_abstention: Abstention
+
+
+class WayResult(TypedDict):
+    """One way of preprocessing: ``summaries`` by set of photos, ``confusion`` counts by kind and predicted class."""
+
+    summaries: dict[str, Summary]
+    confusion: dict[str, dict[int, int]]
+    milliseconds: Milliseconds
+    answers: list[Answer]
+
+
+class PhotoAccuracy(TypedDict):
+    """The result of the benchmark."""
+
+    machine: dict[str, object]
+    classes: list[str]
+    abstention_rate: float
+    ways: dict[str, WayResult]
+
+
+def _seven_steps(image: Image.Image) -> ModelInput:
+    return product.fashion_mnist_pipeline(ImageOps.exif_transpose(image))
+
+
+def _grey(image: Image.Image) -> ModelInput:
+    """The whole image in greyscale, reduced: what a program does that was written for the data set alone."""
+    grey = ImageOps.exif_transpose(image).convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
     return ModelInput(np.asarray(grey), ("grey, resized",))
 
 
-def _negated(picture: Image.Image) -> ModelInput:
-    return ModelInput(255 - _grey(picture).pixels, ("grey, resized, negated",))
+def _negated(image: Image.Image) -> ModelInput:
+    return ModelInput(255 - _grey(image).pixels, ("grey, resized, negated",))
 
 
 OURS = "this project"
-WAYS: dict[str, Callable[[Image.Image], ModelInput]] = {
-    OURS: prepare_image,
+WAYS: dict[str, Preprocess] = {
+    OURS: prepare,
     "the data set's seven steps": _seven_steps,
     "grey, resized": _grey,
     "grey, resized, negated": _negated,
 }
 
 
-def read_mapping(path: Path, classes: list[str]) -> dict[str, tuple[int, ...]]:
-    """Return for each kind of thing the indices of the classes that are right for it.
-
-    Raises:
-        InputError: When the file cannot be read, or is not names of folders with lists of the model's classes.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such mapping; name a yaml file of folders and classes") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({error})") from None
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path}: got {type(content).__name__}, expected lines such as `dress: [Dress]`")
-    mapping = {}
-    for kind, names in content.items():
-        if not isinstance(names, list) or not set(map(str, names)) <= set(classes):
-            raise InputError(f"{path}: {kind}: got {names}, expected a list of {', '.join(classes)}, or []")
-        mapping[str(kind)] = tuple(classes.index(str(name)) for name in names)
-    return mapping
-
-
-def find(folder: Path, mapping: dict[str, tuple[int, ...]]) -> list[Photo]:
-    """Return the photos of a folder, in the order of the mapping and of their names.
-
-    Raises:
-        InputError: When there is no such folder, it has a folder that the mapping does not name, or no photo.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; expected one that holds folders of photos")
-    strange = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in mapping)
-    if strange:
-        raise InputError(
-            f"{folder}: the mapping does not say which classes are right for {', '.join(strange)}; "
-            f"name a YAML file that does with --mapping, in lines such as `{strange[0]}: [Dress]`, or [] for none"
-        )
-    photos = [
-        Photo(path, kind, right, hashlib.sha256(path.name.encode()).digest()[-1] % 2)
-        for kind, right in mapping.items()
-        if (folder / kind).is_dir()
-        for path in sorted((folder / kind).iterdir())
-        if path.suffix.lower() in decode.FILE_SUFFIXES
-    ]
-    if not any(each.right for each in photos):
-        raise InputError(f"{folder}: holds no photo that has a right answer; expected PNG, JPEG or WebP in folders")
-    return photos
-
-
-def readable(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
-    """Tell photos from files that cannot be read.
-
-    Returns:
-        The photos, and for each other file what is wrong with it.
-
-    Raises:
-        InputError: When no photo that has a right answer is left.
-    """
-    kept, wrong = [], {}
-    for each in photos:
-        try:
-            _decoded(each.path)
-            kept.append(each)
-        except FashionError as error:
-            wrong[each] = str(error)
-    if not any(each.right for each in kept):
-        first = next(message for each, message in wrong.items() if each.right)
-        raise InputError(f"no photo that has a right answer can be read; {first}")
-    return kept, list(wrong.values())
-
-
-def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> dict[str, Any]:
-    """Answer all photos in each of the ways.
+def measure(photos: Sequence[LabelledPhoto], predictor: Predictor, classes: Sequence[str]) -> PhotoAccuracy:
+    """Classify all photos, preprocessed in each of the ways.
 
     Args:
-        photos: As ``readable`` returned them.
+        photos: As ``readable`` returns them.
         predictor: The model, the same for all ways.
         classes: Its classes.
-
-    Returns:
-        The machine, the classes, and under ``ways``, for each way, a summary of all photos and of each half,
-        ``confusion`` (for each kind, how often each class was answered), ``milliseconds`` and ``answers``.
 
     Raises:
         InputError: When a photo cannot be read.
@@ -163,174 +132,145 @@ def measure(photos: list[Photo], predictor: Predictor, classes: list[str]) -> di
     predictor.predict(np.zeros((1, INPUT_SIDE, INPUT_SIDE), np.uint8))  # compiles
     return {
         "machine": machine.described(PACKAGES),
-        "classes": classes,
-        "abstaining": ABSTAINING,
-        "ways": {name: _way(photos, predictor, prepare) for name, prepare in WAYS.items()},
+        "classes": list(classes),
+        "abstention_rate": ABSTENTION_RATE,
+        "ways": {name: _measure_way(photos, predictor, preprocess) for name, preprocess in WAYS.items()},
     }
 
 
-def _way(photos: list[Photo], predictor: Predictor, prepare: Callable[[Image.Image], ModelInput]) -> dict[str, Any]:
-    answers = [_answer(each, predictor, prepare) for each in photos]
-    # From here on four fifths of the answerable photos of the first half are accepted.
-    known = [answer["score"] for answer in answers if answer["right"] is not None]
-    first = [answer["score"] for answer in answers if answer["right"] is not None and answer["half"] == 0]
-    threshold = float(np.quantile(first or known, 1 - ABSTAINING))
+def _measure_way(photos: Sequence[LabelledPhoto], predictor: Predictor, preprocess: Preprocess) -> WayResult:
+    answers = [_answer(photo, predictor, preprocess) for photo in photos]
+    # The threshold at which the model abstains on a fifth of the first half's answerable photos.
+    answerable = [answer for answer in answers if answer["correct"] is not None]
+    first_half = [answer for answer in answerable if answer["half"] == 0]
+    threshold = float(np.quantile([answer["score"] for answer in first_half or answerable], 1 - ABSTENTION_RATE))
+    halves = {name: [answer for answer in answers if answer["half"] == half] for half, name in HALVES}
     kinds = dict.fromkeys(answer["kind"] for answer in answers)
     return {
-        "all": _summary(answers, threshold),
-        **{name: _summary([each for each in answers if each["half"] == half], threshold) for half, name in HALVES},
+        "summaries": {name: summarise(chosen, threshold) for name, chosen in {"all": answers, **halves}.items()},
         "confusion": {
             kind: dict(Counter(answer["answer"] for answer in answers if answer["kind"] == kind)) for kind in kinds
         },
         "milliseconds": {
-            name: statistics.median(answer["milliseconds"][name] for answer in answers)
-            for name in ("decode", "prepare", "predict")
+            "decode": statistics.median(answer["milliseconds"]["decode"] for answer in answers),
+            "prepare": statistics.median(answer["milliseconds"]["prepare"] for answer in answers),
+            "predict": statistics.median(answer["milliseconds"]["predict"] for answer in answers),
         },
         "answers": answers,
     }
 
 
-def _answer(each: Photo, predictor: Predictor, prepare: Callable[[Image.Image], ModelInput]) -> dict[str, Any]:
+def _answer(photo: LabelledPhoto, predictor: Predictor, preprocess: Preprocess) -> Answer:
     times = [time.perf_counter()]
-    picture = _decoded(each.path)
+    image = open_photo(photo.path)
     times.append(time.perf_counter())
-    prepared = prepare(picture)
+    prepared = preprocess(image)
     times.append(time.perf_counter())
-    # All ways are taken for photos: none of them is to lose by odds or a doubt that are not for it.
-    answer = predict_with_tta([prepared], predictor.predict)
+    # Every way is treated as a photo, so that none is at a disadvantage by priors or a score that are not for it.
+    prediction = predict_with_tta([prepared], predictor.predict)
     times.append(time.perf_counter())
-    probabilities = answer.photo_probabilities[0]
+    probabilities = prediction.photo_probabilities[0]
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     named = [int(first), *also_likely(probabilities)]
-    judgement = predictor.uncertainty.judge(answer, 0, photo=True)
+    judgement = predictor.uncertainty.judge(prediction, 0, photo=True)
+    decode_ms, prepare_ms, predict_ms = (1000 * float(seconds) for seconds in np.diff(times))
     return {
-        "photo": f"{each.kind}/{each.path.name}",
-        "kind": each.kind,
-        "half": each.half,
+        "photo": f"{photo.kind}/{photo.path.name}",
+        "kind": photo.kind,
+        "half": photo.half,
         "answer": int(first),
         "second": int(second),
         "confidence": float(probabilities[first]),
-        "right": int(first) in each.right if each.right else None,
+        "correct": int(first) in photo.correct if photo.correct else None,
         "named": named,
-        "right_named": not set(named).isdisjoint(each.right) if each.right else None,
+        "correct_named": not set(named).isdisjoint(photo.correct) if photo.correct else None,
         "score": judgement.score,
         "decision": judgement.decision,
         "steps": list(prepared.steps),
-        "milliseconds": dict(zip(("decode", "prepare", "predict"), 1000 * np.diff(times), strict=True)),
+        "milliseconds": {"decode": decode_ms, "prepare": prepare_ms, "predict": predict_ms},
     }
 
 
-def _decoded(path: Path) -> Image.Image:
-    try:
-        with path.open("rb") as stream:
-            return decode.decode(stream)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except FashionError as error:
-        raise InputError(f"{path}: {error}") from None
+def summarise(answers: Sequence[Answer], threshold: float) -> Summary:
+    """Return the accuracy of answers, and of those that are accepted.
 
-
-def _summary(answers: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
-    """Return how good answers are: all of them, those that the model accepts, and those up to a score."""
-    known = [answer for answer in answers if answer["right"] is not None]
-    kinds = dict.fromkeys(answer["kind"] for answer in known)
-    by_kind = {kind: _share([answer["right"] for answer in known if answer["kind"] == kind]) for kind in kinds}
+    Args:
+        answers: Some of the answers of one way.
+        threshold: Highest score that is accepted for ``at_equal_abstention``.
+    """
+    answerable = [answer for answer in answers if answer["correct"] is not None]
+    kinds = dict.fromkeys(answer["kind"] for answer in answerable)
+    by_kind = {kind: _mean([answer["correct"] for answer in answerable if answer["kind"] == kind]) for kind in kinds}
     return {
         "photos": len(answers),
-        "answerable": len(known),
-        "macro_accuracy": _share(list(by_kind.values())),
-        "micro_accuracy": _share([answer["right"] for answer in known]),
-        "right_named": _share([answer["right_named"] for answer in known]),
-        "names": _share([len(answer["named"]) for answer in known]),
+        "answerable": len(answerable),
+        "macro_accuracy": _mean(list(by_kind.values())),
+        "micro_accuracy": _mean([answer["correct"] for answer in answerable]),
+        "correct_named": _mean([answer["correct_named"] for answer in answerable]),
+        "names": _mean([len(answer["named"]) for answer in answerable]),
         "by_kind": by_kind,
-        "own_threshold": _declining(answers, [answer["decision"] == "abstain" for answer in answers]),
-        "at_abstaining": _declining(answers, [answer["score"] > threshold for answer in answers]),
+        "at_own_threshold": _abstention(answers, [answer["decision"] == "abstain" for answer in answers]),
+        "at_equal_abstention": _abstention(answers, [answer["score"] > threshold for answer in answers]),
     }
 
 
-def _declining(answers: list[dict[str, Any]], declined: list[bool]) -> dict[str, float | None]:
-    rows = list(zip(answers, declined, strict=True))
+def _abstention(answers: Sequence[Answer], abstained: Sequence[bool]) -> Abstention:
+    rows = [(answer["correct"], abstains) for answer, abstains in zip(answers, abstained, strict=True)]
     return {
-        "abstained": _share([no for answer, no in rows if answer["right"] is not None]),
-        "accuracy_accepted": _share([answer["right"] for answer, no in rows if answer["right"] is not None and not no]),
-        "strange_declined": _share([no for answer, no in rows if answer["right"] is None]),
-        "right_or_declined": _share([no or bool(answer["right"]) for answer, no in rows]),
+        "abstained": _mean([abstains for correct, abstains in rows if correct is not None]),
+        "accuracy_accepted": _mean([correct for correct, abstains in rows if correct is not None and not abstains]),
+        "ood_abstained": _mean([abstains for correct, abstains in rows if correct is None]),
+        "correct_or_abstained": _mean([abstains or bool(correct) for correct, abstains in rows]),
     }
 
 
-def _share(values: list[Any]) -> float | None:
-    """Return the mean; None of nothing."""
-    return float(np.mean(values)) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of numbers or truth values; None if there are none."""
+    return float(np.mean([value for value in values if value is not None])) if values else None
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: PhotoAccuracy) -> str:
     """Return the result as the lines that a terminal shows."""
     ways, classes = result["ways"], result["classes"]
     ours = ways[OURS]
+    everything = ours["summaries"]["all"]
     lines = [
         machine.in_one_line(result["machine"]),
-        f"{ours['all']['photos']} photos, {ours['all']['answerable']} with a right answer",
+        f"{everything['photos']} photos, {everything['answerable']} of one of the classes",
         "",
         f"{'accuracy':<29}macro   micro   {HALVES[0][1]}   {HALVES[1][1]}   ms",
     ]
     for name, way in ways.items():
-        shares = [way["all"]["macro_accuracy"], way["all"]["micro_accuracy"]]
-        halves = [way[half]["macro_accuracy"] for _, half in HALVES]
+        summary = way["summaries"]["all"]
+        halves = [way["summaries"][half]["macro_accuracy"] for _, half in HALVES]
+        milliseconds = way["milliseconds"]["decode"] + way["milliseconds"]["prepare"] + way["milliseconds"]["predict"]
         lines.append(
-            f"{name:<27}" + "".join(f"{_percent(share):>8}" for share in shares)
-            + f"{_percent(halves[0]):>13}{_percent(halves[1]):>14}{sum(way['milliseconds'].values()):>7.1f}"
-        )  # fmt: skip
-    lines += ["", f"{'declining':<32}declined  right of the accepted  strange declined  right or declined"]
-    for title, key in (("model's threshold", "own_threshold"), (f"at {ABSTAINING:.0%}", "at_abstaining")):
-        for name in ("all", *(half for _, half in HALVES)):
-            told = ours[name][key]
-            columns = ("abstained", "accuracy_accepted", "strange_declined", "right_or_declined")
-            cells = [_percent(told[column]) for column in columns]
-            lines.append(f"{f'{title}, {name}':<32}{cells[0]:>8}{cells[1]:>23}{cells[2]:>18}{cells[3]:>19}")
-    told = ours["all"]
-    lines += ["", f"right among the {told['names']:.2f} names of an answer: {_percent(told['right_named'])}"]
-    lines += ["", f"{'answered':<14}" + "".join(f"{name[:7]:>8}" for name in classes)]
+            f"{name:<27}{_percent(summary['macro_accuracy']):>8}{_percent(summary['micro_accuracy']):>8}"
+            f"{_percent(halves[0]):>13}{_percent(halves[1]):>14}{milliseconds:>7.1f}"
+        )
+    lines += ["", f"{'abstention':<32}abstained  accuracy of accepted  OOD abstained  correct or abstained"]
+    for name, summary in ours["summaries"].items():
+        lines.append(_abstention_row(f"model's threshold, {name}", summary["at_own_threshold"]))
+    for name, summary in ours["summaries"].items():
+        lines.append(_abstention_row(f"at {ABSTENTION_RATE:.0%}, {name}", summary["at_equal_abstention"]))
+    lines += ["", _names_line(everything)]
+    lines += ["", f"{'predicted':<14}" + "".join(f"{name[:7]:>8}" for name in classes)]
     for kind, counts in ours["confusion"].items():
         lines.append(f"{kind:<14}" + "".join(f"{counts.get(number, 0) or '':>8}" for number in range(len(classes))))
     return "\n".join(lines)
 
 
+def _abstention_row(title: str, shares: Abstention) -> str:
+    return (
+        f"{title:<32}{_percent(shares['abstained']):>9}{_percent(shares['accuracy_accepted']):>22}"
+        f"{_percent(shares['ood_abstained']):>15}{_percent(shares['correct_or_abstained']):>22}"
+    )
+
+
+def _names_line(summary: Summary) -> str:
+    named = _percent(summary["correct_named"])
+    return f"a correct class is named for {named} of the photos, with {summary['names'] or 0:.2f} names each"
+
+
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def sheet(photos: list[Photo], result: dict[str, Any]) -> str:
-    """Return a page that shows each photo, what was cut out of it, its 28 x 28 pixels and the answer."""
-    kinds: dict[str, list[dict[str, str]]] = {}
-    for each, answer in zip(photos, result["ways"][OURS]["answers"], strict=True):
-        kinds.setdefault(each.kind, []).append(_card(each, answer, result["classes"]))
-    return pages.rendered("fashion.benchmarks", "photos.html", kinds=kinds)
-
-
-def _card(each: Photo, answer: dict[str, Any], classes: list[str]) -> dict[str, str]:
-    picture = _decoded(each.path)
-    prepared = prepare_image(picture)  # turns it upright
-    shown = rgb.reduced(picture, SHOWN_SIDE)
-    cut = np.asarray(shown)
-    if prepared.mask is not None:
-        mask = Image.fromarray(prepared.mask).resize(shown.size)
-        cut = np.where(np.asarray(mask)[..., np.newaxis], cut, GROUND).astype(np.uint8)
-    declined = answer["decision"] == "abstain"
-    right = declined if answer["right"] is None else answer["right"]
-    return {
-        "name": each.path.name,
-        "photo": _data_url(shown),
-        "cut": _data_url(Image.fromarray(cut)),
-        "seen": _data_url(Image.fromarray(prepared.pixels), "PNG"),
-        "answer": classes[answer["answer"]],
-        "second": classes[answer["second"]],
-        "confidence": f"{answer['confidence']:.0%}",
-        "steps": "; ".join(answer["steps"]),
-        "verdict": ("right" if right else "wrong") + (" declined" if declined else ""),
-    }
-
-
-def _data_url(picture: Image.Image, kind: str = "JPEG") -> str:
-    stream = io.BytesIO()
-    picture.save(stream, kind, quality=SHOWN_QUALITY)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -9,6 +9,8 @@ import yaml
 from PIL import Image
 
 from fashion.benchmarks import photo_accuracy
+from fashion.benchmarks.labelled_photos import MAPPING, LabelledPhoto, find_photos, read_mapping, readable
+from fashion.benchmarks.photo_sheet import sheet
 from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.errors import FashionError
 from fashion.inference.predictor import Predictor
@@ -45,12 +47,12 @@ def folder(tmp_path_factory, fashion_mnist_root):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    return photo_accuracy.find(folder, photo_accuracy.read_mapping(folder / "mapping.yaml", list(CLASSES)))
+    return find_photos(folder, read_mapping(folder / "mapping.yaml", list(CLASSES)))
 
 
-def test_photos_are_found_with_what_is_right_for_them_in_two_halves(found):
+def test_photos_are_found_with_their_correct_classes_in_two_halves(found):
     assert [each.kind for each in found] == ["boots"] * 6 + ["jumpers"] * 6 + ["nothing"] * 3
-    assert {(each.kind, each.right) for each in found} == {("boots", (9,)), ("jumpers", (2, 4)), ("nothing", ())}
+    assert {(each.kind, each.correct) for each in found} == {("boots", (9,)), ("jumpers", (2, 4)), ("nothing", ())}
     assert {each.half for each in found} == {0, 1}
 
 
@@ -61,46 +63,48 @@ def test_all_ways_are_measured_with_one_model(found, small_artifact):
     assert list(result["ways"]) == list(photo_accuracy.WAYS)
     for way in result["ways"].values():
         assert len(way["answers"]) == 15
-        rows = [answer["right"] for answer in way["answers"] if answer["right"] is not None]
-        assert way["all"]["micro_accuracy"] == pytest.approx(sum(rows) / 12)
-        assert way["all"]["macro_accuracy"] == pytest.approx(np.mean(list(way["all"]["by_kind"].values())))
+        everything = way["summaries"]["all"]
+        rows = [answer["correct"] for answer in way["answers"] if answer["correct"] is not None]
+        assert everything["micro_accuracy"] == pytest.approx(sum(rows) / 12)
+        assert everything["macro_accuracy"] == pytest.approx(np.mean(list(everything["by_kind"].values())))
         assert sum(map(sum, (counts.values() for counts in way["confusion"].values()))) == 15
         # The model of the tests accepts everything at its own threshold.
-        assert way["all"]["own_threshold"]["abstained"] == way["all"]["own_threshold"]["strange_declined"] == 0
+        at_own_threshold = everything["at_own_threshold"]
+        assert at_own_threshold["abstained"] == at_own_threshold["ood_abstained"] == 0
         assert 0 < way["milliseconds"]["prepare"] < 10_000
     ours = result["ways"]["this project"]
     assert all(answer["steps"][0].startswith("cut out of the photo") for answer in ours["answers"][:12])
-    assert ours["first half"]["at_abstaining"]["abstained"] == pytest.approx(0.2, abs=0.2)
+    assert ours["summaries"]["first half"]["at_equal_abstention"]["abstained"] == pytest.approx(0.2, abs=0.2)
     text = photo_accuracy.table(result)
     for name in photo_accuracy.WAYS:
         assert name in text
-    page = photo_accuracy.sheet(found, result)
+    page = sheet(found, result)
     assert page.count("<li ") == 15
     assert page.count("data:image/png;base64,") == 15
 
 
-def answer(kind: str, right: bool | None, score: float, decision: str) -> dict:
-    named = {"named": [3], "right_named": right}
-    return {"kind": kind, "right": right, "score": score, "decision": decision, **named}
+def answer(kind: str, correct: bool | None, score: float, decision: str) -> dict:
+    named = {"named": [3], "correct_named": correct}
+    return {"kind": kind, "correct": correct, "score": score, "decision": decision, **named}
 
 
-def test_a_summary_counts_what_is_right_declined_or_both():
+def test_a_summary_counts_correct_and_abstained_answers():
     answers = [
         answer("a", True, 1, "accept"), answer("a", True, 5, "abstain"), answer("a", False, 2, "accept"),
         answer("b", False, 6, "abstain"), answer("c", None, 7, "abstain"), answer("c", None, 0, "accept"),
     ]  # fmt: skip
-    answers[2] |= {"named": [3, 4], "right_named": True}
-    told = photo_accuracy._summary(answers, threshold=1.5)
-    assert told["by_kind"] == pytest.approx({"a": 2 / 3, "b": 0})
-    assert told["macro_accuracy"] == pytest.approx(1 / 3)
-    assert told["micro_accuracy"] == 0.5
-    assert told["right_named"] == 0.75
-    assert told["names"] == 1.25
-    assert told["own_threshold"] == {
-        "abstained": 0.5, "accuracy_accepted": 0.5, "strange_declined": 0.5, "right_or_declined": pytest.approx(4 / 6),
+    answers[2] |= {"named": [3, 4], "correct_named": True}
+    summary = photo_accuracy.summarise(answers, threshold=1.5)
+    assert summary["by_kind"] == pytest.approx({"a": 2 / 3, "b": 0})
+    assert summary["macro_accuracy"] == pytest.approx(1 / 3)
+    assert summary["micro_accuracy"] == 0.5
+    assert summary["correct_named"] == 0.75
+    assert summary["names"] == 1.25
+    assert summary["at_own_threshold"] == {
+        "abstained": 0.5, "accuracy_accepted": 0.5, "ood_abstained": 0.5, "correct_or_abstained": pytest.approx(4 / 6),
     }  # fmt: skip
-    assert told["at_abstaining"] == {
-        "abstained": 0.75, "accuracy_accepted": 1, "strange_declined": 0.5, "right_or_declined": pytest.approx(5 / 6),
+    assert summary["at_equal_abstention"] == {
+        "abstained": 0.75, "accuracy_accepted": 1, "ood_abstained": 0.5, "correct_or_abstained": pytest.approx(5 / 6),
     }  # fmt: skip
 
 
@@ -113,51 +117,51 @@ def test_a_summary_counts_what_is_right_declined_or_both():
         ("dress: [", "cannot be read as YAML"),
     ],
 )
-def test_a_bad_mapping_is_told_in_one_sentence(tmp_path, content, message):
+def test_a_bad_mapping_is_one_clear_error(tmp_path, content, message):
     path = tmp_path / "mapping.yaml"
     path.write_text(content)
     with pytest.raises(FashionError, match=message) as raised:
-        photo_accuracy.read_mapping(path, list(CLASSES))
+        read_mapping(path, list(CLASSES))
     assert str(raised.value).startswith(str(path))
 
 
-def test_bad_folders_are_told_in_one_sentence(tmp_path, folder, run_command, small_artifact):
+def test_bad_folders_are_one_clear_error(tmp_path, folder, run_command, small_artifact):
     mapping = {"boots": (9,)}
-    told = "does not say which classes are right for jumpers, nothing; name a YAML file that does with --mapping"
-    with pytest.raises(FashionError, match=told):
-        photo_accuracy.find(folder, mapping)
-    with pytest.raises(FashionError, match="holds no photo that has a right answer"):
-        photo_accuracy.find(tmp_path, mapping)
+    message = "does not say which classes are correct for jumpers, nothing; name a YAML file that does with --mapping"
+    with pytest.raises(FashionError, match=message):
+        find_photos(folder, mapping)
+    with pytest.raises(FashionError, match="contains no photo that has a correct class"):
+        find_photos(tmp_path, mapping)
     finished = run_command("benchmark.py", "photos", tmp_path / "none", "--artifact", small_artifact)
     assert finished.returncode == 2
     assert finished.stderr.startswith(f"error: {tmp_path / 'none'}: there is no such folder")
 
 
-def test_what_cannot_be_read_is_told_and_left_out(tmp_path, folder, run_command, small_artifact, keras_backend):
+def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, folder, run_command, small_artifact, keras_backend):
     shutil.copytree(folder / "boots", tmp_path / "photos" / "dress")
     (tmp_path / "photos" / "dress" / "broken.jpg").write_text("text")
     (tmp_path / "photos" / "dress" / "folder.jpg").mkdir()
     (tmp_path / "photos" / "hat").mkdir()
     (tmp_path / "photos" / "hat" / "gone.jpg").symlink_to("nowhere")
-    arguments = ("--artifact", small_artifact, "--backend", keras_backend, "--folder", tmp_path / "told")
+    arguments = ("--artifact", small_artifact, "--backend", keras_backend, "--folder", tmp_path / "output")
     finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
     assert finished.returncode == 2
     broken = tmp_path / "photos" / "dress" / "broken.jpg"
     assert f"error: {broken}: is not an image, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
-    result = json.loads((tmp_path / "told" / "photos.json").read_text())
-    assert result["ways"]["this project"]["all"]["photos"] == 6
+    result = json.loads((tmp_path / "output" / "photos.json").read_text())
+    assert result["ways"]["this project"]["summaries"]["all"]["photos"] == 6
     assert [message.rpartition("/")[2] for message in result["unreadable"]] == [
         "broken.jpg: is not an image, expected PNG, JPEG or WebP",
         "folder.jpg: cannot be read (Is a directory)",
         "gone.jpg: cannot be read (No such file or directory)",
     ]
-    bad = [photo_accuracy.Photo(tmp_path / "none.jpg", "hat", (), 0), photo_accuracy.Photo(broken, "dress", (3,), 0)]
-    with pytest.raises(FashionError, match=r"no photo that has a right answer can be read; .*broken.jpg: is not"):
-        photo_accuracy.readable(bad)
+    bad = [LabelledPhoto(tmp_path / "none.jpg", "hat", (), 0), LabelledPhoto(broken, "dress", (3,), 0)]
+    with pytest.raises(FashionError, match=r"no photo that has a correct class can be read; .*broken.jpg: is not"):
+        readable(bad)
 
 
-def test_the_mapping_of_the_project_names_classes():
-    mapping = photo_accuracy.read_mapping(photo_accuracy.MAPPING, list(CLASSES))
+def test_the_default_mapping_names_classes():
+    mapping = read_mapping(MAPPING, list(CLASSES))
     assert len(mapping) == 10
     assert mapping["shoes"] == (5, 7, 9)
     assert mapping["hat"] == ()

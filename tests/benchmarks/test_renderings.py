@@ -1,4 +1,4 @@
-"""Test images sent as files: as they are, and as a shop would show them."""
+"""Test images sent as files: the originals, and rendered as shop images."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def data(fashion_mnist_root):
 def test_a_rendering_is_a_large_product_on_near_white(data):
     random, same = np.random.default_rng(1), []
     for pixels in data.test_images[:20]:
-        page = Image.open(io.BytesIO(renderings.rendered(pixels, random)))
+        page = Image.open(io.BytesIO(renderings.render(pixels, random)))
         assert page.format == "JPEG"
         assert min(page.size) >= 8 * 28
         assert max(page.size) <= 20 * 28 * 1.8 + 1
@@ -31,17 +31,17 @@ def test_a_rendering_is_a_large_product_on_near_white(data):
         assert seen.min() < 255 - 0.8 * pixels.max()
         prepared = prepare(page)
         assert not prepared.is_photo
-        assert np.median(prepared.pixels[pixels == 0]) == 0  # the ground is as black as it was
+        assert np.median(prepared.pixels[pixels == 0]) == 0  # the background is exactly black again
         same.append(np.corrcoef(prepared.pixels.ravel(), pixels.ravel())[0, 1])
     assert np.median(same) > 0.85
 
 
 @pytest.mark.slow
-def test_all_ways_are_measured_with_one_model(data):
+def test_all_formats_are_measured_with_one_model(data):
     predictor, _ = Predictor.load(PRETRAINED)
     images, labels = data.test_images[:200], data.test_labels[:200]
     result = renderings.measure(images, labels, predictor)
-    raw, products, seven_steps = result["ways"].values()
+    raw, products, seven_steps = result["formats"].values()
     assert result["accuracy"] == np.mean(predictor.probabilities(images).argmax(axis=1) == labels)
     assert raw["same_pixels"] == raw["same_class"] == 200
     assert raw["accuracy"] == result["accuracy"]
