@@ -1,4 +1,4 @@
-"""Pictures in one style, written whole or not at all."""
+"""Charts in one style, written whole or not at all."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from fashion.files import replacing
-
-INK = "#1f2933"
-MUTED = "#66727f"
-LINE = "#d5dae0"
-PRIMARY = "#2f6690"
-ACCENT = "#e07a3f"
+from fashion.palette import INK, LINE, MUTED, SERIES
 
 TILE_GAP_PIXELS = 2
 
 STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
-    # The font that comes with matplotlib: the same picture on every machine.
+    # The font that comes with matplotlib, so that charts look the same on every machine.
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -37,7 +32,7 @@ STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=[PRIMARY, ACCENT, "#5b8e7d", "#8d5a97", "#b23a48", MUTED]),
+    "axes.prop_cycle": cycler(color=SERIES),
     "figure.titlesize": 14,
     "figure.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.12,
@@ -55,19 +50,19 @@ STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
 
 
 @contextlib.contextmanager
-def picture(path: Path, width_inches: float, height_inches: float, title: str) -> Iterator[Figure]:
-    """Give an empty figure in the house style; write it as a PNG when the block ends without an error.
+def saved_figure(path: Path, width_inches: float, height_inches: float, title: str) -> Iterator[Figure]:
+    """Yield an empty figure in the house style; write it as a PNG when the block ends without an error.
 
     The figure belongs to no window and is freed with its last reference, unlike one of pyplot.
 
     Args:
-        path: The PNG file; its folder is made.
+        path: The PNG file; its folder is created.
         width_inches: Width; 150 pixels to the inch.
         height_inches: Height.
-        title: Headline, set flush left.
+        title: Headline, flush left.
 
     Raises:
-        InputError: The file cannot be written.
+        WriteError: When the file cannot be written.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
@@ -87,15 +82,15 @@ def show_tiles(
     cmap: str = "gray",
     vmax: float = 1.0,
 ) -> AxesImage:
-    """Show a table of small images with thin gaps, as one image: a hundred axes would take seconds to lay out.
+    """Show a grid of small images with thin gaps as one image: a hundred axes would take seconds to lay out.
 
     Args:
-        axes: Where; its frame, ticks and grid go.
-        tiles: ``(rows, columns, h, w)`` float, 0 to ``vmax``; NaN is left blank.
-        rows: Names at the left of the rows.
+        axes: Where to draw; its frame, ticks and grid are removed.
+        tiles: ``(rows, columns, h, w)`` float, 0 to ``vmax``; NaN stays blank.
+        rows: Names left of the rows.
         columns: Names above the columns.
         cmap: Colour map of the values.
-        vmax: The value of the last colour.
+        vmax: The value that gets the last colour.
     """
     row_count, column_count, height, width = tiles.shape
     pitch_y, pitch_x = height + TILE_GAP_PIXELS, width + TILE_GAP_PIXELS

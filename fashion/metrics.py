@@ -1,11 +1,13 @@
-"""Numbers that say how good a classifier is."""
+"""Metrics of a classifier."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from fashion.arrays import ConfusionMatrix, Labels, Probabilities
+from fashion.arrays import ConfusionMatrix, Labels, Probabilities, Scores
+
+Z_95 = 1.959964  # the quantile of the normal distribution that bounds the central 95 %
 
 
 class Interval(NamedTuple):
@@ -15,29 +17,83 @@ class Interval(NamedTuple):
     high: float
 
 
+class Summary(NamedTuple):
+    """Accuracy with its 95 % interval, and loss.
+
+    Attributes:
+        accuracy: Share of the images whose class is predicted.
+        accuracy_low: Lower end of the interval.
+        accuracy_high: Upper end.
+        loss: Mean cross-entropy in nats.
+    """
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+
+
+class ClassMetrics(NamedTuple):
+    """How well one class is recognised.
+
+    Attributes:
+        precision: Share of the predictions of this class that are right; 0 if there are none.
+        recall: Share of the class's images that are recognised; 0 if there are none.
+        f1: Harmonic mean of both; 0 if both are.
+        images: The number of images of the class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the share of labels that are the most probable class."""
+    """Return the share of images whose label is the most probable class."""
     return float(np.mean(np.argmax(probabilities, axis=1) == labels))
 
 
 def cross_entropy(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the mean negative log-likelihood in nats, of probabilities clipped at 1e-7 as Keras clips them."""
+    """Return the mean cross-entropy in nats, ``log_losses`` averaged."""
+    return float(np.mean(log_losses(labels, probabilities)))
+
+
+def log_losses(labels: Labels, probabilities: Probabilities) -> Scores:
+    """Return each image's negative log-likelihood in nats, of probabilities clipped at 1e-7 as Keras clips them."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.mean(np.log(np.clip(chosen, 1e-7, 1.0))))
+    return -np.log(np.clip(chosen, 1e-7, 1.0))
 
 
-def wilson_interval(correct: int, count: int, z: float = 1.959964) -> Interval:
+def brier_score(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the Brier score, 0 to 2 (Brier, 1950, MWR 78:1): ``squared_distances`` averaged."""
+    return float(np.mean(squared_distances(labels, probabilities)))
+
+
+def squared_distances(labels: Labels, probabilities: Probabilities) -> Scores:
+    """Return the squared distance between each image's probabilities and its one-hot label."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return np.square(probabilities - truth).sum(axis=1)
+
+
+def wilson_interval(correct: int, count: int) -> Interval:
     """Return the 95 % interval of a proportion (Wilson, 1927, JASA 22:209), which stays within 0 and 1.
 
     Args:
-        correct: How many were right.
-        count: Out of how many, at least 1.
-        z: Quantile of the normal distribution; the default is for 95 %.
+        correct: The number of right predictions.
+        count: The number of predictions, at least 1.
     """
     share = correct / count
-    centre = share + z**2 / (2 * count)
-    reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Interval((centre - reach) / (1 + z**2 / count), (centre + reach) / (1 + z**2 / count))
+    centre = share + Z_95**2 / (2 * count)
+    reach = Z_95 * math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2))
+    return Interval((centre - reach) / (1 + Z_95**2 / count), (centre + reach) / (1 + Z_95**2 / count))
+
+
+def summary(labels: Labels, probabilities: Probabilities) -> Summary:
+    """Return accuracy with its interval, and loss."""
+    share = accuracy(labels, probabilities)
+    interval = wilson_interval(round(share * len(labels)), len(labels))
+    return Summary(share, *interval, cross_entropy(labels, probabilities))
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> ConfusionMatrix:
@@ -47,46 +103,12 @@ def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> Confu
     return counts
 
 
-def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Return accuracy with its 95 % interval, and loss."""
-    share = accuracy(labels, probabilities)
-    interval = wilson_interval(round(share * len(labels)), len(labels))
-    return {
-        "accuracy": share,
-        "accuracy_low": interval.low,
-        "accuracy_high": interval.high,
-        "loss": cross_entropy(labels, probabilities),
-    }
-
-
-def brier_score(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the mean squared distance between probabilities and truth, 0 to 2 (Brier, 1950, MWR 78:1)."""
-    truth = np.eye(probabilities.shape[1])[labels]
-    return float(np.mean(np.square(probabilities - truth).sum(axis=1)))
-
-
-class ClassMetrics(NamedTuple):
-    """How one class fares.
-
-    Attributes:
-        precision: Share of the answers with this class that are right; 0 without any.
-        recall: Share of the class's images that are found; 0 without any.
-        f1: Harmonic mean of both; 0 where both are.
-        images: How many images are of the class.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    images: int
-
-
 def per_class(counts: ConfusionMatrix) -> list[ClassMetrics]:
     """Return precision, recall and F1 of every class."""
     found = np.diag(counts).astype(np.float64)
-    answered, images = counts.sum(axis=0), counts.sum(axis=1)
-    precision, recall = found / np.maximum(answered, 1), found / np.maximum(images, 1)
-    f1 = 2 * found / np.maximum(answered + images, 1)
+    predicted, images = counts.sum(axis=0), counts.sum(axis=1)
+    precision, recall = found / np.maximum(predicted, 1), found / np.maximum(images, 1)
+    f1 = 2 * found / np.maximum(predicted + images, 1)
     return [
         ClassMetrics(*row) for row in zip(*(each.tolist() for each in (precision, recall, f1, images)), strict=True)
     ]

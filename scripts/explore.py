@@ -18,9 +18,9 @@ def main(cfg: DictConfig) -> None:
     settings = check_exploration(config)
     dataset = build(config["data"], seed=settings.seed)
     if settings.audit:
-        from fashion.audit.data_audit import audit
+        from fashion.audit.data_audit import audit, load_predictor
 
-        audit(dataset, settings.artifact, Path(cfg.run_folder), seed=settings.seed)
+        audit(dataset, load_predictor(settings.artifact), Path(cfg.run_folder), seed=settings.seed)
         return
     from fashion.data.exploration import explore
 

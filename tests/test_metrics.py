@@ -19,7 +19,7 @@ def test_cross_entropy_of_a_hand_made_table():
     assert cross_entropy(LABELS, PROBABILITIES) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_probability_of_zero_costs_what_keras_makes_it_cost():
+def test_a_probability_of_zero_is_clipped_as_keras_clips_it():
     assert cross_entropy(np.array([1]), np.array([[1.0, 0.0]])) == pytest.approx(-np.log(1e-7))
 
 
@@ -36,7 +36,7 @@ def test_wilson_intervals_are_the_textbooks(correct, count, low, high):
 
 
 @given(st.integers(1, 10_000).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count))))
-def test_an_interval_holds_its_share_and_stays_within_0_and_1(case):
+def test_an_interval_contains_its_share_and_stays_within_0_and_1(case):
     correct, count = case
     interval = wilson_interval(correct, count)
     assert -1e-12 <= interval.low <= correct / count + 1e-12
@@ -51,11 +51,11 @@ def test_confusion_matrix_agrees_with_scikit_learn(pairs):
     )
 
 
-def test_a_summary_has_the_interval_of_its_accuracy():
+def test_a_summary_contains_the_interval_of_its_accuracy():
     numbers = summary(LABELS, PROBABILITIES)
-    assert numbers["accuracy"] == 0.75
-    assert (numbers["accuracy_low"], numbers["accuracy_high"]) == wilson_interval(3, 4)
-    assert numbers["loss"] == cross_entropy(LABELS, PROBABILITIES)
+    assert numbers.accuracy == 0.75
+    assert (numbers.accuracy_low, numbers.accuracy_high) == wilson_interval(3, 4)
+    assert numbers.loss == cross_entropy(LABELS, PROBABILITIES)
 
 
 def test_brier_score_of_a_hand_made_table():

@@ -1,4 +1,4 @@
-"""Labels that are likely wrong, by what a quick model makes of images that it was not trained on."""
+"""Likely label errors, found by a quick model's predictions for images that it was not trained on."""
 
 import importlib.util
 import warnings
@@ -13,7 +13,11 @@ EPOCHS = 8
 
 
 def check_packages() -> None:
-    """Raise FashionError when the optional packages of the audit are not installed."""
+    """Check that the optional packages of the audit are installed.
+
+    Raises:
+        InputError: When one is missing.
+    """
     for package, module in (("cleanlab", "cleanlab"), ("scikit-learn", "sklearn")):
         if importlib.util.find_spec(module) is None:
             raise InputError(
@@ -25,12 +29,12 @@ def check_packages() -> None:
 def cross_validated_probabilities(
     images: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Return what a perceptron with one hidden layer makes of each image when trained on the other folds.
+    """Return the predictions of a perceptron with one hidden layer for each image, after training on the other folds.
 
     Args:
         images: ``(n, 28, 28)`` uint8.
-        labels: ``(n,)`` int64, 0 to k - 1, each class in every fold's training part.
-        groups: ``(n,)`` int; images of one group are in one fold, so that no duplicate vouches for its twin's label.
+        labels: ``(n,)`` int64, 0 to k - 1; every fold trains on all classes.
+        groups: ``(n,)`` int; images of one group are in the same fold, so that no duplicate confirms its twin's label.
         seed: Of the folds and the training.
 
     Returns:
@@ -45,22 +49,23 @@ def cross_validated_probabilities(
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     model = MLPClassifier((HIDDEN_UNITS,), max_iter=EPOCHS, random_state=seed)
     folds = GroupKFold(FOLDS, shuffle=True, random_state=seed)
-    # A fold on each core: the products of one step are too small to be shared by cores.
+    # One fold on each core: the matrix products of one step are too small for several.
     with warnings.catch_warnings(), parallel_config("threading", n_jobs=-1), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # to stop early is meant
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
         probabilities = cross_val_predict(model, pixels, labels, groups=groups, cv=folds, method="predict_proba")
     return probabilities.astype(np.float32)
 
 
 def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the positions of likely label errors, the likeliest first.
+    """Return the positions of likely label errors, the most likely first, by confident learning.
 
-    Confident learning (Northcutt, Jiang & Chuang, 2021, JAIR 70:1373): more are counted for a pair of classes the more
-    often the model is as sure of the one as it is on average where it is given, while the label says the other.
+    The number of errors between two classes is estimated from how often the model is as confident of one class as it is
+    on average for images with that label, although the label is the other (Northcutt, Jiang & Chuang, 2021, JAIR
+    70:1373).
 
     Args:
         labels: ``(n,)`` int64.
-        probabilities: ``(n, k)`` of images that the model was not trained on.
+        probabilities: ``(n, k)``, predicted for images that the model was not trained on.
     """
     from cleanlab.filter import find_label_issues
 

@@ -14,7 +14,8 @@ from matplotlib.ticker import LogLocator
 from fashion import machine
 from fashion.config.command import training_configuration
 from fashion.errors import InputError
-from fashion.figures import ACCENT, MUTED, PRIMARY, picture
+from fashion.figures import saved_figure
+from fashion.palette import ACCENT, MUTED, PRIMARY
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
@@ -198,7 +199,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
     Rows of accelerators stand in the table alone, unless there are no others: their seconds would need another axis.
     """
     rows = [row for row in result["rows"] if _on_cpu(row)] or result["rows"]
-    with picture(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
+    with saved_figure(path, 8, 4.4, "Test accuracy against seconds of training") as figure:
         axes = figure.subplots()
         for row in rows:
             color = {BASELINE: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fashion.figures import ACCENT, INK, picture
+from fashion.figures import saved_figure
 from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
+from fashion.palette import ACCENT, INK
 from fashion.preprocessing import decode
 from fashion.preprocessing.model_input import ModelInput
 from fashion.preprocessing.prepare import prepare
@@ -115,7 +116,7 @@ def table(answered: list[Answered]) -> str:
 
 def chart(answered: list[Answered], path: Path) -> None:
     """Draw photo, segmentation, model input and answer of each scene, one column each, as a PNG."""
-    with picture(path, 10, 5.4, "From a photo to an answer") as figure:
+    with saved_figure(path, 10, 5.4, "From a photo to an answer") as figure:
         axes = figure.subplots(3, len(answered))
         for column, each in enumerate(answered):
             photo = np.asarray(Image.open(io.BytesIO(each.photo)))

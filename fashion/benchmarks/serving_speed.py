@@ -26,7 +26,8 @@ from PIL import Image
 from fashion import machine
 from fashion.artifact import verify
 from fashion.errors import InputError
-from fashion.figures import MUTED, PRIMARY, picture
+from fashion.figures import saved_figure
+from fashion.palette import MUTED, PRIMARY
 from fashion.paths import PROJECT
 
 NAMES = {
@@ -224,7 +225,7 @@ def table(result: dict[str, Any]) -> str:
 def chart(result: dict[str, Any], path: Path) -> None:
     """Write bars of the rates at 32 clients and of the p99 at one as a PNG."""
     contenders = result["contenders"]
-    with picture(path, 10, 3.2, "Answers over HTTP on " + result["machine"]["processor"]) as figure:
+    with saved_figure(path, 10, 3.2, "Answers over HTTP on " + result["machine"]["processor"]) as figure:
         for axes, clients, key, title in zip(
             figure.subplots(1, 2),
             ("32", "1"),

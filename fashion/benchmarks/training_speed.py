@@ -14,7 +14,8 @@ from typing import Any
 from fashion import machine
 from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
 from fashion.errors import InputError
-from fashion.figures import ACCENT, MUTED, PRIMARY, picture
+from fashion.figures import saved_figure
+from fashion.palette import ACCENT, MUTED, PRIMARY
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 
@@ -234,7 +235,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
         for name, rate in result["inference"][str(BATCH_SIZE)]["images_per_second"].items()
         if name.endswith(".compiled")
     }
-    with picture(path, 10, 3.6, "EfficientNetB0 on " + result["machine"]["processor"]) as figure:
+    with saved_figure(path, 10, 3.6, "EfficientNetB0 on " + result["machine"]["processor"]) as figure:
         left, right = figure.subplots(1, 2)
         _bars(left, training, f"training, images/s (batch {BATCH_SIZE})")
         _bars(right, {name.split(".")[0]: rate for name, rate in inference.items()}, "inference, images/s (batch 128)")

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fashion.data.dataset import Dataset
-from fashion.figures import ACCENT, INK, PRIMARY, picture, show_tiles
+from fashion.figures import saved_figure, show_tiles
+from fashion.palette import ACCENT, INK, PRIMARY
 
 # From images (n, h, w) uint8, 0-255, and a seed to images (n, h, w) float in [0, 1].
 Augment = Callable[[np.ndarray, int], np.ndarray]
@@ -128,7 +129,7 @@ def draw_classes(dataset: Dataset, path: Path) -> None:
     for label in range(len(dataset.classes)):
         examples = images[np.flatnonzero(dataset.train_labels == label)[:EXAMPLES_PER_CLASS]]
         tiles[label, : len(examples)] = examples / 255
-    with picture(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
+    with saved_figure(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
         show_tiles(figure.add_subplot(), tiles, rows=dataset.classes)
 
 
@@ -137,7 +138,7 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
     members = [dataset.train_images[dataset.train_labels == label] for label in range(len(dataset.classes))]
     means = np.stack([group.mean(axis=0) for group in members]) / 255
     deviations = np.stack([group.std(axis=0, dtype=np.float32) for group in members]) / 255
-    with picture(path, 12, 3.4, "What a class looks like on average, and where its images differ") as figure:
+    with saved_figure(path, 12, 3.4, "What a class looks like on average, and where its images differ") as figure:
         upper, lower = figure.subplots(2, 1)
         shown = show_tiles(upper, means[None], rows=["mean"], columns=dataset.classes)
         figure.colorbar(shown, ax=upper, ticks=[0, 0.5, 1], shrink=0.72, aspect=7, pad=0.01).outline.set_visible(False)
@@ -152,7 +153,7 @@ def draw_pixel_histogram(dataset: Dataset, path: Path) -> None:
     images, labels = dataset.train_images, dataset.train_labels
     shares = pixel_histogram(images) / images.size
     background = {name: float((images[labels == label] == 0).mean()) for label, name in enumerate(dataset.classes)}
-    with picture(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
+    with saved_figure(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
         _draw_histogram(left, shares)
         _draw_background(right, background, float(shares[0]))
@@ -203,7 +204,7 @@ def draw_augmentation(images: np.ndarray, augment: Augment, classes: Sequence[st
     """
     before = images[None] / 255
     after = np.stack([augment(images, seed) for seed in range(AUGMENTED_VERSIONS)])
-    with picture(path, 11, 6.4, "What augmentation does to ten training images") as figure:
+    with saved_figure(path, 11, 6.4, "What augmentation does to ten training images") as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=[1, AUGMENTED_VERSIONS])
         show_tiles(upper, before, rows=["before"], columns=classes if len(images) == len(classes) else ())
         show_tiles(lower, after, rows=["after"] + [""] * (AUGMENTED_VERSIONS - 1))

@@ -1,1 +1,1 @@
-"""How good a model is, in numbers and pictures."""
+"""How good a model is: metrics, a report, figures."""

@@ -1,12 +1,12 @@
-"""Fifteen ways in which a picture is worse than the test images, each at five severities.
+"""Fifteen corruptions of the test images, each at five severities.
 
 In the spirit of MNIST-C (Mu & Gilmer, 2019, arXiv 1906.02337) and Fashion-MNIST-C (Weiss & Tonella, 2022, ISSTA), with
 parameters of our own: ``CORRUPTIONS`` is the whole definition. Severity 5 is meant to leave most garments recognisable
 to a person.
 
-An image's corruption depends on the seed, the corruption and the image's position in the data set, and on nothing else:
-subsets and batches of any size give the same bytes. All severities share their random numbers, so that they differ in
-strength alone.
+An image's corruption depends only on the seed, the corruption and the image's position in the data set: subsets and
+batches of any size give the same bytes. All severities share their random numbers, so that they differ in strength
+alone.
 """
 
 import functools
@@ -20,30 +20,30 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import poisson
 
 from fashion.errors import InputError
+from fashion.preprocessing.model_input import INPUT_SIDE
 
-SIDE = 28
 SEVERITIES = 5
 
-# Random numbers are drawn for this many neighbouring positions at a time, whether all of them are asked for or not: one
+# Random numbers are drawn for this many neighbouring positions at once, whether or not all of them are needed: one
 # generator for each image would take longer than the corruption.
 BLOCK = 100
 
-# Steps of the inverse distribution function of shot noise, which takes one random number for a pixel whatever its grey.
+# Steps of the inverse distribution function of shot noise, which needs one random number for a pixel of any grey.
 POISSON_STEPS = 1024
 
 JPEG_BLOCK = 8
 
 
-class Draws:
-    """Random numbers of the images of one block, the same for an image whichever others are asked for.
+class BlockRandom:
+    """Random numbers for images of one block; an image's do not depend on which others are asked for.
 
     Args:
-        entropy: What the numbers depend on: seed, corruption, block.
-        rows: ``(n,)`` int, the images' places within their block.
+        entropy: Seed, corruption and block, on which the numbers depend.
+        rows: ``(n,)`` int, the images' positions within their block.
     """
 
     def __init__(self, entropy: list[int], rows: np.ndarray) -> None:
-        # Named, not numpy's default generator, which a later numpy may change.
+        # By name, because a later numpy may change its default generator.
         self._random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
         self._rows = rows
 
@@ -52,7 +52,7 @@ class Draws:
         return self._random.random((BLOCK, *shape), np.float32)[self._rows]
 
     def normal(self, *shape: int) -> np.ndarray:
-        """Return ``(n, *shape)`` float32 of the standard normal distribution."""
+        """Return ``(n, *shape)`` float32, standard normal."""
         return self._random.standard_normal((BLOCK, *shape), np.float32)[self._rows]
 
     def sign(self) -> np.ndarray:
@@ -64,13 +64,13 @@ class Corruption(NamedTuple):
     """One row of the table.
 
     Attributes:
-        apply: From images ``(n, 28, 28)`` uint8, a strength and the images' draws to images of any real dtype, which
-            are then rounded and clipped to 0-255.
-        parameter: What the strength is, with its unit.
+        apply: From images ``(n, 28, 28)`` uint8, a strength and random numbers to images of any real dtype, which are
+            then rounded and clipped to 0-255.
+        parameter: What the strength measures, with its unit.
         strengths: The strength at severity 1 to 5.
     """
 
-    apply: Callable[[np.ndarray, Any, Draws], np.ndarray]
+    apply: Callable[[np.ndarray, Any, BlockRandom], np.ndarray]
     parameter: str
     strengths: tuple[Any, Any, Any, Any, Any]
 
@@ -84,14 +84,14 @@ def corrupt(
         images: ``(n, 28, 28)`` uint8, 0-255, light garments on black.
         name: A key of ``CORRUPTIONS``.
         severity: 1 to 5.
-        seed: Not negative; another one draws other noise.
-        positions: ``(n,)`` int, the images' places in the data set; None: they are all of it, in order.
+        seed: Of the random numbers, not negative.
+        positions: ``(n,)`` int, the images' positions in the data set; None if they are all of it, in order.
 
     Returns:
         ``(n, 28, 28)`` uint8, a new array.
 
     Raises:
-        InputError: There is no such corruption or severity.
+        InputError: When there is no such corruption or severity.
     """
     if name not in CORRUPTIONS:
         raise InputError(f"corruption: got {name!r}, expected one of {', '.join(CORRUPTIONS)}")
@@ -104,20 +104,20 @@ def corrupt(
     blocks = positions // BLOCK
     for block in np.unique(blocks):
         here = np.flatnonzero(blocks == block)
-        draws = Draws([seed, int.from_bytes(name.encode()), int(block)], positions[here] % BLOCK)
-        corrupted[here] = np.rint(np.clip(corruption.apply(images[here], strength, draws), 0, 255))
+        random = BlockRandom([seed, int.from_bytes(name.encode()), int(block)], positions[here] % BLOCK)
+        corrupted[here] = np.rint(np.clip(corruption.apply(images[here], strength, random), 0, 255))
     return corrupted
 
 
 # -- noise ------------------------------------------------------------------------------------------------------------
 
 
-def _gaussian_noise(images: np.ndarray, deviation: float, draws: Draws) -> np.ndarray:
-    return images + np.float32(255 * deviation) * draws.normal(SIDE, SIDE)
+def _gaussian_noise(images: np.ndarray, deviation: float, random: BlockRandom) -> np.ndarray:
+    return images + np.float32(255 * deviation) * random.normal(INPUT_SIDE, INPUT_SIDE)
 
 
-def _shot_noise(images: np.ndarray, photons: float, draws: Draws) -> np.ndarray:
-    steps = (draws.uniform(SIDE, SIDE) * POISSON_STEPS).astype(np.int64)
+def _shot_noise(images: np.ndarray, photons: float, random: BlockRandom) -> np.ndarray:
+    steps = (random.uniform(INPUT_SIDE, INPUT_SIDE) * POISSON_STEPS).astype(np.int64)
     return _photon_counts(photons)[images, steps] * (255 / photons)
 
 
@@ -128,25 +128,25 @@ def _photon_counts(photons: float) -> np.ndarray:
     return poisson.ppf((np.arange(POISSON_STEPS) + 0.5) / POISSON_STEPS, expected)
 
 
-def _impulse_noise(images: np.ndarray, share: float, draws: Draws) -> np.ndarray:
-    struck = draws.uniform(SIDE, SIDE) < share
-    return np.where(struck, np.where(draws.uniform(SIDE, SIDE) < 0.5, 0, 255), images)
+def _impulse_noise(images: np.ndarray, share: float, random: BlockRandom) -> np.ndarray:
+    hit = random.uniform(INPUT_SIDE, INPUT_SIDE) < share
+    return np.where(hit, np.where(random.uniform(INPUT_SIDE, INPUT_SIDE) < 0.5, 0, 255), images)
 
 
 # -- blur -------------------------------------------------------------------------------------------------------------
 
 
-def _gaussian_blur(images: np.ndarray, sigma: float, draws: Draws) -> np.ndarray:
+def _gaussian_blur(images: np.ndarray, sigma: float, random: BlockRandom) -> np.ndarray:
     rows_blurred = gaussian_filter1d(images.astype(np.float32), sigma, axis=1, mode="constant")
     return gaussian_filter1d(rows_blurred, sigma, axis=2, mode="constant")
 
 
-def _motion_blur(images: np.ndarray, length: int, draws: Draws) -> np.ndarray:
-    """Average along a line of ``length`` pixels: level, upright, or along a diagonal."""
-    directions = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])[(draws.uniform() * 4).astype(int)]
+def _motion_blur(images: np.ndarray, length: int, random: BlockRandom) -> np.ndarray:
+    """Average along a line of ``length`` pixels: horizontal, vertical, or diagonal."""
+    directions = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])[(random.uniform() * 4).astype(int)]
     reach = length // 2
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
-    pixels = np.arange(SIDE) + reach
+    pixels = np.arange(INPUT_SIDE) + reach
     image = np.arange(len(images))[:, np.newaxis, np.newaxis]
     total = np.zeros(images.shape, np.int64)
     for step in range(-reach, reach + 1):
@@ -159,54 +159,54 @@ def _motion_blur(images: np.ndarray, length: int, draws: Draws) -> np.ndarray:
 # -- geometry ---------------------------------------------------------------------------------------------------------
 
 
-def _translate(images: np.ndarray, pixels: float, draws: Draws) -> np.ndarray:
-    angle = 2 * np.pi * draws.uniform().astype(np.float64)
-    return _warp(images, _each(images, np.eye(2)), pixels * np.stack([np.sin(angle), np.cos(angle)], axis=1))
+def _translate(images: np.ndarray, pixels: float, random: BlockRandom) -> np.ndarray:
+    angle = 2 * np.pi * random.uniform().astype(np.float64)
+    return _warp(images, _repeat(images, np.eye(2)), pixels * np.stack([np.sin(angle), np.cos(angle)], axis=1))
 
 
-def _rotate(images: np.ndarray, degrees: float, draws: Draws) -> np.ndarray:
-    angle = np.radians(degrees) * draws.sign()
+def _rotate(images: np.ndarray, degrees: float, random: BlockRandom) -> np.ndarray:
+    angle = np.radians(degrees) * random.sign()
     cosine, sine = np.cos(angle), np.sin(angle)
     return _warp(images, np.stack([cosine, sine, -sine, cosine], axis=1).reshape(-1, 2, 2))
 
 
-def _shear(images: np.ndarray, slope: float, draws: Draws) -> np.ndarray:
-    matrices = _each(images, np.eye(2)).copy()
-    matrices[:, 1, 0] = slope * draws.sign()
+def _shear(images: np.ndarray, slope: float, random: BlockRandom) -> np.ndarray:
+    matrices = _repeat(images, np.eye(2)).copy()
+    matrices[:, 1, 0] = slope * random.sign()
     return _warp(images, matrices)
 
 
-def _scale(images: np.ndarray, factor: float, draws: Draws) -> np.ndarray:
-    return _warp(images, _each(images, np.eye(2) / factor))
+def _scale(images: np.ndarray, factor: float, random: BlockRandom) -> np.ndarray:
+    return _warp(images, _repeat(images, np.eye(2) / factor))
 
 
-def _each(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _repeat(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.broadcast_to(matrix, (len(images), 2, 2))
 
 
 def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray | None = None) -> np.ndarray:
-    """Read every image at ``matrix @ (row, column) + shift`` from its centre, bilinearly; outside is black.
+    """Sample every image at ``matrix @ (row, column) + shift`` from its centre, bilinearly; outside is black.
 
     Args:
         images: ``(n, 28, 28)`` uint8.
         matrices: ``(n, 2, 2)`` float.
-        shifts: ``(n, 2)`` float, in pixels; None: none.
+        shifts: ``(n, 2)`` float, in pixels; None shifts nothing.
 
     Returns:
         ``(n, 28, 28)`` float64.
     """
-    centre = (SIDE - 1) / 2
-    grid = np.stack(np.meshgrid(*2 * [np.arange(SIDE) - centre], indexing="ij"))
-    # Sums written out: a matrix product rounds by the size of the batch.
+    centre = (INPUT_SIDE - 1) / 2
+    grid = np.stack(np.meshgrid(*2 * [np.arange(INPUT_SIDE) - centre], indexing="ij"))
+    # Written out, because the rounding of a matrix product depends on the batch size.
     rows, columns = (
         matrices[:, axis, 0, None, None] * grid[0] + matrices[:, axis, 1, None, None] * grid[1] for axis in (0, 1)
     )
     if shifts is not None:
         rows, columns = rows + shifts[:, 0, None, None], columns + shifts[:, 1, None, None]
-    # A frame of two black pixels, and coordinates clipped into it: all four neighbours exist, and no masks.
+    # With a frame of two black pixels and coordinates clipped to it, all four neighbours exist and no mask is needed.
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    rows = np.clip(rows + centre, -1.5, SIDE + 0.5) + 2
-    columns = np.clip(columns + centre, -1.5, SIDE + 0.5) + 2
+    rows = np.clip(rows + centre, -1.5, INPUT_SIDE + 0.5) + 2
+    columns = np.clip(columns + centre, -1.5, INPUT_SIDE + 0.5) + 2
     top, left = rows.astype(np.int64), columns.astype(np.int64)
     down, right = rows - top, columns - left
     image = np.arange(len(images))[:, None, None]
@@ -215,7 +215,7 @@ def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray | None = 
     return upper * (1 - down) + lower * down
 
 
-def _turn(images: np.ndarray, orientation: tuple[int, bool], draws: Draws) -> np.ndarray:
+def _quarter_turn(images: np.ndarray, orientation: tuple[int, bool], random: BlockRandom) -> np.ndarray:
     quarters, mirrored = orientation
     return np.rot90(images[:, :, ::-1] if mirrored else images, quarters, axes=(1, 2))
 
@@ -223,38 +223,38 @@ def _turn(images: np.ndarray, orientation: tuple[int, bool], draws: Draws) -> np
 # -- light ------------------------------------------------------------------------------------------------------------
 
 
-def _brightness(images: np.ndarray, added: float, draws: Draws) -> np.ndarray:
+def _brightness(images: np.ndarray, added: float, random: BlockRandom) -> np.ndarray:
     return images + 255 * added
 
 
-def _contrast(images: np.ndarray, kept: float, draws: Draws) -> np.ndarray:
-    means = images.sum(axis=(1, 2), dtype=np.int64, keepdims=True) / SIDE**2
+def _contrast(images: np.ndarray, kept: float, random: BlockRandom) -> np.ndarray:
+    means = images.sum(axis=(1, 2), dtype=np.int64, keepdims=True) / INPUT_SIDE**2
     return means + kept * (images - means)
 
 
-def _inversion(images: np.ndarray, blend: float, draws: Draws) -> np.ndarray:
+def _inversion(images: np.ndarray, blend: float, random: BlockRandom) -> np.ndarray:
     return (1 - blend) * images + blend * (255.0 - images)
 
 
-# -- what happens on the way ------------------------------------------------------------------------------------------
+# -- compression and occlusion ----------------------------------------------------------------------------------------
 
 
-def _jpeg(images: np.ndarray, quality: int, draws: Draws) -> np.ndarray:
-    """Write all images as one grey JPEG: its blocks of 8 x 8 know nothing of each other, so each comes out as alone."""
-    padded_side = -(-SIDE // JPEG_BLOCK) * JPEG_BLOCK
-    room = padded_side - SIDE
-    # As encoders fill up the last blocks of an image: with its edge.
-    sheet = np.pad(images, ((0, 0), (0, room), (0, room)), mode="edge").reshape(-1, padded_side)
+def _jpeg(images: np.ndarray, quality: int, random: BlockRandom) -> np.ndarray:
+    """Encode all images as one grey JPEG: its 8 x 8 blocks are independent, so each is encoded as if alone."""
+    padded_side = -(-INPUT_SIDE // JPEG_BLOCK) * JPEG_BLOCK
+    padding = padded_side - INPUT_SIDE
+    # Encoders fill the last blocks of an image with its edge.
+    sheet = np.pad(images, ((0, 0), (0, padding), (0, padding)), mode="edge").reshape(-1, padded_side)
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "JPEG", quality=quality)
     decoded = np.asarray(Image.open(file, formats=["JPEG"])).reshape(-1, padded_side, padded_side)
-    return decoded[:, :SIDE, :SIDE]
+    return decoded[:, :INPUT_SIDE, :INPUT_SIDE]
 
 
-def _occlusion(images: np.ndarray, side: int, draws: Draws) -> np.ndarray:
-    """Lay a square of middle grey over each image, its centre somewhere in the inner half."""
-    centres = (SIDE / 4 + draws.uniform(2) * SIDE / 2)[:, :, None]
-    covered = np.abs(np.arange(SIDE) + 0.5 - centres) < side / 2
+def _occlusion(images: np.ndarray, side: int, random: BlockRandom) -> np.ndarray:
+    """Cover each image with a square of mid-grey, its centre in the inner half."""
+    centres = (INPUT_SIDE / 4 + random.uniform(2) * INPUT_SIDE / 2)[:, :, None]
+    covered = np.abs(np.arange(INPUT_SIDE) + 0.5 - centres) < side / 2
     return np.where(covered[:, 0, :, None] & covered[:, 1, None, :], 128, images)
 
 
@@ -269,12 +269,12 @@ CORRUPTIONS: dict[str, Corruption] = {
     "shear": Corruption(_shear, "columns for each row, to the left or right", (0.1, 0.2, 0.35, 0.5, 0.7)),
     "scale": Corruption(_scale, "factor", (0.9, 0.8, 0.7, 0.6, 0.5)),
     "turn": Corruption(
-        _turn,
+        _quarter_turn,
         "quarter turns to the left, after a left-right mirror or not",
         ((0, True), (2, True), (2, False), (1, False), (3, False)),
     ),
     "brightness": Corruption(_brightness, "added, share of white", (0.1, 0.2, 0.3, 0.45, 0.6)),
-    "contrast": Corruption(_contrast, "kept share of the distance from the mean", (0.7, 0.5, 0.35, 0.2, 0.1)),
+    "contrast": Corruption(_contrast, "share of the distance from the mean that is kept", (0.7, 0.5, 0.35, 0.2, 0.1)),
     "inversion": Corruption(_inversion, "share of the negative in the blend", (0.1, 0.2, 0.35, 0.75, 1.0)),
     "jpeg": Corruption(_jpeg, "quality", (60, 30, 15, 8, 4)),
     "occlusion": Corruption(_occlusion, "side of a grey square, pixels", (5, 8, 11, 14, 17)),

@@ -1,20 +1,21 @@
 """What a model costs: parameters, arithmetic, time."""
 
-import itertools
 import time
 from typing import Any
 
 import keras
 import numpy as np
 
+from fashion.evaluation.records import Cost
 from fashion.inference.predictor import Predictor
+from fashion.models.keras_graph import calls
 
 TIMED_CALLS, WARM_UP_CALLS = 100, 5
 
 
-def of_network(model: keras.Model) -> dict[str, int]:
-    """Return the number of trained parameters and of multiply-adds for one image."""
-    return {"parameters": parameters(model), "multiply_adds": _multiply_adds_of_graph(model)}
+def network_cost(model: keras.Model) -> Cost:
+    """Return the number of trained parameters, and of multiply-adds for one image."""
+    return Cost(parameters(model), graph_multiply_adds(model))
 
 
 def parameters(model: keras.Model) -> int:
@@ -22,26 +23,24 @@ def parameters(model: keras.Model) -> int:
     return int(sum(np.prod(variable.shape) for variable in model.trainable_weights))
 
 
-def _multiply_adds_of_graph(model: Any) -> int:
-    """Add up every call of every layer: one that is called twice computes twice."""
-    total = 0
-    for node in itertools.chain(*getattr(model, "_functional", model)._nodes_by_depth.values()):
-        operation = node.operation
-        if isinstance(operation, keras.Model):
-            total += _multiply_adds_of_graph(operation)
-        else:
-            total += multiply_adds(operation, node.output_tensors[0].shape)
-    return total
+def graph_multiply_adds(model: keras.Model) -> int:
+    """Return the multiply-adds of every call of every layer: one that is called twice computes twice."""
+    return sum(
+        graph_multiply_adds(call.operation)
+        if isinstance(call.operation, keras.Model)
+        else multiply_adds(call.operation, call.outputs[0].shape)
+        for call in calls(model)
+    )
 
 
 def multiply_adds(layer: Any, output_shape: tuple[Any, ...]) -> int:
     """Return the multiply-adds of a convolution or dense layer for one image, and 0 for any other.
 
-    Each output is a sum of products; what normalises, activates, adds or pools is a few percent beside it.
+    Each output is a sum of products; normalisation, activation, addition and pooling add a few percent at most.
 
     Args:
         layer: Any layer or operation.
-        output_shape: Of one call of it, the number of images first.
+        output_shape: Of one call of it, with the batch axis first.
     """
     if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return 0
@@ -52,9 +51,9 @@ def multiply_adds(layer: Any, output_shape: tuple[Any, ...]) -> int:
     return outputs * int(np.prod(kernel[:-1]))
 
 
-def one_image_milliseconds(predictor: Predictor) -> float:
-    """Return the median time of an answer to one image."""
-    image = np.zeros((1, 28, 28), np.uint8)
+def single_image_milliseconds(predictor: Predictor) -> float:
+    """Return the median time of predicting one image."""
+    image = np.zeros((1, *predictor.image_shape), np.uint8)
     seconds = []
     for call in range(WARM_UP_CALLS + TIMED_CALLS):
         started = time.perf_counter()

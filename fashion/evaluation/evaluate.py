@@ -1,10 +1,9 @@
-"""Evaluate an artifact again, hold it against its card, and report how far to trust it."""
+"""Evaluate an artifact again, check it against its card, and report how far to trust it."""
 
+import dataclasses
 import logging
 import shutil
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,10 +14,10 @@ from fashion.config.build import build
 from fashion.config.renames import upgrade_config
 from fashion.config.schema import resolved
 from fashion.data.dataset import Dataset
-from fashion.data.fashion_mnist import CLASSES
 from fashion.errors import InputError
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.comparison import compare
+from fashion.evaluation.records import Comparison, Measurement, ModelSummary, Robustness
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
@@ -28,67 +27,61 @@ from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 
 log = logging.getLogger(__name__)
 
-# Backends and processors round differently, which can turn single images that lie between two classes.
+# Backends and processors round differently, which can change the class of single images near a decision boundary.
 TOLERANCE = 0.001
 
-# Every artifact meets the same corrupted images, whatever its own seed.
+# The same corrupted images for every artifact, whatever the seed it was trained with.
 CORRUPTION_SEED = 0
 
 
-def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Measure an artifact on the test and the validation images, and write the report, its numbers and a picture.
+def evaluate(cfg: DictConfig) -> Measurement:
+    """Measure an artifact on the test and the validation images, and write the report, its numbers and figures.
 
     Args:
-        cfg: A configuration composed from ``configs/evaluate.yaml``; Keras runs on its backend already.
-
-    Returns:
-        What ``metrics.json`` holds.
+        cfg: A configuration composed from ``configs/evaluate.yaml``; Keras already runs on its backend.
 
     Raises:
-        InputError: When the artifact or the data cannot be had, or the card promises another accuracy.
+        InputError: When the artifact or the data is not available, or the card reports another accuracy.
     """
     config = resolved(cfg)
     folder = Path(config["run_folder"])
     predictor, loaded = Predictor.load(Path(config["artifact"]))
     other = Predictor.load(Path(config["compare"])) if config["compare"] else None
     data: Dataset = build(config["data"], seed=loaded.card.seed)
-    # The images that validated the run itself: others of the training file were trained on.
+    # The images that validated the run itself: it was trained on others of the training file.
     own_data = config["data"] | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
     own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card.seed)
     photos = Path(config["photos"]) if config["photos"] else None
-    sets = ood_datasets.reported_sets(photos) if config["outliers"] else {}
+    ood_sets = ood_datasets.reported_sets(photos) if config["outliers"] else {}
     if config["calibrate"]:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
+    uncertainty = predictor.uncertainty
 
-    content = measurement.measure(data.test_labels, test, predictor.uncertainty)
-    content["validation"] = measurement.scores(
-        own.validation_labels, predictor.uncertainty.prediction(validation).probabilities
+    measured = measurement.measure(ModelSummary.of(loaded), data.test_labels, test, uncertainty, data.classes)
+    measured = dataclasses.replace(
+        measured,
+        validation=measurement.scores(own.validation_labels, uncertainty.prediction(validation).probabilities),
+        ood=measurement.ood_scores(predictor, test, ood_sets) if ood_sets and uncertainty.abstention else None,
+        cost=dataclasses.replace(
+            cost.network_cost(loaded.model),
+            milliseconds=cost.single_image_milliseconds(predictor),
+            backend=config["backend"],
+        ),
+        comparison=_comparison(data, uncertainty.prediction(test).probabilities, *other) if other else None,
+        robustness=_robustness(predictor, data, folder) if config["robustness"] else None,
     )
-    if sets and predictor.uncertainty.abstention:
-        content["strangers"] = measurement.strangers(predictor, test, sets)
-    content["cost"] = {
-        **cost.of_network(loaded.model),
-        "milliseconds": cost.one_image_milliseconds(predictor),
-        "backend": config["backend"],
-    }
-    if other:
-        content["comparison"] = _comparison(data, predictor.uncertainty.prediction(test).probabilities, *other)
-
-    heat_map = None
-    if config["robustness"]:
-        content["robustness"], heat_map = _robustness(predictor, data, folder)
-
-    plots.confusion(np.array(content["confusion"]), CLASSES, folder / CONFUSION_MATRIX_FILE)
-    pictures = report.gallery(predictor, data.test_images, content["mistakes"])
-    report.write(folder, report.about(loaded.card, loaded.model.name, str(loaded.path)), content, pictures, heat_map)
-    _tell(loaded, content, folder)
-    _hold_against_card(loaded.card, len(data.test_labels), content["test"]["accuracy"])
-    return content
+    plots.confusion_matrix(np.array(measured.confusion), data.classes, folder / CONFUSION_MATRIX_FILE)
+    gallery = report.mistake_images(predictor, data.test_images, measured.mistakes, data.classes)
+    report.write(folder, measured, gallery, folder / "robustness.png" if measured.robustness else None)
+    _log_results(measured, calibrated=loaded.card.calibration is not None)
+    log.info("written to           %s", folder / REPORT_FILE)
+    _check_against_card(loaded.card, measured.test.images, measured.test.accuracy)
+    return measured
 
 
 def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple[Predictor, artifact.Artifact]:
-    """Fit temperature and abstention anew, and write the same model with a new card into a folder."""
+    """Refit temperature and abstention, and write the same model with a new card into a folder."""
     predictor = Predictor(loaded.model, features=True)
     validation = predictor.outputs(data.validation_images)
     augment = build(upgrade_config(loaded.card.config)["augment"], seed=loaded.card.seed)
@@ -98,64 +91,62 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)
     write_json(folder / CARD_FILE, card.to_json())
-    log.info("calibrated           %s, with a new card", path)
+    log.info("calibrated           %s and its new card", path)
     return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)
 
 
-def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Measure accuracy on corrupted images; return the numbers, and where their picture is."""
-    started = time.monotonic()
+def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness:
+    """Measure accuracy on corrupted images, and write it as a table and figures."""
     measured = robustness(predictor.probabilities, data.test_images, data.test_labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
     draw_samples(data.test_images[1], CORRUPTION_SEED, folder / "corruptions.png")
-    return {**measured, "seconds": time.monotonic() - started}, folder / "robustness.png"
+    return measured
 
 
-def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> dict[str, Any]:
-    about = report.about(loaded.card, loaded.model.name, str(loaded.path))
-    return {"other": about, **compare(data.test_labels, first, other.probabilities(data.test_images), CLASSES)}
+def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> Comparison:
+    second = other.probabilities(data.test_images)
+    return Comparison(ModelSummary.of(loaded), *compare(data.test_labels, first, second, data.classes))
 
 
-def _tell(loaded: artifact.Artifact, content: dict[str, Any], folder: Path) -> None:
-    log.info("artifact             %s (%s, trained on %s)", loaded.path, loaded.model.name, loaded.card.backend)
-    for split in ("test", "validation"):
-        numbers = content[split]
-        percents = [100 * numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high")]
-        line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
-        log.info(line, f"{split} accuracy", *percents, numbers["loss"])
-    if loaded.card.calibration:
-        gaps = [100 * content[key]["ece"] for key in ("test", "test_before_calibration")]
-        log.info("calibration error    %.2f %%, %.2f %% before calibration", *gaps)
+def _log_results(measured: Measurement, *, calibrated: bool) -> None:
+    model = measured.artifact
+    log.info("artifact             %s (%s, trained on %s)", model.path, model.name, model.backend)
+    for split, scores in (("test", measured.test), ("validation", measured.validation)):
+        if scores:
+            percents = [100 * share for share in (scores.accuracy, scores.accuracy_low, scores.accuracy_high)]
+            line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
+            log.info(line, f"{split} accuracy", *percents, scores.loss)
+    if calibrated:
+        after, before = 100 * measured.test.ece, 100 * measured.test_before_calibration.ece
+        log.info("calibration error    %.2f %%, %.2f %% before calibration", after, before)
     else:
-        log.info("calibration          none in its card; calibrate=true makes an artifact that has it")
-    for row in content.get("strangers", []):
-        line = "%-20s AUROC %.3f, by confidence alone %.3f; abstained %.1f %%  (%d pictures)"
-        log.info(line, row["set"], row["auroc"], row["baseline_auroc"], 100 * row["abstained"], row["images"])
-    if "robustness" in content:
-        mean = content["robustness"]["mean_corruption_accuracy"]
-        log.info("mean corruption      %.2f %% in %.0f s", 100 * mean, content["robustness"]["seconds"])
-    if "comparison" in content:
-        first = content["comparison"]["rows"][0]
-        line = "less the other's     %+.2f points  (95 %% interval %+.2f to %+.2f)  McNemar p = %.2g"
-        shown = (100 * first[key] for key in ("difference", "low", "high"))
-        log.info(line, *shown, content["comparison"]["mcnemar"]["p_value"])
-    log.info("written to           %s", folder / REPORT_FILE)
+        log.info("calibration          none; calibrate=true writes a calibrated copy of the artifact")
+    for row in measured.ood or ():
+        line = "%-20s AUROC %.3f, by confidence alone %.3f; abstains on %.1f %% of %d images"
+        log.info(line, row.set, row.auroc, row.baseline_auroc, 100 * row.abstained, row.images)
+    if measured.robustness:
+        mean, seconds = 100 * measured.robustness.mean_corruption_accuracy, measured.robustness.seconds
+        log.info("corrupted images     %.2f %% mean accuracy, measured in %.0f s", mean, seconds)
+    if measured.comparison:
+        accuracy, test = measured.comparison.rows[0], measured.comparison.mcnemar
+        line = "versus the other     %+.2f points  (95 %% interval %+.2f to %+.2f)  McNemar p = %.2g"
+        log.info(line, 100 * accuracy.difference, 100 * accuracy.low, 100 * accuracy.high, test.p_value)
 
 
-def _hold_against_card(card: Card, test_images: int, accuracy: float) -> None:
-    promised = card.test
-    if promised.images != test_images:
+def _check_against_card(card: Card, test_images: int, accuracy: float) -> None:
+    reported = card.test
+    if reported.images != test_images:
         log.info(
-            "the card's figure, %.2f %%, is of %d test images: data.limit=%s repeats it",
-            100 * promised.accuracy,
-            promised.images,
+            "the card's %.2f %% was measured on %d test images: data.limit=%s reproduces it",
+            100 * reported.accuracy,
+            reported.images,
             card.config["data"]["limit"],
         )
-    elif abs(promised.accuracy - accuracy) > TOLERANCE:
+    elif abs(reported.accuracy - accuracy) > TOLERANCE:
         raise InputError(
-            f"the card promises a test accuracy of {promised.accuracy:.2%}, measured {accuracy:.2%}: "
-            "the model does not compute here what it computed where it was trained; compare the versions in the card"
+            f"the card reports a test accuracy of {reported.accuracy:.2%}, measured {accuracy:.2%}: the model does not "
+            "compute the same here as where it was trained; compare the versions in the card with the installed ones"
         )
     else:
-        log.info("agrees with its card (%.2f %%)", 100 * promised.accuracy)
+        log.info("agrees with its card (%.2f %%)", 100 * reported.accuracy)

@@ -1,4 +1,4 @@
-"""Pictures of how a training went and of what the model confuses."""
+"""Training curves and the confusion matrix."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fashion.figures import ACCENT, INK, PRIMARY, picture
+from fashion.figures import saved_figure
+from fashion.palette import ACCENT, INK, PRIMARY
 
 
 def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw loss and accuracy over the epochs, training beside validation.
+    """Draw loss and accuracy by epoch, on training and validation images.
 
     Args:
         history: ``loss``, ``accuracy``, ``val_loss`` and ``val_accuracy`` after each epoch.
@@ -18,7 +19,7 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
     """
     epochs = np.arange(1, len(history["loss"]) + 1)
     best = int(np.argmin(history["val_loss"]))
-    with picture(path, 10, 4.2, "Training") as figure:
+    with saved_figure(path, 10, 4.2, "Training") as figure:
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             training, validation = history[name], history[f"val_{name}"]
             axes.plot(epochs, training, color=PRIMARY, marker="o", markersize=4, label="training")
@@ -31,8 +32,8 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix: each row's shares as colour, the counts as numbers.
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix: shares of each row as colours, counts as numbers.
 
     Args:
         counts: ``(classes, classes)`` int; row: the true class, column: the predicted one.
@@ -41,8 +42,8 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     accuracy = np.trace(counts) / counts.sum()
-    title = f"Confusion matrix: {accuracy:.2%} of {counts.sum():,} test images right"
-    with picture(path, 8.6, 7.6, title) as figure:
+    title = f"Confusion matrix: {accuracy:.2%} accuracy on {counts.sum():,} test images"
+    with saved_figure(path, 8.6, 7.6, title) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.grid(visible=False)

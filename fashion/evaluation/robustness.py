@@ -1,17 +1,19 @@
-"""How much of its accuracy a classifier keeps on corrupted test images: a table, a heat map, a sheet of samples."""
+"""How much of its accuracy a model retains on corrupted test images: a table, a heat map, a sheet of samples."""
 
 import csv
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from fashion.figures import INK, picture, show_tiles
+from fashion.evaluation.records import Robustness
+from fashion.figures import saved_figure, show_tiles
 from fashion.files import write_text
 from fashion.metrics import accuracy
+from fashion.palette import INK
 
 # From images (n, 28, 28) uint8 to probabilities (n, classes).
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -19,7 +21,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 LEVELS = range(1, SEVERITIES + 1)
 
 
-def robustness(predict: Predict, images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
+def robustness(predict: Predict, images: np.ndarray, labels: np.ndarray, seed: int) -> Robustness:
     """Measure the accuracy on clean images and on each corruption of them.
 
     Args:
@@ -27,55 +29,49 @@ def robustness(predict: Predict, images: np.ndarray, labels: np.ndarray, seed: i
         images: ``(n, 28, 28)`` uint8, 0-255.
         labels: ``(n,)`` int.
         seed: Of the corruptions; the same one gives the same images.
-
-    Returns:
-        ``seed``; ``images``, their number; ``clean_accuracy``; ``mean_corruption_accuracy`` over all corruptions and
-        severities; ``accuracy``, for each corruption a list by severity.
     """
+    started = time.monotonic()
     table = {
         name: [accuracy(labels, predict(corrupt(images, name, severity, seed=seed))) for severity in LEVELS]
         for name in CORRUPTIONS
     }
-    return {
-        "seed": seed,
-        "images": len(images),
-        "clean_accuracy": accuracy(labels, predict(images)),
-        "mean_corruption_accuracy": float(np.mean(list(table.values()))),
-        "accuracy": table,
-    }
+    return Robustness(
+        seed=seed,
+        images=len(images),
+        clean_accuracy=accuracy(labels, predict(images)),
+        mean_corruption_accuracy=float(np.mean(list(table.values()))),
+        accuracy=table,
+        seconds=time.monotonic() - started,
+    )
 
 
-def write_table(measured: dict[str, Any], path: Path) -> None:
-    """Write what ``robustness`` returned as CSV, a row for each corruption and severity, with its strength."""
+def write_table(measured: Robustness, path: Path) -> None:
+    """Write accuracies as CSV, a row for each corruption and severity, with its strength."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["corruption", "severity", "parameter", "strength", "accuracy"])
-    rows.writerow(["none", 0, "", "", measured["clean_accuracy"]])
-    for name, accuracies in measured["accuracy"].items():
+    rows.writerow(["none", 0, "", "", measured.clean_accuracy])
+    for name, accuracies in measured.accuracy.items():
         corruption = CORRUPTIONS[name]
         for severity, strength, share in zip(LEVELS, corruption.strengths, accuracies, strict=True):
             rows.writerow([name, severity, corruption.parameter, strength, share])
     write_text(path, text.getvalue())
 
 
-def draw_heat_map(measured: dict[str, Any], path: Path) -> None:
-    """Draw what ``robustness`` returned: a row for each corruption, a column for each severity and one for the mean.
-
-    Args:
-        measured: What ``robustness`` returned.
-        path: The PNG file.
-    """
-    accuracies = np.array(list(measured["accuracy"].values()))
+def draw_heat_map(measured: Robustness, path: Path) -> None:
+    """Draw accuracies: a row for each corruption, a column for each severity and one for their mean."""
+    accuracies = np.array(list(measured.accuracy.values()))
     cells = np.column_stack([accuracies, accuracies.mean(axis=1)])
-    clean, mean = measured["clean_accuracy"], measured["mean_corruption_accuracy"]
-    with picture(path, 7.6, 6.4, f"Accuracy in %: {100 * clean:.1f} clean, {100 * mean:.1f} corrupted") as figure:
+    clean, mean = measured.clean_accuracy, measured.mean_corruption_accuracy
+    title = f"Accuracy in %: {100 * clean:.1f} clean, {100 * mean:.1f} corrupted"
+    with saved_figure(path, 7.6, 6.4, title) as figure:
         axes = figure.subplots()
         axes.imshow(cells, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.set_xticks(range(SEVERITIES + 1), [*(f"severity {level}" for level in LEVELS), "mean"])
-        axes.set_yticks(range(len(cells)), [name.replace("_", " ") for name in measured["accuracy"]])
+        axes.set_yticks(range(len(cells)), [name.replace("_", " ") for name in measured.accuracy])
         axes.axvline(SEVERITIES - 0.5, color="white", linewidth=6)
         for (row, column), share in np.ndenumerate(cells):
             colour = "white" if share > 0.55 else INK
@@ -83,13 +79,7 @@ def draw_heat_map(measured: dict[str, Any], path: Path) -> None:
 
 
 def draw_samples(image: np.ndarray, seed: int, path: Path) -> None:
-    """Draw one image under every corruption, a row for each, from severity 1 to 5.
-
-    Args:
-        image: ``(28, 28)`` uint8.
-        seed: Of the corruptions.
-        path: The PNG file.
-    """
+    """Draw a ``(28, 28)`` uint8 image under every corruption, a row for each, from severity 1 to 5."""
     tiles = np.stack(
         [
             np.concatenate([corrupt(image[np.newaxis], name, severity, seed=seed) for severity in LEVELS])
@@ -98,7 +88,7 @@ def draw_samples(image: np.ndarray, seed: int, path: Path) -> None:
     )
     half = -(-len(tiles) // 2)
     names = [name.replace("_", " ") for name in CORRUPTIONS]
-    with picture(path, 9.4, 6.2, "Fifteen corruptions of one image, severity 1 to 5") as figure:
+    with saved_figure(path, 9.4, 6.2, "Fifteen corruptions of one image, severity 1 to 5") as figure:
         for axes, rows in zip(figure.subplots(1, 2), (slice(half), slice(half, None)), strict=True):
             table = np.full((half, *tiles.shape[1:]), np.nan)
             table[: len(names[rows])] = tiles[rows] / 255

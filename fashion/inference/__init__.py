@@ -1,1 +1,1 @@
-"""From a picture to probabilities."""
+"""From the model's input to predictions."""

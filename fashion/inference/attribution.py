@@ -1,49 +1,57 @@
-"""Which pixels an answer hangs on, by covering them: occlusion sensitivity (Zeiler and Fergus, 2014, arXiv:1311.2901).
+"""Which pixels a prediction depends on: occlusion sensitivity (Zeiler and Fergus, 2014, arXiv:1311.2901).
 
-It needs nothing but answers, so that it works on every backend and for every model.
+It needs nothing but predictions, so it works on every backend and for every model.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-SIDE = 28
+from fashion.inference.batcher import BATCH_SIZES
+
 PATCH, STRIDE = 6, 2
-BATCH = 64  # a size that every predictor has compiled
-# The mean pixel of the training images. Covered in black, a gap or a dark part would be no loss.
-COVER = 0.286
-LEAST_PROBABILITY = 1e-7
+BATCH = BATCH_SIZES[-2]
+# The mean pixel of the training images. With black patches, covering a gap or a dark part would cost nothing.
+PATCH_GREY = 0.286
+MIN_PROBABILITY = 1e-7
 
 
-def occlusion(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, class_index: int) -> np.ndarray:
-    """Return how much each pixel speaks for a class: what the class's log-odds lose when it is covered.
+def occlusion_sensitivity(
+    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, class_index: int
+) -> np.ndarray:
+    """Return how much each pixel supports a class: by how much covering it lowers the class's log-odds.
 
     A grey square moves over the image; a pixel gets the mean of the losses under the squares that cover it.
 
     Args:
-        predict: ``(n, 28, 28)`` float32 images in [0, 1] to ``(n, classes)`` probabilities.
-        image: ``(28, 28)`` uint8, 0-255, or float32 in [0, 1].
-        class_index: Which class.
+        predict: ``(n, h, w)`` float32 images in [0, 1] to ``(n, classes)`` probabilities.
+        image: ``(h, w)`` uint8, 0-255, or float32 in [0, 1].
+        class_index: The class.
 
     Returns:
-        ``(28, 28)`` float32 in [0, 1]; 1 is the strongest, and everything is 0 where covering never harms.
+        ``(h, w)`` float32 in [0, 1], relative to the strongest pixel; all 0 if covering never lowers the log-odds.
     """
     pixels = image if image.dtype == np.float32 else image.astype(np.float32) / 255
-    covers = _covers()
-    images = np.concatenate([pixels[np.newaxis], np.where(covers, np.float32(COVER), pixels)])
-    answers = np.concatenate([predict(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
-    chosen = np.clip(answers[:, class_index].astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    patches = _patches(*pixels.shape)
+    images = np.concatenate([pixels[np.newaxis], np.where(patches, np.float32(PATCH_GREY), pixels)])
+    predicted = np.concatenate([predict(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+    chosen = np.clip(predicted[:, class_index].astype(np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     log_odds = np.log(chosen) - np.log1p(-chosen)
-    loss = np.tensordot(log_odds[0] - log_odds[1:], covers, axes=1) / covers.sum(axis=0)
+    loss = np.tensordot(log_odds[0] - log_odds[1:], patches, axes=1) / patches.sum(axis=0)
     strongest = loss.max()
     if strongest <= 0:
-        return np.zeros((SIDE, SIDE), np.float32)
+        return np.zeros(pixels.shape, np.float32)
     return np.clip(loss / strongest, 0, 1).astype(np.float32)
 
 
-def _covers() -> np.ndarray:
-    """Return ``(n, 28, 28)`` bool, the squares; those at the rim reach over it, so that it counts like the middle."""
-    starts = np.arange(STRIDE - PATCH + 1, SIDE - STRIDE, STRIDE)
-    position = np.arange(SIDE)
-    along = (position >= starts[:, None]) & (position < starts[:, None] + PATCH)
-    return (along[:, None, :, None] & along[None, :, None, :]).reshape(-1, SIDE, SIDE)
+def _patches(height: int, width: int) -> np.ndarray:
+    """Return ``(n, h, w)`` bool, the squares; some extend beyond the edges, so that all pixels are covered as often."""
+    rows, columns = _intervals(height), _intervals(width)
+    return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(-1, height, width)
+
+
+def _intervals(length: int) -> np.ndarray:
+    """Return ``(n, length)`` bool: the pixels along one axis that each position of the square covers."""
+    starts = np.arange(STRIDE - PATCH + 1, length - STRIDE, STRIDE)
+    position = np.arange(length)
+    return (position >= starts[:, None]) & (position < starts[:, None] + PATCH)

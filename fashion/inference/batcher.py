@@ -1,4 +1,4 @@
-"""Concurrent requests, computed together."""
+"""Concurrent requests, predicted in one batch."""
 
 import queue
 import threading
@@ -10,33 +10,41 @@ import numpy as np
 
 from fashion.uncertainty.posthoc import Prediction
 
+# XLA compiles once for each batch size, which takes seconds; smaller batches are padded to the next of these.
+BATCH_SIZES = (1, 8, 64, 512)
+
 
 class _Request(NamedTuple):
     images: np.ndarray
-    answer: "Future[Prediction]"
+    prediction: "Future[Prediction]"
 
 
 class Batcher:
-    """Joins the images of threads that ask at the same time into one batch, without waiting for more to come.
+    """Joins the images of concurrent callers into one batch, without waiting for more to arrive.
 
-    A thread of its own computes; what is asked meanwhile is the next batch.
+    A thread of its own computes; requests that arrive in the meantime form the next batch.
 
     Args:
-        predict: ``(n, 28, 28)`` images to their answers, called by that one thread.
-        largest: Images in a batch at most, unless one request alone has more.
+        predict: ``(n, 28, 28)`` images to their predictions, called in that one thread.
+        max_images: Images in a batch; a single request may have more.
     """
 
-    def __init__(self, predict: Callable[[np.ndarray], Prediction], largest: int) -> None:
-        self._compute = predict
-        self._largest = largest
+    def __init__(self, predict: Callable[[np.ndarray], Prediction], max_images: int) -> None:
+        self._predict = predict
+        self._max_images = max_images
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="batcher", daemon=True).start()
 
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for the batch in progress to end."""
+        return self._waiting.qsize()
+
     def predict(self, images: np.ndarray) -> Prediction:
-        """Return the answers to ``(n, 28, 28)`` images, of one dtype in all calls."""
+        """Return the predictions for ``(n, 28, 28)`` images, of the same dtype in all calls."""
         request = _Request(images, Future())
         self._waiting.put(request)
-        return request.answer.result()
+        return request.prediction.result()
 
     def _run(self) -> None:
         left_over: _Request | None = None
@@ -44,27 +52,27 @@ class Batcher:
             batch = [left_over or self._waiting.get()]
             left_over = None
             count = len(batch[0].images)
-            while count < self._largest and left_over is None:
+            while count < self._max_images and left_over is None:
                 try:
                     request = self._waiting.get_nowait()
                 except queue.Empty:
                     break
                 count += len(request.images)
-                if count > self._largest:
+                if count > self._max_images:
                     left_over = request
                 else:
                     batch.append(request)
-            self._answer(batch)
+            self._complete(batch)
 
-    def _answer(self, batch: list[_Request]) -> None:
+    def _complete(self, batch: list[_Request]) -> None:
         try:
-            answers = self._compute(np.concatenate([request.images for request in batch]))
-        except Exception as error:  # noqa: BLE001  # raised in every thread that asked
+            predictions = self._predict(np.concatenate([request.images for request in batch]))
+        except Exception as error:  # noqa: BLE001  # raised in every caller's thread
             for request in batch:
-                request.answer.set_exception(error)
+                request.prediction.set_exception(error)
             return
         start = 0
         for request in batch:
             end = start + len(request.images)
-            request.answer.set_result(Prediction(*(rows[start:end] for rows in answers)))
+            request.prediction.set_result(Prediction(*(rows[start:end] for rows in predictions)))
             start = end

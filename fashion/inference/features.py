@@ -1,21 +1,22 @@
-"""Which tensors of a network say whether it has seen the like."""
+"""The tensors of a network that out-of-distribution scores are computed from."""
 
 import keras
 
 from fashion.models.blocks import last_dense
+from fashion.models.keras_graph import first_call
 
-LEAST_SIDE = 2
-LEAST_CHANNELS = 2  # one is the picture itself
+MIN_MAP_SIDE = 2
+MIN_CHANNELS = 2  # a single one is the image itself
 
 
 def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
-    """Return what goes into the last layer, and the spatial means of the narrowest layer at each resolution.
+    """Return the input of the last layer, and the spatial means of the narrowest layer at each resolution.
 
     Args:
         model: A functional or sequential model from images to probabilities.
 
     Returns:
-        Tensors ``(n, d)``: one, if no layer keeps a map of 2 x 2 or more; none, if the last layer is not dense.
+        Tensors ``(n, d)``: only one if no layer has a map of 2 x 2 or more, none if the last layer is not dense.
     """
     found = last_dense(model)
     if not found:
@@ -23,15 +24,15 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
     _, penultimate = found
     narrowest: dict[tuple[int, ...], keras.KerasTensor] = {}
     for layer in model.layers:
-        # A layer may be called more than once (see fashion.models.flip_tta): first for the image as it is.
-        tensor = layer._inbound_nodes[0].output_tensors[0]
+        # A layer may be called more than once (see fashion.models.flip_tta): first on the image, then on its mirror.
+        tensor = first_call(layer).outputs[0]
         if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
             continue
         _, height, width, channels = tensor.shape
-        if min(height, width) < LEAST_SIDE or channels < LEAST_CHANNELS:
+        if min(height, width) < MIN_MAP_SIDE or channels < MIN_CHANNELS:
             continue
-        known = narrowest.get((height, width))
-        if known is None or channels <= known.shape[-1]:  # of equals the last, which has seen most
+        best = narrowest.get((height, width))
+        if best is None or channels <= best.shape[-1]:  # among equals the last, which is the deepest
             narrowest[height, width] = tensor
     means = [keras.layers.GlobalAveragePooling2D()(tensor) for tensor in narrowest.values()]
     spatial = [keras.layers.Concatenate()(means)] if len(means) > 1 else means

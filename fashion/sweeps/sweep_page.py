@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from fashion.files import write_text
 from fashion.pages import rendered
+from fashion.palette import SERIES
 from fashion.sweeps import results
 from fashion.sweeps.results import METRICS, SweepTable
 
 TABLE_FILE, PAGE_FILE = "sweep.csv", "sweep.html"
-COLOURS = ("#2f6690", "#e07a3f", "#5b8e7d", "#8d5a97", "#b23a48", "#66727f")
 WIDTH, HEIGHT = 520, 240  # of a chart, in SVG units
 
 
@@ -108,7 +108,7 @@ def learning_curves(table: SweepTable, metric: str) -> Chart | None:
             Curve(
                 points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
                 last=points[-1] if points else (0.0, 0.0),
-                colour=COLOURS[index % len(COLOURS)],
+                colour=SERIES[index % len(SERIES)],
                 title=f"#{row.number} {table.describe(row)}",
             )
         )

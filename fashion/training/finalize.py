@@ -1,5 +1,7 @@
 """The end of a run: the test set, once; the artifact and its card; the report and its figures."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -9,8 +11,9 @@ from fashion.config.build import build
 from fashion.data.dataset import Dataset
 from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import cost, measurement, plots, report
+from fashion.evaluation.records import ModelSummary
 from fashion.inference.predictor import Predictor
-from fashion.metrics import summary
+from fashion.metrics import Summary, summary
 from fashion.runs.active_run import ActiveRun
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import comparable, config_hash
@@ -20,7 +23,7 @@ from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 from fashion.uncertainty.posthoc import Outputs
 
 
-def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: ActiveRun) -> dict[str, float]:
+def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: ActiveRun) -> Summary:
     """Evaluate the trained model and write it with its card and report; the only place that reads the test set.
 
     Args:
@@ -40,10 +43,10 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
     test = summary(data.test_labels, outputs.probabilities)
     validation = summary(data.validation_labels, validating.probabilities)
     run.metrics = {
-        "test_accuracy": test["accuracy"],
-        "test_loss": test["loss"],
-        "val_accuracy": validation["accuracy"],
-        "val_loss": validation["loss"],
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "val_accuracy": validation.accuracy,
+        "val_loss": validation.loss,
     }
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
     fitted = fit_uncertainty(predictor.outputs, data, validating, augment)
@@ -58,26 +61,28 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
 
 def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs, folder: RunFolder) -> None:
     """Write the parts of the report that take seconds; ``scripts/evaluate.py`` writes all of it."""
-    content = measurement.measure(data.test_labels, outputs, predictor.uncertainty)
-    content["cost"] = cost.of_network(saved.model)
-    plots.confusion(np.array(content["confusion"]), CLASSES, folder.confusion_matrix)
-    pictures = report.gallery(predictor, data.test_images, content["mistakes"])
-    report.write(folder.path, report.about(saved.card, saved.model.name, str(saved.path)), content, pictures)
+    measured = measurement.measure(
+        ModelSummary.of(saved), data.test_labels, outputs, predictor.uncertainty, data.classes
+    )
+    measured = dataclasses.replace(measured, cost=cost.network_cost(saved.model))
+    plots.confusion_matrix(np.array(measured.confusion), data.classes, folder.confusion_matrix)
+    gallery = report.mistake_images(predictor, data.test_images, measured.mistakes, data.classes)
+    report.write(folder.path, measured, gallery)
 
 
 def _card(
     run: ActiveRun,
     data: Dataset,
     recorder: EpochRecorder,
-    test: dict[str, float],
-    validation: dict[str, float],
+    test: Summary,
+    validation: Summary,
 ) -> Card:
     return Card(
         classes=list(CLASSES),
         input="(n, 28, 28, 1) float32 in [0, 1]; light objects on a black background, as in Fashion-MNIST",
         output="(n, 10) float32 softmax probabilities, in the order of classes",
-        test=SplitScores(**test, images=len(data.test_labels)),
-        validation=SplitScores(**validation, images=len(data.validation_labels)),
+        test=SplitScores(**test._asdict(), images=len(data.test_labels)),
+        validation=SplitScores(**validation._asdict(), images=len(data.validation_labels)),
         parameters=cost.parameters(recorder.model.core),
         epochs=len(recorder.history["loss"]),
         training_seconds=round(recorder.seconds, 1),

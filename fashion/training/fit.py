@@ -69,7 +69,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     log.info("model          %s", folder.model)
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
-        *(100 * test[name] for name in ("accuracy", "accuracy_low", "accuracy_high")),
+        *(100 * share for share in (test.accuracy, test.accuracy_low, test.accuracy_high)),
         len(data.test_labels),
     )
     return run.metrics

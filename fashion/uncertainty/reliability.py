@@ -1,13 +1,14 @@
 """Reliability diagrams and the expected calibration error: is a confidence of 90 % right nine times out of ten?"""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 BINS = 15
 
 
-class ReliabilityBin(NamedTuple):
+@dataclass(frozen=True)
+class ReliabilityBin:
     """The predictions whose confidence falls into one range.
 
     Attributes:

@@ -1,31 +1,32 @@
-"""The audit's counts and accuracies of a data set whose faults were planted."""
+"""The audit's counts and accuracies on a data set with planted faults."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from fashion.audit import data_audit as module
-from fashion.audit.data_audit import audit, describe
+from fashion.audit.data_audit import audit
+from fashion.audit.findings import PairCounts, describe
 from fashion.data.dataset import Dataset
 from fashion.data.fashion_mnist import CLASSES
 from fashion.inference.predictor import Predictor
 
 
-class Peeker(Predictor):
-    """Knows the test labels but for the first two images."""
+class Oracle(Predictor):
+    """Predicts every test image correctly, except the first two."""
 
     def __init__(self, labels: np.ndarray) -> None:
         wrong = labels.copy()
         wrong[:2] = (wrong[:2] + 1) % len(CLASSES)
-        self.answers = np.eye(len(CLASSES), dtype=np.float32)[wrong]
+        self.rows = np.eye(len(CLASSES), dtype=np.float32)[wrong]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        return self.answers
+        return self.rows
 
 
 def dataset() -> Dataset:
-    """Bands of ten heights; train 3 is an own copy of validation 1, test 0 and 5 are copies of train images."""
+    """Bands of ten heights; train 3 equals validation 1, test 0 and 5 are copies of train images."""
     random = np.random.default_rng(0)
     labels = np.arange(300) % len(CLASSES)
     images = random.integers(0, 40, (300, 28, 28), np.uint8)
@@ -53,44 +54,42 @@ def dataset() -> Dataset:
 def found(tmp_path_factory):
     data = dataset()
     folder = tmp_path_factory.mktemp("audit")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_predictor", lambda artifact: Peeker(data.test_labels))
-        returned = audit(data, None, folder, seed=0)
-    assert json.loads((folder / "audit.json").read_text()) == json.loads(json.dumps(returned))
+    returned = audit(data, Oracle(data.test_labels), folder, seed=0)
+    assert json.loads((folder / "audit.json").read_text()) == json.loads(json.dumps(asdict(returned)))
     assert (folder / "duplicates.png").stat().st_size > 5_000
     assert (folder / "label_errors.png").stat().st_size > 5_000
     return returned
 
 
-def test_planted_duplicates_are_named_by_their_place_in_the_official_files(found):
-    exact = {frozenset(group) for group in found["duplicates"]["exact_groups"]}
+def test_planted_duplicates_are_named_by_their_position_in_the_official_files(found):
+    exact = {frozenset(group) for group in found.duplicates.exact_groups}
     assert exact == {frozenset({"train 6", "train 3"}), frozenset({"train 200", "test 0"}), frozenset({"train 14", "test 5"})}  # fmt: skip  # noqa: E501
-    near = {frozenset(pair[:2]) for pair in found["duplicates"]["near_pairs"]}
+    near = {frozenset(pair[:2]) for pair in found.duplicates.near_pairs}
     assert near == exact
 
 
 def test_pairs_are_counted_by_split_with_their_conflicts(found):
-    counts = next(row for row in found["duplicates"]["by_threshold"] if row["threshold"] == 0.99)
-    assert counts["within_train"] == {"pairs": 1, "conflicting_labels": 1}
-    assert counts["within_test"] == {"pairs": 0, "conflicting_labels": 0}
-    assert counts["train_and_test"] == {"pairs": 2, "conflicting_labels": 1}
+    counts = next(row for row in found.duplicates.by_threshold if row.threshold == 0.99)
+    assert counts.within_train == PairCounts(pairs=1, conflicting_labels=1)
+    assert counts.within_test == PairCounts(pairs=0, conflicting_labels=0)
+    assert counts.train_and_test == PairCounts(pairs=2, conflicting_labels=1)
 
 
 def test_accuracy_is_measured_with_and_without_the_duplicates(found):
-    assert found["accuracy"]["all"]["accuracy"] == pytest.approx(38 / 40)
-    row = next(row for row in found["accuracy"]["by_threshold"] if row["threshold"] == 0.99)
-    assert (row["without"]["images"], row["without"]["accuracy"]) == (38, pytest.approx(37 / 38))
-    assert (row["duplicates_alone"]["images"], row["duplicates_alone"]["accuracy"]) == (2, 0.5)
+    assert found.accuracy.all.accuracy == pytest.approx(38 / 40)
+    row = next(row for row in found.accuracy.by_threshold if row.threshold == 0.99)
+    assert (row.without.images, row.without.accuracy) == (38, pytest.approx(37 / 38))
+    assert (row.duplicates_alone.images, row.duplicates_alone.accuracy) == (2, 0.5)
     text = describe(found)
     assert "97.37% (+2.37 points) without 2 images, 50.0% on those alone" in text
     assert "3 groups among 300 images" in text
 
 
 def test_without_an_artifact_the_text_says_so(found):
-    assert "not measured: there is no outputs/latest" in describe({**found, "accuracy": None})
+    assert "not measured: there is no outputs/latest" in describe(replace(found, accuracy=None))
 
 
 def test_label_errors_are_counted_by_class_pair(found):
-    errors = found["label_errors"]
-    assert sum(row["images"] for row in errors["by_class_pair"]) == errors["likely_errors"]
-    assert len(errors["likeliest_first"]) == errors["likely_errors"]
+    errors = found.label_errors
+    assert sum(row.images for row in errors.by_class_pair) == errors.likely_errors
+    assert len(errors.likeliest_first) == errors.likely_errors

@@ -46,7 +46,7 @@ def test_the_most_similar_pair_comes_first():
     assert np.all(np.diff(pairs.similarity) <= 0)
 
 
-def test_images_of_one_grey_are_alike_to_nothing():
+def test_uniform_images_have_no_duplicates():
     assert found(np.full((3, 28, 28), 90, np.uint8), 0.5) == []
 
 
@@ -61,7 +61,7 @@ def test_similarities_are_those_of_numpy(count, seed):
     np.testing.assert_allclose(pairs.similarity, expected[pairs.first, pairs.second], atol=1e-5)
 
 
-def test_groups_join_over_others():
+def test_groups_connect_through_other_images():
     images = noise(12)
     images[5] = images[2]
     images[9] = images[5]

@@ -15,7 +15,7 @@ def noise(count: int) -> np.ndarray:
 
 
 def easy(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Three classes that any model tells apart: a light band at the top, in the middle, at the bottom."""
+    """Three classes that any model separates: a light band at the top, in the middle, at the bottom."""
     labels = np.arange(count) % 3
     images = noise(count) // 4
     for label in range(3):
@@ -35,9 +35,9 @@ def test_planted_label_errors_are_found():
     assert np.array_equal(probabilities.argmax(axis=1), truth)
 
 
-def test_no_duplicate_vouches_for_its_twin(monkeypatch):
-    """Of images that are noise, a model can know only what it was shown: twins of one group are never shown."""
-    monkeypatch.setattr(label_errors, "EPOCHS", 30)  # enough to learn noise by heart
+def test_no_duplicate_confirms_its_twin(monkeypatch):
+    """On images that are noise, a model recognises only what it was trained on: never twins of one group."""
+    monkeypatch.setattr(label_errors, "EPOCHS", 30)  # enough to memorise noise
     images = noise(60)
     labels = np.random.default_rng(1).integers(0, 2, 60)
     twins, twin_labels = np.concatenate([images, images]), np.concatenate([labels, labels])

@@ -36,7 +36,7 @@ def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_com
         "evaluate.py", f"artifact={folder}", f"backend={keras_backend}", QUICK, f"hydra.run.dir={tmp_path}"
     )
     assert run.returncode == 0, run.stderr
-    assert "is of 1000 test images: data.limit=2000 repeats it" in run.stdout
+    assert "was measured on 1000 test images: data.limit=2000 reproduces it" in run.stdout
     # Validated are the images that validated the run, not others of which it was trained on some.
     measured = json.loads((tmp_path / "metrics.json").read_text())
     promised = json.loads((folder / "result.json").read_text())["metrics"]
@@ -59,7 +59,7 @@ def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, ker
     )
     run = run_command("evaluate.py", *options)
     assert run.returncode == 2
-    assert run.stderr.startswith("error: the card promises a test accuracy of 99.00%, measured ")
+    assert run.stderr.startswith("error: the card reports a test accuracy of 99.00%, measured ")
 
 
 def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, keras_backend, tmp_path):
@@ -78,7 +78,7 @@ def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, ke
     assert written.abstention.threshold == pytest.approx(fitted["abstention"]["threshold"], abs=0.02)
     assert (old / artifact.CARD_FILE).read_text() == json.dumps(card)
     measured = json.loads((new / "metrics.json").read_text())
-    assert {row["set"] for row in measured["strangers"]} >= {"blank", "handwritten digits", "sample photos"}
+    assert {row["set"] for row in measured["ood"]} >= {"blank", "handwritten digits", "sample photos"}
     assert measured["comparison"]["mcnemar"]["p_value"] == 1  # calibration changes no class
     assert {row["name"]: row["difference"] for row in measured["comparison"]["rows"]}["accuracy"] == 0
 

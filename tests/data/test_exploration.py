@@ -20,7 +20,7 @@ from fashion.data.exploration import (
 )
 from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.errors import FashionError
-from fashion.figures import TILE_GAP_PIXELS, picture, show_tiles
+from fashion.figures import TILE_GAP_PIXELS, saved_figure, show_tiles
 
 PITCH = 28 + TILE_GAP_PIXELS
 
@@ -207,7 +207,7 @@ def test_equal_plots_are_equal_files_and_the_style_stays_inside(tmp_path: Path) 
 
     before = dict(matplotlib.rcParams)
     for name in ("first.png", "second.png"):
-        with picture(tmp_path / name, 2, 1, "Title") as figure:
+        with saved_figure(tmp_path / name, 2, 1, "Title") as figure:
             show_tiles(figure.add_subplot(), np.full((1, 2, 28, 28), 0.5), rows=["row"])
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert dict(matplotlib.rcParams) == before
@@ -216,7 +216,7 @@ def test_equal_plots_are_equal_files_and_the_style_stays_inside(tmp_path: Path) 
 def test_a_plot_that_fails_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
     path.write_bytes(b"earlier")
-    with pytest.raises(ZeroDivisionError), picture(path, 2, 1, "Title"):
+    with pytest.raises(ZeroDivisionError), saved_figure(path, 2, 1, "Title"):
         raise ZeroDivisionError
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]

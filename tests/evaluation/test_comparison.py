@@ -29,20 +29,20 @@ def test_equal_models_do_not_differ():
     assert mcnemar(*results(5, 3, 3, 5)).p_value == 1
 
 
-def test_a_hand_made_paired_interval():
+def test_a_paired_interval_computed_by_hand():
     low, high = paired_interval(np.array([1.0, 1.0, 0.0, 0.0]))
     assert (low, high) == pytest.approx((0.5 - 1.959964 * math.sqrt(1 / 3) / 2, 0.5 + 1.959964 * math.sqrt(1 / 3) / 2))
 
 
-def test_rows_are_what_the_models_do():
+def test_rows_compare_both_models_metric_by_metric():
     labels = np.array([0, 0, 1, 1])
     first = np.array([[0.8, 0.2], [0.8, 0.2], [0.2, 0.8], [0.8, 0.2]], np.float32)
     second = np.array([[0.8, 0.2], [0.2, 0.8], [0.2, 0.8], [0.8, 0.2]], np.float32)
-    compared = compare(labels, first, second, ("a", "b"))
-    rows = {row["name"]: row for row in compared["rows"]}
-    assert (rows["accuracy"]["first"], rows["accuracy"]["second"]) == (0.75, 0.5)
-    assert rows["accuracy"]["low"] < rows["accuracy"]["difference"] == 0.25 < rows["accuracy"]["high"]
-    assert rows["loss"]["difference"] == pytest.approx((math.log(0.2) - math.log(0.8)) / 4, abs=1e-6)
-    assert rows["Brier score"]["difference"] == pytest.approx((0.08 - 1.28) / 4, abs=1e-6)
-    assert (rows["recall of a"]["difference"], rows["recall of b"]["difference"]) == (0.5, 0)
-    assert compared["mcnemar"]["only_first"] == 1
+    test, compared = compare(labels, first, second, ("a", "b"))
+    rows = {row.name: row for row in compared}
+    assert (rows["accuracy"].first, rows["accuracy"].second) == (0.75, 0.5)
+    assert rows["accuracy"].low < rows["accuracy"].difference == 0.25 < rows["accuracy"].high
+    assert rows["loss"].difference == pytest.approx((math.log(0.2) - math.log(0.8)) / 4, abs=1e-6)
+    assert rows["Brier score"].difference == pytest.approx((0.08 - 1.28) / 4, abs=1e-6)
+    assert (rows["recall of a"].difference, rows["recall of b"].difference) == (0.5, 0)
+    assert test.only_first == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashion.evaluation.plots import confusion, training_curves
+from fashion.evaluation.plots import confusion_matrix, training_curves
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4],
@@ -23,8 +23,8 @@ def test_curves_are_drawn_in_both_colours(tmp_path, epochs):
 
 
 def test_a_confusion_matrix_is_drawn_dark_where_the_shares_are(tmp_path):
-    confusion(np.eye(3, dtype=int) * 5, ["a", "b", "c"], tmp_path / "all_right.png")
-    confusion(np.ones((3, 3), dtype=int), ["a", "b", "c"], tmp_path / "guessing.png")
+    confusion_matrix(np.eye(3, dtype=int) * 5, ["a", "b", "c"], tmp_path / "all_right.png")
+    confusion_matrix(np.ones((3, 3), dtype=int), ["a", "b", "c"], tmp_path / "guessing.png")
     right, guessing = (np.asarray(Image.open(tmp_path / f"{n}.png").convert("L")) for n in ("all_right", "guessing"))
     assert np.mean(right < 80) > 0.1
     assert np.mean(guessing < 80) < 0.05

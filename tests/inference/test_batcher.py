@@ -12,24 +12,24 @@ def means(images: np.ndarray) -> Prediction:
     return Prediction(mean[:, np.newaxis], -mean, mean[:, np.newaxis], -mean)
 
 
-def test_every_thread_gets_its_own_answer():
+def test_every_thread_gets_its_own_prediction():
     sizes = []
 
     def compute(images):
         sizes.append(len(images))
         return means(images)
 
-    batcher = Batcher(compute, largest=8)
+    batcher = Batcher(compute, max_images=8)
     wrong = []
 
-    def ask(seed):
+    def request(seed):
         random = np.random.default_rng(seed)
         for _ in range(20):
             images = random.random((random.integers(1, 12), 28, 28), np.float32)
             if not all(map(np.array_equal, batcher.predict(images), means(images))):
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(16)]
+    threads = [threading.Thread(target=request, args=(seed,)) for seed in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -38,37 +38,37 @@ def test_every_thread_gets_its_own_answer():
     assert max(sizes) <= 11  # one request alone may be larger than a batch
 
 
-def test_who_comes_meanwhile_is_joined():
-    started, go_on = threading.Event(), threading.Event()
+def test_requests_that_arrive_meanwhile_are_joined():
+    started, resume = threading.Event(), threading.Event()
     sizes = []
 
     def compute(images):
         sizes.append(len(images))
         started.set()
-        go_on.wait(10)
+        resume.wait(10)
         return means(images)
 
-    batcher = Batcher(compute, largest=8)
+    batcher = Batcher(compute, max_images=8)
     threads = [threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28)),)) for _ in range(10)]
     threads[0].start()
     started.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while batcher._waiting.qsize() < 9:
+    while batcher.waiting < 9:
         pass
-    go_on.set()
+    resume.set()
     for thread in threads:
         thread.join()
     assert sizes == [1, 8, 1]
 
 
-def test_an_error_meets_those_who_asked_and_nobody_after_them():
+def test_an_error_reaches_its_callers_and_nobody_after_them():
     def compute(images):
         if images.max() > 1:
             raise ValueError("too bright")
         return means(images)
 
-    batcher = Batcher(compute, largest=8)
+    batcher = Batcher(compute, max_images=8)
     with pytest.raises(ValueError, match="too bright"):
         batcher.predict(np.full((1, 28, 28), 2.0))
     assert batcher.predict(np.ones((1, 28, 28))).scores == [-1]

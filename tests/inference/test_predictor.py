@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from fashion.inference.predictor import BATCH_SIZES, Predictor
+from fashion.inference.batcher import BATCH_SIZES
+from fashion.inference.predictor import Predictor
 
 pytestmark = pytest.mark.backend
 
@@ -15,13 +16,13 @@ def model() -> keras.Model:
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 65, 512, 513, 1100])
-def test_any_number_of_images_gives_what_the_model_gives(model, count):
+def test_any_number_of_images_gives_what_the_model_computes(model, count):
     images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
     expected = keras.ops.convert_to_numpy(model(images[..., None].astype(np.float32) / 255, training=False))
-    answered = Predictor(model).probabilities(images)
-    assert answered.shape == (count, 10)
-    assert answered.dtype == np.float32
-    assert np.allclose(answered, expected, atol=1e-5)
+    predicted = Predictor(model).probabilities(images)
+    assert predicted.shape == (count, 10)
+    assert predicted.dtype == np.float32
+    assert np.allclose(predicted, expected, atol=1e-5)
 
 
 def test_few_shapes_are_compiled():

@@ -7,7 +7,7 @@ import pytest
 from fashion import artifact
 from fashion.card import Card, SplitScores
 from fashion.errors import FashionError
-from fashion.evaluation.cost import of_network
+from fashion.evaluation.cost import network_cost
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
 from fashion.models.flip_tta import flip_averaged
@@ -43,10 +43,10 @@ def test_probabilities_are_the_normalised_geometric_mean_of_both_and_survive_the
 
 def test_it_doubles_the_arithmetic_and_adds_no_parameter(model):
     both = flip_averaged(model)
-    once, twice = of_network(model), of_network(both)
-    assert twice["parameters"] == once["parameters"]
+    once, twice = network_cost(model), network_cost(both)
+    assert twice.parameters == once.parameters
     last = 8 * 10
-    assert twice["multiply_adds"] - last == 2 * (once["multiply_adds"] - last)
+    assert twice.multiply_adds - last == 2 * (once.multiply_adds - last)
 
 
 def test_abstention_reads_the_averaged_features_and_the_maps_of_the_original_image(model):

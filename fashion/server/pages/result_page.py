@@ -9,6 +9,7 @@ import numpy as np
 from flask import g, render_template
 from PIL import Image
 
+from fashion import palette
 from fashion.inference import attribution
 from fashion.preprocessing import decode, rgb
 from fashion.server.security import session
@@ -17,7 +18,6 @@ from fashion.server.service.uploads import LARGE_PIXELS, Upload
 from fashion.server.storage.prediction_history import Prediction, predictions
 
 SHOWN_SIDE, KEPT_SIDE = 512, 1024  # pixels
-MARK = (255, 122, 56)  # RGB
 TINY_SIDE = 64  # shown with its pixels, rather than blurred
 SHOWN_QUALITY, KEPT_QUALITY = 80, 85
 
@@ -48,9 +48,10 @@ def marked(predict: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, clas
     Returns:
         ``(28, 28, 3)`` uint8, 0-255, RGB.
     """
-    weight = attribution.occlusion(predict, pixels, class_index)[..., np.newaxis] ** 2  # the strongest stand out
+    sensitivity = attribution.occlusion_sensitivity(predict, pixels, class_index)
+    weight = sensitivity[..., np.newaxis] ** 2  # emphasises the strongest
     grey = np.repeat(pixels[..., np.newaxis] * 0.6, 3, axis=2)
-    coloured = np.array(MARK) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
+    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
     return (grey * (1 - weight) + coloured * weight).astype(np.uint8)
 
 

@@ -10,7 +10,7 @@ from fashion import artifact
 from fashion.backend.memory import return_large_blocks
 from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
-from fashion.inference.batcher import Batcher
+from fashion.inference.batcher import BATCH_SIZES, Batcher
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 
 NAME = "fashion_mnist"
@@ -61,7 +61,7 @@ class ServedModel:
         """
         return_large_blocks()
         start_backend(self._backend_name)
-        from fashion.inference.predictor import BATCH_SIZES, Predictor  # imports Keras, on the backend just chosen
+        from fashion.inference.predictor import Predictor  # imports Keras, on the backend just chosen
 
         predictor, loaded = Predictor.load(self.path)
         if loaded.card.sha256 != self.card.sha256:
