@@ -108,7 +108,7 @@ def _ood_scores(name: str, predictor: Predictor, in_distribution: Prediction, im
     judged = [
         predictor.uncertainty.judge(foreign, row, photo=photo) for row, photo in enumerate(images.photos.tolist())
     ]
-    # Of confidence, the complement: higher is to mean more foreign.
+    # Negated, so that higher means further out of distribution.
     confidences = -in_distribution.probabilities.max(axis=1), -foreign.probabilities.max(axis=1)
     return OodScores(
         set=name,

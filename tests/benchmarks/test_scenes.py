@@ -30,7 +30,7 @@ def test_a_scene_is_a_photo_whose_object_is_found(scene, test_set):
 
 def test_the_scenes_are_named_and_drawn_with_their_answers(test_set, tmp_path):
     predictor, loaded = Predictor.load(PRETRAINED)
-    classes = loaded.card["classes"]
+    classes = loaded.card.classes
     answered = scenes.answer(test_set.test_images, test_set.test_labels, predictor, classes)
     assert [each.scene.name for each in answered] == [
         each.label.lower().replace(" ", "_").replace("-", "_").removesuffix("/top") for each in answered
