@@ -1,7 +1,7 @@
 """The trained model as a file: ``fashion_mnist_model.keras`` and, beside it, its card.
 
-The file holds stock Keras layers and no optimizer state, so that plain Keras loads it on any backend. The card says
-what the model is, what it was measured to do, and the digest of the file it speaks of.
+The file contains stock Keras layers and no optimizer state, so that plain Keras loads it on any backend. The card
+describes the model and its measured accuracy, and records the digest of the model file.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def save_model(model: "keras.Model", path: Path) -> str:
         The SHA-256 of the file.
 
     Raises:
-        InputError: When the file cannot be written.
+        WriteError: When the file cannot be written.
     """
     with replacing(path) as partial:
         model.save(partial)
@@ -52,7 +52,7 @@ def save(model: "keras.Model", card: Card, folder: Path) -> Path:
         The path of the model file.
 
     Raises:
-        InputError: When a file cannot be written.
+        WriteError: When a file cannot be written.
     """
     path = folder / MODEL_FILE
     digest = save_model(model, path)
@@ -77,12 +77,12 @@ def load(path: Path) -> Artifact:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{file}: Keras cannot load it ({reason}); copy it again, or train anew") from error
+        raise InputError(f"{file}: Keras cannot load it ({reason}); copy it again, or train a new model") from error
     return Artifact(model, card, file)
 
 
 def verify(path: Path) -> tuple[Path, Card]:
-    """Check that a model is the one its card speaks of, and made of stock layers alone; nothing of it is executed.
+    """Check that a model is the one its card describes and has stock layers only, without executing any part of it.
 
     Args:
         path: A ``.keras`` file with its card beside it, or the folder of a run.
@@ -91,7 +91,7 @@ def verify(path: Path) -> tuple[Path, Card]:
         The model file, and its card.
 
     Raises:
-        InputError: When a file is missing, damaged, of another kind, not the one the card was written for, or holds
+        InputError: When a file is missing, damaged, of another kind, not the one the card was written for, or contains
             layers other than Keras's own.
     """
     file = path / MODEL_FILE if path.is_dir() else path
@@ -111,19 +111,19 @@ def verify(path: Path) -> tuple[Path, Card]:
 
 
 def _refuse_foreign_layers(file: Path) -> None:
-    """Read the configuration in the file as data, and refuse what names code other than Keras's own."""
+    """Read the configuration in the file as data, and refuse references to code other than Keras's own."""
     try:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"{file}: is not a .keras file ({error}); copy it again, or train anew") from None
+        raise InputError(f"{file}: is not a .keras file ({error}); copy it again, or train a new model") from None
     foreign = {
         f"{node.get('module')}.{node['class_name']}"
         for node in _nodes(config)
         if "class_name" in node and not _is_stock(node)
     }
     if foreign:
-        raise InputError(f"{file}: holds {', '.join(sorted(foreign))}, expected Keras's own layers only; not loaded")
+        raise InputError(f"{file}: contains {', '.join(sorted(foreign))}, expected only Keras's own layers; not loaded")
 
 
 def _is_stock(node: dict[str, Any]) -> bool:

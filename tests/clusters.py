@@ -1,4 +1,4 @@
-"""Real clusters for the tests of sweeps: a Slurm and a two-node Ray on this machine, on free ports, gone with the test.
+"""Real clusters for the tests of sweeps: Slurm and a two-node Ray on this machine, on free ports, ended with the test.
 
 `make services` installs Slurm on Debian; Ray comes with the environment. Without Slurm its test is skipped, with the
 reason; on CI it fails.
@@ -47,7 +47,7 @@ PartitionName=tests Nodes={host} Default=YES State=UP
 
 @pytest.fixture
 def slurm(starts_processes) -> Iterator[dict[str, str]]:
-    """The environment under which Slurm's commands speak to a cluster of one machine."""
+    """Environment variables for Slurm's commands, which point to a cluster of one machine."""
     programs = {name: shutil.which(name) or missing(name) for name in ("munged", "slurmctld", "slurmd", "sinfo")}
     if os.geteuid() != 0:
         pytest.skip("slurmd runs jobs as their owners, which takes root")

@@ -1,4 +1,4 @@
-"""The model that comes with the project does what its card says, and is there when nothing else is."""
+"""The model that comes with the project has the accuracy of its card, and is used until there is another."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.backend
 
 
 @pytest.mark.slow
-def test_its_card_tells_the_accuracy_that_it_has(fashion_mnist_root):
+def test_it_has_the_accuracy_of_its_card(fashion_mnist_root):
     predictor, loaded = Predictor.load(PRETRAINED)
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
     right = predictor.probabilities(data.test_images).argmax(axis=1) == data.test_labels
-    # Two images in ten thousand may change sides with the order in which a backend adds up.
+    # Two images in ten thousand may change class with the order in which a backend sums.
     assert np.mean(right) == pytest.approx(loaded.card.test.accuracy, abs=2.5e-4)
     assert loaded.card.test.images == len(data.test_labels)
     assert loaded.card.data == data.digests
@@ -27,7 +27,7 @@ def test_it_is_small():
     assert Predictor.load(PRETRAINED)[1].card.parameters < 100_000
 
 
-def test_what_was_trained_last_goes_before_it(tmp_path, monkeypatch):
+def test_the_newest_run_is_preferred_to_it(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUTS", tmp_path)
     assert default_model() == PRETRAINED
     (tmp_path / "run").mkdir()

@@ -14,7 +14,7 @@ POLL_SECONDS = 0.5
 class ProgressReporter:
     """Print a line for each job that ends and, on a terminal, keep a line below that sums up the sweep.
 
-    It reads the jobs' folders, so it shows the same whichever launcher runs them, on whichever machines.
+    It reads the jobs' folders, so it works with any launcher, on any machines.
 
     Args:
         runner: The runner of the jobs.

@@ -194,7 +194,7 @@ def read(folder: Path) -> SweepTable:
     """Gather the jobs of a sweep's folder, running or ended, also of a sweep from before there was a manifest.
 
     Raises:
-        InputError: When the folder holds no sweep.
+        InputError: When the folder is not a sweep's.
     """
     manifest = SweepManifest.read(folder) or _reconstructed(folder)
     return SweepTable([_row(job, folder) for job in manifest.jobs], manifest.objective, manifest.planned_jobs)

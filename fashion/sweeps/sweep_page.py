@@ -54,7 +54,7 @@ def write_report(folder: Path) -> SweepTable:
         The table that both show.
 
     Raises:
-        InputError: When the folder holds no sweep.
+        InputError: When the folder is not a sweep's.
         WriteError: When a file cannot be written.
     """
     table = results.read(folder)

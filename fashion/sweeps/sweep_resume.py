@@ -22,7 +22,7 @@ def command_line(arguments: list[str]) -> list[str]:
         The arguments with the sweep's folder as the output folder; unchanged when nothing is to be resumed.
 
     Raises:
-        InputError: When FOLDER holds no sweep, or a sweep's settings are given without ``-m``.
+        InputError: When FOLDER is not a sweep's, or a sweep's settings are given without ``-m``.
     """
     keys = {argument: argument.lstrip("+~").partition("=")[0] for argument in arguments}
     search_arguments = [argument for argument, key in keys.items() if SEARCH_KEY.match(key)]

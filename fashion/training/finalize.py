@@ -39,9 +39,9 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         WriteError: When a file cannot be written.
     """
     predictor = Predictor(model, features=True)
-    outputs, validating = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
+    outputs, validation_outputs = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
     test = summary(data.test_labels, outputs.probabilities)
-    validation = summary(data.validation_labels, validating.probabilities)
+    validation = summary(data.validation_labels, validation_outputs.probabilities)
     run.metrics = {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
@@ -49,9 +49,9 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         "val_loss": validation.loss,
     }
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
-    fitted = fit_uncertainty(predictor.outputs, data, validating, augment)
+    fitted = fit_uncertainty(predictor.outputs, data, validation_outputs, augment)
     card = _card(run, data, recorder, test, validation)
-    card = add_to_card(card, fitted, data.validation_labels, validating)
+    card = add_to_card(card, fitted, data.validation_labels, validation_outputs)
     path = artifact.save(model, card, run.folder.path)
     plots.training_curves(recorder.history, run.folder.training_curves)
     saved = artifact.Artifact(model, artifact.verify(path)[1], path)

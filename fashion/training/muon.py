@@ -43,7 +43,7 @@ class Muon(keras.optimizers.Optimizer):
         epsilon: PositiveFloat = 1e-7,
         **kwargs: Any,
     ) -> None:
-        # Without a weight decay for the base class, which knows one for all variables: update_step applies both.
+        # The base class would apply one weight decay to all variables; update_step applies both.
         super().__init__(learning_rate, **kwargs)
         self.kernel_weight_decay = weight_decay
         self.adam_weight_decay = adam_weight_decay

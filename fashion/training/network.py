@@ -1,4 +1,4 @@
-"""What is trained: raw pixels in, probabilities out, the augmentation and the fast layers on the device."""
+"""The network that is trained: from raw pixels to probabilities, with augmentation and fast layers in one step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
     """Return the loss of ``(n,)`` labels and ``(n, classes)`` probabilities.
 
     Args:
-        label_smoothing: Share of the probability that is asked for in equal parts from all classes.
+        label_smoothing: Share of the target probability that is spread evenly over all classes.
     """
     if not label_smoothing:
         return "sparse_categorical_crossentropy"
 
     def smoothed(labels: Any, probabilities: Any) -> Any:
-        wanted = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), probabilities.shape[-1])
-        return keras.losses.categorical_crossentropy(wanted, probabilities, label_smoothing=label_smoothing)
+        targets = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), probabilities.shape[-1])
+        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=label_smoothing)
 
     return smoothed
 
 
 class TrainingNetwork(keras.Model):
-    """A model of the artifact's contract, fed with raw pixels and augmented inside the compiled step.
+    """A model that takes raw pixels and augments them inside the compiled step.
 
     Args:
         model: ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities, of stock layers.
@@ -45,7 +45,7 @@ class TrainingNetwork(keras.Model):
         self.core = fast_layers(model) if fast else model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Note that nothing is left to build: the model and the augmentation come with their variables."""
+        """Mark the network as built: the model and the augmentation already have their variables."""
         self.built = True
 
     def call(self, pixels: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
@@ -54,6 +54,6 @@ class TrainingNetwork(keras.Model):
         return self.core(self.augment(images, training=training), training=training)
 
     def deployable(self) -> keras.Model:
-        """Return the trained model with stock layers in float32, without augmentation: what the artifact holds."""
+        """Return the trained model with stock layers in float32, without augmentation: the model of the artifact."""
         model = stock_layers(self.core, dtype="float32")
         return flip_averaged(model) if self.flip_average else model

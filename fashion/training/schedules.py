@@ -1,4 +1,4 @@
-"""How the learning rate goes over a run; each choice of the config group ``schedule`` is a function here."""
+"""Learning-rate schedules; each choice of the config group ``schedule`` is a function here."""
 
 from typing import Any
 
@@ -9,28 +9,28 @@ from fashion.config.schema import Share
 
 
 def constant(*, peak: float, steps: int) -> float:
-    """Return the optimizer's own rate, which callbacks may lower."""
+    """Return the optimizer's own learning rate, which callbacks may lower."""
     return peak
 
 
 def one_cycle(warmup: Share, *, peak: float, steps: int) -> "OneCycle":
-    """Return a rate that rises from 0 and falls to 0, both in straight lines.
+    """Return a learning rate that rises linearly from 0 and then falls linearly to 0.
 
     Args:
         warmup: Share of the steps in which it rises.
-        peak: The optimizer's own rate, reached once.
-        steps: Of the whole run.
+        peak: The optimizer's own learning rate, reached once.
+        steps: Steps of the whole run.
     """
     return OneCycle(peak, steps, warmup)
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Up and down in straight lines: the 1cycle policy (Smith and Topin, 2017, arXiv:1708.07120), without its tail.
+    """Linear warm-up and linear decay: the 1cycle policy (Smith and Topin, 2017, arXiv:1708.07120) without its tail.
 
     Args:
-        peak: The highest rate.
-        steps: Of the whole run.
-        warmup: Share of them in which the rate rises.
+        peak: The highest learning rate.
+        steps: Steps of the whole run.
+        warmup: Share of them in which the learning rate rises.
     """
 
     def __init__(self, peak: float, steps: int, warmup: float) -> None:
@@ -39,7 +39,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup = warmup
 
     def __call__(self, step: Any) -> Any:
-        """Return the rate of a step, counted from 0; the first and the last one are not wasted on a rate of 0."""
+        """Return the learning rate of a step, counted from 0; it is above 0 in the first and in the last step."""
         done = (ops.cast(step, "float32") + 0.5) / self.steps
         falling = (1 - done) / (1 - self.warmup)
         rising = done / self.warmup if self.warmup else falling

@@ -16,7 +16,7 @@ def test_the_first_signal_in_training_waits_for_the_end_of_the_step(caplog):
             stop.on_train_batch_end(0, {"loss": 1.0})
 
 
-def test_a_signal_in_validation_stops_it_too():
+def test_a_signal_in_validation_stops_the_run():
     with GracefulStop() as stop:
         stop.on_train_begin()
         os.kill(os.getpid(), signal.SIGINT)

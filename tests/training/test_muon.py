@@ -91,7 +91,7 @@ def test_its_configuration_makes_the_same_optimizer():
     assert Muon.from_config(dict(config)).get_config() == config
 
 
-def test_an_update_changes_all_directions_alike(in_a_layer):
+def test_an_update_has_singular_values_near_one(in_a_layer):
     settings = SETTINGS | {"weight_decay": 0.0}
     step = stepped(Muon(**settings), np.zeros((3, 3, 8, 8), np.float32), [random(3, 3, 8, 8)], "kernel")
     singular = np.linalg.svd(step.reshape(-1, 8), compute_uv=False) / (0.1 * 0.2 * 72**0.5)
@@ -107,7 +107,7 @@ def test_other_variables_stay_with_adamw(in_a_layer, name):
     )
 
 
-def test_the_layer_that_tells_classes_stays_with_adamw():
+def test_the_classifier_stays_with_adamw():
     start, gradients = random(16, 10), [random(16, 10)]
     with keras.name_scope("probabilities"):
         ours = stepped(Muon(**SETTINGS), start, gradients, "kernel")

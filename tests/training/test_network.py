@@ -9,7 +9,7 @@ from fashion.training.network import cross_entropy
 pytestmark = pytest.mark.backend
 
 
-def test_smoothing_asks_for_some_probability_of_every_class():
+def test_smoothing_gives_every_class_some_probability():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     labels = np.array([0, 1])
     logs = -np.log(probabilities)
@@ -19,5 +19,5 @@ def test_smoothing_asks_for_some_probability_of_every_class():
     )
 
 
-def test_without_smoothing_it_is_keras_own():
+def test_without_smoothing_the_loss_is_keras_own():
     assert cross_entropy(0.0) == "sparse_categorical_crossentropy"

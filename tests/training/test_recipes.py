@@ -1,4 +1,4 @@
-"""The named recipes: each can be trained, and is what it says."""
+"""The named recipes: each can be trained and does what its description says."""
 
 import json
 from collections.abc import Iterator
@@ -14,9 +14,8 @@ from fashion.paths import PROJECT
 from fashion.training import fit
 
 RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
-NARROW = {
-    "record": ["model.width_multiplier=1", "model.blocks_per_stage=1"]
-}  # a network for a GPU, as narrow as it goes
+# A network for a GPU, as narrow as it can be.
+NARROW = {"record": ["model.width_multiplier=1", "model.blocks_per_stage=1"]}
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +35,7 @@ def test_every_recipe_is_a_configuration_that_can_be_trained(recipe, compose_tra
 @pytest.mark.process
 @pytest.mark.backend
 @pytest.mark.parametrize("recipe", ["speedrun", "record"])
-def test_a_recipe_trains_and_saves_a_model_that_looks_twice(
+def test_a_recipe_trains_and_saves_a_model_with_flip_averaging(
     recipe, compose_train, tmp_path, keras_backend, fashion_mnist_root
 ):
     quick = ["data.limit=400", "trainer.epochs=1", "trainer.batch_size=60", *NARROW.get(recipe, [])]
@@ -46,6 +45,6 @@ def test_a_recipe_trains_and_saves_a_model_that_looks_twice(
     assert "flip_average" in {layer.name for layer in artifact.load(tmp_path).model.layers}
 
 
-def test_tiny_is_tiny(compose_train, tmp_path):
+def test_tiny_has_under_100_000_parameters(compose_train, tmp_path):
     config = resolved(compose_train(tmp_path, "experiment=tiny"))
     assert build(config["model"]).count_params() < 100_000

@@ -1,4 +1,4 @@
-"""Known answers of the learning rate's way."""
+"""Known answers of the learning-rate schedules."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ def rates(warmup: float, steps: int) -> np.ndarray:
     return np.array([float(ops.convert_to_numpy(schedule(step))) for step in range(steps)])
 
 
-def test_one_cycle_goes_up_and_down_in_straight_lines():
+def test_one_cycle_rises_and_falls_linearly():
     found = rates(0.25, 40)
     assert found[:10] == pytest.approx(np.arange(0.5, 10) * 0.2)
     assert found[10:] == pytest.approx(np.arange(29.5, 0, -1) / 15)
 
 
-def test_every_step_counts_and_the_mean_is_half_the_peak():
+def test_every_step_has_a_rate_above_zero_and_the_mean_is_half_the_peak():
     for warmup in (0.0, 0.2, 0.9):
         found = rates(warmup, 50)
         assert found.min() > 0
