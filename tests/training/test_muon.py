@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from fashion.backend import seed_everything
+from fashion.backend.selection import seed_everything
 from fashion.training.muon import Muon
 from fashion.training.schedules import one_cycle
 
