@@ -69,8 +69,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a folder; the system frees it when this process ends, however it does.
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder; the lock ends with this process, however it ends.
 
     Raises:
         FolderBusyError: When another process has it.
@@ -81,6 +81,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise FolderBusyError(f"{folder}: another process is training there; wait for it or stop it") from None
         yield
+
+
+def refuse_busy(folder: Path) -> None:
+    """Refuse a folder that another process has locked; nothing is created there.
+
+    Raises:
+        FolderBusyError: When another process has it.
+    """
+    if (folder / LOCK_FILE).exists():
+        with exclusive_lock(folder):
+            pass
 
 
 def _strict(content: Any) -> Any:

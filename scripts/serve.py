@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from fashion.config.checks import check_serving
 from fashion.config.command import hydra_command
-from fashion.config.schema import resolved
+from fashion.server.serving_settings import ServingSettings, prepare_serving
 
 
-@hydra_command("serve")
-def main(cfg: DictConfig) -> None:
+@hydra_command("serve", prepare_serving)
+def main(settings: ServingSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    checked = check_serving(resolved(cfg))
     from fashion.server.process.master import serve
 
-    serve(Path(checked.artifact), checked.backend, checked.server)
+    serve(Path(settings.artifact), settings.backend, settings.server)
 
 
 if __name__ == "__main__":

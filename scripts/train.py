@@ -1,27 +1,20 @@
-"""Train a network on Fashion-MNIST: ``python scripts/train.py --help``."""
+"""Train a network: ``python scripts/train.py --help``."""
 
 import sys
 
-from omegaconf import DictConfig
-
 from fashion.cli import with_exit_status
-from fashion.config import resume_override
-from fashion.config.checks import check_training
 from fashion.config.command import hydra_command
-from fashion.config.schema import resolved
+from fashion.runs import resume_override
 from fashion.sweeps import job_process, sweep_resume
+from fashion.training.training_settings import Training, prepare_training
 
 
-@hydra_command("train")
-def run(cfg: DictConfig) -> float | None:
+@hydra_command("train", prepare_training, job=job_process.run)
+def run(training: Training) -> float:
     """Train, and return the validation accuracy; a job of a sweep does so in a process of its own."""
-    if job_process.is_sweep_job():
-        job_process.run(cfg)
-        return None
-    check_training(resolved(cfg))  # starts Keras on the backend that the configuration names
     from fashion.training.fit import train
 
-    return train(cfg)["val_accuracy"]
+    return train(training)["val_accuracy"]
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from fashion import machine
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import start_backend
 from fashion.config.build import build
-from fashion.config.checks import check_training
 from fashion.config.command import training_configuration
+from fashion.training.training_settings import start_training
 
 BATCH_SIZE = 128
 ONNX_FILE = "model.onnx"
@@ -146,7 +146,7 @@ class Project(_Fit):
 
     def network(self, config: dict[str, Any]) -> Any:
         """Choose the backend and compile the training network, as a run does."""
-        settings = check_training(config)
+        settings = start_training(config)
         from fashion.training.fit import build_network
 
         return build_network(config, settings, steps=1)

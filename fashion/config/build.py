@@ -5,14 +5,15 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from fashion.config.nodes import ConfigNode
 from fashion.errors import FashionError, InputError
 
 
-def build(node: dict[str, Any], **added: Any) -> Any:
-    """Call a node's ``_target_`` with its other keys and what code adds.
+def build(node: ConfigNode, **added: Any) -> Any:
+    """Call a node's ``_target_`` with its other keys and the arguments that code adds.
 
     Raises:
-        InputError: When the target refuses its arguments; they are the user's to mend.
+        InputError: When the target refuses its arguments.
     """
     try:
         return instantiate(node, _convert_="all", **added)

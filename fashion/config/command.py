@@ -1,73 +1,134 @@
 """A command of this project: Hydra's configuration in, one line and an exit status out."""
 
-import datetime
-import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from fashion.cli import with_exit_status
-from fashion.config.renames import RENAMED
-from fashion.config.schema import resolved, unknown_key
-from fashion.errors import InputError
-from fashion.paths import OUTPUTS, PROJECT, default_model
+from fashion.cli import fail, with_exit_status
+from fashion.config.hydra_errors import one_sentence
+from fashion.config.nodes import ResolvedConfig
+from fashion.config.resolvers import register_resolvers
+from fashion.config.schema import resolved
+from fashion.errors import FashionError, InputError
+from fashion.files import refuse_busy
+from fashion.paths import PROJECT
+
+C = TypeVar("C")
+CheckedConfig = TypeVar("CheckedConfig", covariant=True)
+Job = Callable[[DictConfig], None]
 
 
-def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
-    """Make a command-line program of a function that takes a composed configuration.
+class Prepare(Protocol[CheckedConfig]):
+    """Checks a composed configuration and starts the backend that it names, before anything is written."""
+
+    def __call__(self, cfg: DictConfig, make_folder: Callable[[], str]) -> CheckedConfig:
+        """Return the checked configuration; see ``fashion.training.training_settings.prepare_training``."""
+
+
+class Command(Generic[C]):
+    """A program that composes a configuration with Hydra, checks it once, and runs a task on the result.
 
     Args:
         config_name: The root file in ``configs``, without its ending.
+        prepare: Checks the configuration.
+        task: What the command does.
+        job: Runs a job of a multirun instead; None runs the task for each in this process.
+    """
+
+    def __init__(self, config_name: str, prepare: Prepare[C], task: Callable[[C], Any], job: Job | None) -> None:
+        self.config_name, self.prepare, self.task, self.job = config_name, prepare, task, job
+        self.prepared: C | None = None
+
+    def __call__(self) -> None:
+        """Run the program to its exit status."""
+        CheckBeforeRun.command = self
+        with_exit_status(self._run)
+
+    def _run(self) -> None:
+        """Compose the configuration with Hydra and run the task, or each job of a multirun.
+
+        Hydra reports every exception of a task in a line of its own, so it does not see them; the exceptions that
+        Hydra itself raises are then about the configuration.
+
+        Raises:
+            InputError: The first mistake that Hydra or the task found.
+        """
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
+        register_resolvers()
+        raised: list[Exception] = []
+
+        def task(cfg: DictConfig) -> Any:
+            try:
+                return self._run_composed(cfg)
+            except Exception as error:  # noqa: BLE001  # raised again below
+                raised.append(error)
+                return None
+
+        start = hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=self.config_name)
+        try:
+            start(task)()
+        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # OSError: the run's folder
+            raise InputError(one_sentence(error)) from error
+        if raised:
+            raise raised[0]
+
+    def _run_composed(self, cfg: DictConfig) -> Any:
+        if self.job and in_multirun():
+            return self.job(cfg)
+        if self.prepared is None:  # a command without CheckBeforeRun, or a job of a multirun
+            return self.task(self.prepare(cfg, lambda: str(cfg.run_folder)))
+        return self.task(self.prepared)
+
+
+def hydra_command(
+    config_name: str, prepare: Prepare[C], job: Job | None = None
+) -> Callable[[Callable[[C], Any]], Command[C]]:
+    """Make a command-line program of a function that takes a checked configuration.
 
     Returns:
         A decorator. The program exits with 0; with 2 and one ``error:`` line on standard error for wrong input or
         configuration (``FASHION_DEBUG=1`` shows the traceback); with 130 when it is interrupted.
     """
-
-    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        def program() -> None:
-            with_exit_status(lambda: _run(task, config_name))
-
-        return program
-
-    return decorate
+    return lambda task: Command(config_name, prepare, task, job)
 
 
-def _run(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Compose the configuration with Hydra and run the task, or each task of a multirun.
+class CheckBeforeRun(Callback):
+    """Hydra's hook before a run: refuse a wrong configuration while there is no run folder yet.
 
-    Hydra announces every exception of a task in a line of its own, so they are kept from it; what Hydra raises
-    itself is then about the configuration.
-
-    Raises:
-        InputError: The first mistake that Hydra or a task found.
+    Attributes:
+        command: The command that runs in this process.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
-    register_resolvers()
-    raised: list[Exception] = []
 
-    def kept(cfg: DictConfig) -> Any:
+    command: Command[Any]
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check, or print the error and exit: Hydra turns exceptions of its callbacks into warnings."""
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+        def make_folder() -> str:
+            return os.path.abspath(_not_empty("hydra.run.dir", config.hydra.run.dir))
+
         try:
-            return task(cfg)
-        except Exception as error:  # noqa: BLE001  # raised again below
-            raised.append(error)
-            return None
+            self.command.prepared = self.command.prepare(task, make_folder)
+            refuse_busy(Path(make_folder()))  # before Hydra writes there
+        except FashionError as error:
+            fail(error)
 
-    try:
-        hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=config_name)(kept)()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # OSError: of the run's folder
-        raise InputError(one_sentence(error)) from error
-    if raised:
-        raise raised[0]
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the sweep's folder; the jobs' own configurations are not composed yet."""
+        try:
+            _not_empty("hydra.sweep.dir", config.hydra.sweep.dir)
+        except FashionError as error:
+            fail(error)
 
 
 def task_overrides() -> list[str]:
@@ -75,7 +136,12 @@ def task_overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
-def training_configuration(folder: Path, *overrides: str) -> dict[str, Any]:
+def in_multirun() -> bool:
+    """Return whether Hydra runs a job of a multirun."""
+    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
     """Return what ``scripts/train.py`` with these overrides would run, writing to ``folder``.
 
     Raises:
@@ -89,47 +155,7 @@ def training_configuration(folder: Path, *overrides: str) -> dict[str, Any]:
         raise InputError(one_sentence(error)) from error
 
 
-def one_sentence(error: Exception) -> str:
-    """Say in this project's words what Hydra or OmegaConf refused."""
-    cause = error.__cause__
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        renamed = RENAMED.get(f"{group}={choice}", "").rpartition("=")[2]
-        hint = f"; did you mean {renamed}?" if renamed else ""
-        return f"{group}: got {choice}, expected one of {', '.join(error.options)}{hint}"
-    if isinstance(error, OverrideParseException):
-        said = [line for line in error.message.splitlines() if line.strip("^ ")]
-        reason = next((line for line in said if not line.startswith(("Error parsing", "See "))), "see --hydra-help")
-        return f"{error.override}: cannot be read as key=value ({reason.strip()})"
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(cause.parent_node):
-        key = str(cause.full_key)
-        return str(unknown_key(key, (name for name in cause.parent_node if name != "hydra"), key.rpartition(".")[0]))
-    if "Config group override must be" in str(error):  # Hydra does not say which
-        emptied = (argument for argument in sys.argv[1:] if argument.endswith("=null") and "." not in argument)
-        group = next(emptied, "a group").removesuffix("=null")
-        return f"{group}: got null, expected one of the choices in configs/{group}/"
-    return str(error)
-
-
-@functools.cache
-def register_resolvers() -> None:
-    """Give the configuration files ``${project_folder:NAME}``, ``${unique_folder:KIND}`` and ``${default_model:}``."""
-    OmegaConf.register_new_resolver("project_folder", lambda name: str(PROJECT / name))
-    OmegaConf.register_new_resolver("unique_folder", unique_folder)
-    OmegaConf.register_new_resolver("default_model", lambda: str(default_model()))
-
-
-@functools.cache  # Hydra asks several times; a process runs one run, or one sweep
-def unique_folder(kind: str) -> str:
-    """Make and return ``outputs/<kind>/<date>_<time>``, with a number behind it when another run was as quick."""
-    stem = OUTPUTS / kind / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    folder, number = stem, 1
-    while True:
-        try:
-            folder.mkdir()  # atomic: of two runs in the same second one makes it, the other sees that it exists
-        except FileExistsError:
-            number += 1
-            folder = stem.with_name(f"{stem.name}_{number}")
-        else:
-            return str(folder)
+def _not_empty(key: str, folder: str) -> str:
+    if not folder.strip():
+        raise InputError(f"{key}: got nothing, expected a folder")
+    return folder

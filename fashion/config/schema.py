@@ -1,13 +1,13 @@
-"""What the keys of a configuration may hold.
+"""What the keys of a configuration may be.
 
-The types and ranges of a group's keys stand where the keys are used: in the signature of its ``_target_``. Keras's own
-classes carry no types, so the keys that this project's files give them are listed here.
+The types and ranges of a group's keys are declared where the keys are used: in the signature of its ``_target_``.
+Keras's own classes carry no types, so the keys that this project's files give them are listed here.
 """
 
 import difflib
 import inspect
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from fashion.config.nodes import ResolvedConfig
 from fashion.config.renames import RENAMED
 from fashion.errors import InputError
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Share = Annotated[float, Field(ge=0, lt=1)]
-
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 KERAS_ARGUMENTS: dict[str, Any] = {
     "learning_rate": PositiveFloat,
@@ -49,12 +50,25 @@ KERAS_ARGUMENTS: dict[str, Any] = {
 }
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
+class Keys(pydantic.BaseModel):
+    """Keys with exact types: no text for a number, no unknown name."""
+
+    model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def resolved(cfg: DictConfig, run_folder: object = None) -> ResolvedConfig:
     """Return a configuration as plain dictionaries, interpolations filled in.
+
+    Args:
+        cfg: As Hydra composed it.
+        run_folder: Replaces ``run_folder``, on which other keys depend; None leaves it.
 
     Raises:
         InputError: When an interpolation or a mandatory value is missing.
     """
+    if run_folder is not None:
+        cfg = cfg.copy()
+        cfg.run_folder = str(run_folder)
     try:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
@@ -62,7 +76,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def unknown_key(key: str, allowed: Iterable[str], parent: str = "") -> InputError:
-    """Return the error for a key that does not exist, with the nearest one that does."""
+    """Return the error for a key that does not exist, with its new name or the most similar key."""
     names = sorted(str(name) for name in allowed if name != "_target_")
     suggestion = _suggestion(key, names, parent)
     hint = f"; did you mean {suggestion}?" if suggestion else ""
@@ -78,10 +92,10 @@ def _suggestion(key: str, names: list[str], parent: str) -> str | None:
 
 
 def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> None:
-    """Check a node's values against the signature that its ``_target_`` names; this imports the target.
+    """Check a node's values against the signature of its ``_target_``, which is imported for it.
 
     Args:
-        key: Where the node stands in the configuration.
+        key: The node's key in the configuration.
         node: ``_target_`` and its keyword arguments.
         added_by_code: Arguments that are not set by configuration.
 
@@ -98,8 +112,8 @@ def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> No
     check_values(key, arguments, _signature_model(target, added_by_code))
 
 
-def _signature_model(target: Any, added_by_code: Collection[str]) -> type[pydantic.BaseModel]:
-    """Return a model of what a function or class takes by keyword."""
+def _signature_model(target: Callable[..., Any], added_by_code: Collection[str]) -> type[pydantic.BaseModel]:
+    """Return a model of the keyword arguments of a function or class."""
     fields: dict[str, Any] = {}
     open_ended = False
     for parameter in inspect.signature(target).parameters.values():
@@ -118,10 +132,10 @@ def _signature_model(target: Any, added_by_code: Collection[str]) -> type[pydant
 
 
 def check_values(key: str, values: Any, model: type[M]) -> M:
-    """Check plain values against a model of what they may be.
+    """Check plain values against a model.
 
     Args:
-        key: Where the values stand in the configuration; empty for its top.
+        key: The values' key in the configuration; empty for the whole.
         values: What was given.
         model: What is allowed.
 
@@ -145,7 +159,7 @@ def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydant
         return unknown_key(full_name, model.model_fields, parent=key)
     if first["type"] == "missing":
         return InputError(f"{full_name}: is not set; give it a value")
-    # A union (a number or null) reports one problem for each member: tell them all.
+    # A union (a number or null) reports one problem for each member: report them all.
     same_key = [problem["msg"] for problem in problems if str(problem["loc"][0]) == name]
     expected = " or ".join(dict.fromkeys(re.sub(r"^\w+ should (be|have) ", "", message) for message in same_key))
     return InputError(f"{full_name}: got {first['input']!r}, expected {expected}")

@@ -6,17 +6,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
 from fashion import artifact
 from fashion.card import CARD_FILE, MODEL_FILE, Card
 from fashion.config.build import build
 from fashion.config.renames import upgrade_config
-from fashion.config.schema import resolved
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.comparison import compare
+from fashion.evaluation.evaluation_settings import EvaluationSettings
 from fashion.evaluation.records import Comparison, Measurement, ModelSummary, Robustness
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
@@ -34,26 +33,25 @@ TOLERANCE = 0.001
 CORRUPTION_SEED = 0
 
 
-def evaluate(cfg: DictConfig) -> Measurement:
+def evaluate(settings: EvaluationSettings) -> Measurement:
     """Measure an artifact on the test and the validation images, and write the report, its numbers and figures.
 
     Args:
-        cfg: A configuration composed from ``configs/evaluate.yaml``; Keras already runs on its backend.
+        settings: The checked configuration; Keras already runs on its backend.
 
     Raises:
         InputError: When the artifact or the data is not available, or the card reports another accuracy.
     """
-    config = resolved(cfg)
-    folder = Path(config["run_folder"])
-    predictor, loaded = Predictor.load(Path(config["artifact"]))
-    other = Predictor.load(Path(config["compare"])) if config["compare"] else None
-    data: Dataset = build(config["data"], seed=loaded.card.seed)
+    folder = Path(settings.run_folder)
+    predictor, loaded = Predictor.load(Path(settings.artifact))
+    other = Predictor.load(Path(settings.compare)) if settings.compare else None
+    data: Dataset = build(settings.data, seed=loaded.card.seed)
     # The images that validated the run itself: it was trained on others of the training file.
-    own_data = config["data"] | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
-    own: Dataset = data if own_data == config["data"] else build(own_data, seed=loaded.card.seed)
-    photos = Path(config["photos"]) if config["photos"] else None
-    ood_sets = ood_datasets.reported_sets(photos) if config["outliers"] else {}
-    if config["calibrate"]:
+    own_data = settings.data | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
+    own: Dataset = data if own_data == settings.data else build(own_data, seed=loaded.card.seed)
+    photos = Path(settings.photos) if settings.photos else None
+    ood_sets = ood_datasets.reported_sets(photos) if settings.outliers else {}
+    if settings.calibrate:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
     uncertainty = predictor.uncertainty
@@ -66,10 +64,10 @@ def evaluate(cfg: DictConfig) -> Measurement:
         cost=dataclasses.replace(
             cost.network_cost(loaded.model),
             milliseconds=cost.single_image_milliseconds(predictor),
-            backend=config["backend"],
+            backend=settings.backend,
         ),
         comparison=_comparison(data, uncertainty.prediction(test).probabilities, *other) if other else None,
-        robustness=_robustness(predictor, data, folder) if config["robustness"] else None,
+        robustness=_robustness(predictor, data, folder) if settings.robustness else None,
     )
     plots.confusion_matrix(np.array(measured.confusion), data.classes, folder / CONFUSION_MATRIX_FILE)
     gallery = report.mistake_images(predictor, data.test_images, measured.mistakes, data.classes)

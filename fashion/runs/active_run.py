@@ -11,10 +11,11 @@ from pathlib import Path
 
 import fashion
 from fashion import machine
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import FashionError, WriteError
 from fashion.paths import BENCHMARKS, OUTPUTS
 from fashion.runs.folder import RunFolder
-from fashion.runs.identity import Config, config_hash
+from fashion.runs.identity import config_hash
 from fashion.runs.result import EndStatus, RunResult
 from fashion.runs.run_record import Environment, RunRecord, now
 
@@ -36,7 +37,7 @@ class ActiveRun:
     """
 
     folder: RunFolder
-    config: Config
+    config: ResolvedConfig
     overrides: Sequence[str]
     environment: Environment
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -14,7 +14,7 @@
     train.log                          what the terminal showed, with times (``configs/hydra/job_logging``)
     mlflow_run.txt                     the run's id in MLflow
     .hydra/                            config.yaml and overrides.yaml, written by Hydra when the run starts
-    .lock                              held while a process trains here (``fashion.files.alone_in``)
+    .lock                              held while a process trains here (``fashion.files.exclusive_lock``)
 
 In a job of a sweep also:
 
@@ -38,7 +38,7 @@ import yaml
 
 from fashion.card import CARD_FILE, MODEL_FILE
 from fashion.errors import InputError
-from fashion.files import LOCK_FILE, alone_in, remove_partial_files, replacing, write_json, write_text
+from fashion.files import exclusive_lock, refuse_busy, remove_partial_files, replacing, write_json, write_text
 from fashion.runs.result import EndStatus, RunResult
 from fashion.runs.resume_state import ResumeState, TrainingProgress
 from fashion.runs.run_record import RunRecord
@@ -117,7 +117,7 @@ class RunFolder:
             FolderBusyError: When another process trains there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        return alone_in(self.path)
+        return exclusive_lock(self.path)
 
     def refuse_if_busy(self) -> None:
         """Raise where another process trains in the folder; nothing is created there.
@@ -125,9 +125,7 @@ class RunFolder:
         Raises:
             FolderBusyError: When another process trains there.
         """
-        if (self.path / LOCK_FILE).exists():
-            with alone_in(self.path):
-                pass
+        refuse_busy(self.path)
 
     def clear_for_start(self) -> None:
         """Remove the result of an earlier start, and what a process that was killed while it wrote has left."""

@@ -5,24 +5,22 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 
-# A resolved configuration: groups of keys, nested, with plain values.
-Config = dict[str, Any]
 
-
-def config_hash(config: Config) -> str:
+def config_hash(config: ResolvedConfig) -> str:
     """Return a digest of what a run computes: equal in another folder, from another copy of the data, or resumed."""
     return hashlib.sha256(json.dumps(comparable(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def comparable(config: Config) -> Config:
+def comparable(config: ResolvedConfig) -> ResolvedConfig:
     """Return a configuration without what does not change a run's result: folders, and that it was resumed.
 
     Paths inside the run's folder become relative to it. The data is verified by digest wherever it lies.
     """
     text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
-    content: Config = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
+    content: ResolvedConfig = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
     content["trainer"].pop("resume")
     content.pop("sweep", None)  # how its job was chosen
     for key in ("root", "download"):
@@ -30,7 +28,7 @@ def comparable(config: Config) -> Config:
     return content
 
 
-def refuse_changes(stored: Config, given: Config) -> None:
+def refuse_changes(stored: ResolvedConfig, given: ResolvedConfig) -> None:
     """Refuse to resume a run with another configuration than it was started with; only more epochs are accepted.
 
     Args:
@@ -55,9 +53,9 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
             yield key, before.get(key), now.get(key)
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> Config:
+def flat(config: Mapping[str, Any], prefix: str = "") -> ResolvedConfig:
     """Return nested dictionaries as one with dotted keys."""
-    content: Config = {}
+    content: ResolvedConfig = {}
     for key, value in config.items():
         content |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return content

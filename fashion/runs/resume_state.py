@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pydantic
 
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
-from fashion.runs.identity import Config
 
 if TYPE_CHECKING:  # a configuration is compared with a stored one before Keras is on its backend
     import keras
@@ -38,7 +38,7 @@ class TrainingProgress(pydantic.BaseModel):
     epochs: int
     stopped: bool
     history: dict[str, list[float]]
-    config: Config
+    config: ResolvedConfig
     seconds: float
     callbacks: list[dict[str, PlainValue]]
 
@@ -61,7 +61,7 @@ def capture(
     *,
     epochs: int,
     history: dict[str, list[float]],
-    config: Config,
+    config: ResolvedConfig,
     seconds: float,
 ) -> ResumeState:
     """Copy the state of a model and its callbacks at the end of an epoch; see ``TrainingProgress``."""

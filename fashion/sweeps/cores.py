@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from fashion.config.nodes import has_target
+from fashion.sweeps import launchers
+
 
 class CoreShare(NamedTuple):
     """What a job may use of its machine.
@@ -36,7 +39,7 @@ def available_cores() -> list[int]:
 
 def concurrent_jobs(launcher: DictConfig) -> int:
     """Return how many jobs a launcher of Hydra runs at once on this machine, as far as this machine decides it."""
-    if "Joblib" not in str(launcher.get("_target_")):
+    if not has_target(launcher, launchers.JOBLIB):
         return 1
     workers = int(launcher.get("n_jobs") or 1)  # as joblib counts: -1 is all cores, -2 all but one
     return max(1, workers if workers > 0 else len(available_cores()) + 1 + workers)
@@ -49,12 +52,11 @@ def cores_per_job(launcher: DictConfig, jobs: int) -> int | None:
         launcher: Hydra's ``hydra.launcher``.
         jobs: How many the sweep has.
     """
-    kind = str(launcher.get("_target_"))
-    if "Joblib" in kind:
+    if has_target(launcher, launchers.JOBLIB):
         return max(1, len(available_cores()) // min(concurrent_jobs(launcher), jobs))
-    if "Ray" in kind:
+    if has_target(launcher, *launchers.RAY):
         return int(OmegaConf.select(launcher, "ray.remote.num_cpus", default=None) or 1)  # Ray's own default
-    if "Slurm" in kind:
+    if has_target(launcher, launchers.SLURM):
         return int(launcher.get("cpus_per_task") or 1)
     return None
 

@@ -15,25 +15,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from fashion.config.resume_override import quoted
+from fashion.config.nodes import has_target
+from fashion.config.override_text import quote_path
 from fashion.config.schema import resolved
 from fashion.errors import FolderBusyError
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
 from fashion.runs.result import EndStatus, RunResult
-from fashion.sweeps import cores
+from fashion.sweeps import cores, launchers
 from fashion.sweeps.manifest import SweepManifest
 
 JOB_VARIABLE = "FASHION_SWEEP_JOB"  # set in the environment of a job
 POLL_SECONDS = 0.1
-
-
-def is_sweep_job() -> bool:
-    """Return whether Hydra is composing a job of a multirun."""
-    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def run(cfg: DictConfig) -> None:
@@ -61,7 +57,7 @@ def run(cfg: DictConfig) -> None:
         environment = {**share.environment, **experiment}
         with _process(_command(hydra.overrides.task, folder), output, environment) as process:
             cores.bind(process.pid, share.cores)
-            _wait(process, folder, follow=os.getppid() if "Joblib" in str(hydra.launcher.get("_target_")) else None)
+            _wait(process, folder, follow=os.getppid() if has_target(hydra.launcher, launchers.JOBLIB) else None)
     if not folder.read_result():
         printed = folder.output.read_bytes()[begun:].decode(errors="replace")
         _record(cfg, folder, "failed", _reason(process.returncode, printed))
@@ -84,7 +80,7 @@ def _command(overrides: Sequence[str], folder: RunFolder) -> list[str]:
     program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
     if folder.resume_state.is_file():
         return [*program, f"trainer.resume={folder}"]
-    return [*program, *overrides, f"hydra.run.dir={quoted(folder.path)}"]
+    return [*program, *overrides, f"hydra.run.dir={quote_path(folder.path)}"]
 
 
 def _wait_until_free(folder: RunFolder) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from fashion.config.nodes import ResolvedConfig
 from fashion.config.renames import upgrade_config, upgrade_overrides
 from fashion.errors import InputError
 from fashion.files import write_json
 from fashion.runs.folder import RunFolder, RunStatus
-from fashion.runs.identity import Config, differences
+from fashion.runs.identity import differences
 
 MANIFEST_FILE = "sweep.json"
 SEED = "trainer.seed"
@@ -34,7 +35,7 @@ class SweepJob:
 
     number: int
     overrides: list[str]
-    config: Config
+    config: ResolvedConfig
     trial: int | None = None
 
     def folder(self, sweep: Path) -> RunFolder:
@@ -53,7 +54,7 @@ class SweepManifest:
     """
 
     arguments: list[str]
-    search: Config
+    search: ResolvedConfig
     jobs: list[SweepJob] = dataclasses.field(default_factory=list)
 
     @classmethod
@@ -95,7 +96,7 @@ class SweepManifest:
         return int(self.search.get("trials", 0)) * int(self.search.get("repeats", 1))
 
 
-def _stored_job(number: int, overrides: list[str], config: Config, trial: int | None = None) -> SweepJob:
+def _stored_job(number: int, overrides: list[str], config: ResolvedConfig, trial: int | None = None) -> SweepJob:
     return SweepJob(number, upgrade_overrides(overrides), upgrade_config(config), trial)
 
 

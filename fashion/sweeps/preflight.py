@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, with_exit_status
-from fashion.config.checks import check_training
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
-from fashion.runs.identity import Config
+from fashion.training.training_settings import check_groups, check_trainer
 
 
-def check(configs: Sequence[Config]) -> None:
+def check(configs: Sequence[ResolvedConfig]) -> None:
     """Check each resolved training configuration.
 
     Raises:
@@ -42,7 +42,8 @@ def main() -> None:
     chosen = configs[0].get("trainer") or {}
     start_backend("tensorflow" if chosen.get("backend") == "tensorflow" else "jax")
     for config in configs:
-        check_training(config, starts_backend=False)
+        check_trainer(config)
+        check_groups(config)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from fashion.config.nodes import ResolvedConfig, has_target
 from fashion.config.schema import resolved
 from fashion.errors import InputError
 from fashion.runs.folder import RunStatus
-from fashion.runs.identity import Config, comparable
+from fashion.runs.identity import comparable
 from fashion.runs.result import RunResult
-from fashion.sweeps import preflight
+from fashion.sweeps import launchers, preflight
 from fashion.sweeps.manifest import ENDED, SweepJob, SweepManifest, refuse_other_configurations
 
 
@@ -106,7 +106,7 @@ class JobRunner:
         for job in left:
             job.folder(self.folder).remove_result()  # this time it may succeed
         # The basic launcher keeps the whole configuration of each job until its last one: 0.13 MB each.
-        size = 1 if isinstance(self.launcher, BasicLauncher) else max(1, len(left))
+        size = 1 if has_target(self.config.hydra.launcher, launchers.BASIC) else max(1, len(left))
         for start in range(0, len(left), size):
             self._launch(left[start : start + size])
 
@@ -125,7 +125,7 @@ class JobRunner:
             else:
                 return
 
-    def compose(self, overrides: Sequence[str]) -> Config:
+    def compose(self, overrides: Sequence[str]) -> ResolvedConfig:
         """Return the resolved configuration of a job."""
         composed = self.loader.load_sweep_config(self.config, list(overrides))
         task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fashion.config.resume_override import quoted, unquoted
+from fashion.config.override_text import quote_path, unquote_path
 from fashion.errors import InputError
 from fashion.paths import OUTPUTS
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest
@@ -31,7 +31,7 @@ def command_line(arguments: list[str]) -> list[str]:
     wanted = [argument.partition("=")[2] for argument, key in keys.items() if key == "sweep.resume"]
     if not wanted or wanted[-1] == "null":
         return arguments
-    folder = _folder(unquoted(wanted[-1]))
+    folder = _folder(unquote_path(wanted[-1]))
     stored = SweepManifest.read(folder)
     if stored is None:
         raise InputError(f"sweep.resume: got {folder}, expected the folder of a sweep (it has {MANIFEST_FILE})")
@@ -40,7 +40,7 @@ def command_line(arguments: list[str]) -> list[str]:
     if not own:
         given = {argument.partition("=")[0] for argument in kept}
         kept += [argument for argument in _fresh(stored.arguments) if argument.partition("=")[0] not in given]
-    kept += [f"sweep.resume={quoted(folder)}", f"hydra.sweep.dir={quoted(folder)}"]
+    kept += [f"sweep.resume={quote_path(folder)}", f"hydra.sweep.dir={quote_path(folder)}"]
     flags = [argument for argument in kept if argument.startswith("-") or "=" not in argument]
     return [argument for argument in kept if argument not in flags] + flags  # argparse wants the overrides in one piece
 

@@ -12,10 +12,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashion.config.build import build
+from fashion.config.nodes import ResolvedConfig
 from fashion.config.schema import check_target, resolved
 from fashion.errors import IncompleteSweepError, InputError
-from fashion.files import LOCK_FILE, alone_in
-from fashion.runs.identity import Config
+from fashion.files import LOCK_FILE, exclusive_lock
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest, refuse_other_arguments
 from fashion.sweeps.progress import ProgressReporter
 from fashion.sweeps.runner import JobRunner
@@ -68,7 +68,7 @@ class FashionSweeper(Sweeper):
         _refuse_empty(overrides)
         search = build(settings)
         folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder):
+        with exclusive_lock(folder):
             manifest = self._manifest(arguments, settings, SweepManifest.read(folder), folder)
             runner = JobRunner(self.config, self.hydra_context.config_loader, self.launcher, manifest)
             try:
@@ -81,13 +81,13 @@ class FashionSweeper(Sweeper):
         if table.incomplete:
             raise IncompleteSweepError(table.error(folder))
 
-    def _settings(self) -> Config:
-        settings: Config = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
+    def _settings(self) -> ResolvedConfig:
+        settings: ResolvedConfig = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
         check_target("sweep", settings)
         return settings
 
     def _manifest(
-        self, arguments: list[str], settings: Config, stored: SweepManifest | None, folder: Path
+        self, arguments: list[str], settings: ResolvedConfig, stored: SweepManifest | None, folder: Path
     ) -> SweepManifest:
         if stored is None:
             return SweepManifest(arguments, settings)

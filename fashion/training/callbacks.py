@@ -10,11 +10,11 @@ from typing import Literal
 import keras
 
 from fashion import artifact
+from fashion.config.nodes import ResolvedConfig
 from fashion.data.batches import TrainingBatches
 from fashion.errors import DivergenceError
 from fashion.runs import resume_state
 from fashion.runs.folder import RunFolder
-from fashion.runs.identity import Config
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class EpochRecorder(keras.callbacks.Callback):
     def __init__(
         self,
         folder: RunFolder,
-        config: Config,
+        config: ResolvedConfig,
         batches: TrainingBatches,
         others: Sequence[keras.callbacks.Callback],
         state: resume_state.ResumeState | None,

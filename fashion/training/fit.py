@@ -4,24 +4,19 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
-from omegaconf import DictConfig
 
 from fashion.backend.devices import describe_devices, on_cpu
 from fashion.backend.selection import seed_everything
-from fashion.config import resume_override
 from fashion.config.build import build
-from fashion.config.checks import Trainer, check_training
 from fashion.config.command import task_overrides
-from fashion.config.schema import resolved
+from fashion.config.nodes import ResolvedConfig
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
-from fashion.runs.identity import Config
 from fashion.runs.resume_state import ResumeState
 from fashion.runs.run_record import environment
 from fashion.training import finalize
@@ -29,29 +24,28 @@ from fashion.training.callbacks import EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
 from fashion.training.network import TrainingNetwork, cross_entropy
 from fashion.training.tracking import notify_trackers
+from fashion.training.training_settings import TrainerSettings, Training
 
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> dict[str, float]:
+def train(training: Training) -> dict[str, float]:
     """Train, test once, and write the artifact and everything else that a run leaves behind.
 
     Args:
-        cfg: A configuration composed from ``configs/train.yaml``.
+        training: The checked configuration; Keras runs on its backend already.
 
     Returns:
         ``test_accuracy``, ``test_loss``, ``val_accuracy`` and ``val_loss``.
 
     Raises:
-        InputError: When the configuration is wrong, the data is not available, or the run to resume does not fit.
+        InputError: When the data is not available, or the run to resume does not fit.
         DivergenceError: When the loss is no longer finite.
         WriteError: When the disk is full or cannot be written.
         KeyboardInterrupt: When a signal stopped the run; it can be resumed.
     """
-    config = resolved(cfg)
-    settings = check_training(config)
-    folder = RunFolder(Path(config["run_folder"]))
-    resume_override.check(config, folder.path)
+    config, settings = training.config, training.trainer
+    folder = RunFolder(training.folder)
     run = ActiveRun(folder, config, task_overrides(), environment(keras.backend.backend(), describe_devices()))
     with GracefulStop() as stop, recorded(run):
         data: Dataset = build(config["data"], seed=settings.seed)
@@ -75,7 +69,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     return run.metrics
 
 
-def _spread_over_devices(settings: Trainer) -> int:
+def _spread_over_devices(settings: TrainerSettings) -> int:
     """Let Keras divide each batch among the visible devices, if configured so; return the number of devices used.
 
     Call it before the network is built: its variables are then copied to every device.
@@ -92,7 +86,7 @@ def _spread_over_devices(settings: Trainer) -> int:
     return len(devices)
 
 
-def build_network(config: Config, settings: Trainer, steps: int) -> TrainingNetwork:
+def build_network(config: ResolvedConfig, settings: TrainerSettings, steps: int) -> TrainingNetwork:
     """Build and compile the augmentation and the model that are trained.
 
     Args:
@@ -118,7 +112,7 @@ def build_network(config: Config, settings: Trainer, steps: int) -> TrainingNetw
     return network
 
 
-def _jit_compile(settings: Trainer) -> bool:
+def _jit_compile(settings: TrainerSettings) -> bool:
     """Return whether XLA compiles the step. Keras's own "auto" would choose it on TensorFlow's CPU too.
 
     There it trained EfficientNetB0 at 47 images/s, graphs at 456 to 494 (2 cores, AMD Zen 4, TensorFlow 2.21).
@@ -132,7 +126,7 @@ def _fit(
     network: TrainingNetwork,
     data: Dataset,
     run: ActiveRun,
-    settings: Trainer,
+    settings: TrainerSettings,
     devices: int,
     callbacks: Sequence[keras.callbacks.Callback],
     stop: GracefulStop,
@@ -178,7 +172,7 @@ def _state_to_resume(folder: RunFolder) -> ResumeState | None:
     return state
 
 
-def _first_epoch(state: ResumeState | None, settings: Trainer) -> int:
+def _first_epoch(state: ResumeState | None, settings: TrainerSettings) -> int:
     if state is None:
         return 0
     return settings.epochs if state.progress.stopped else state.progress.epochs

@@ -9,10 +9,11 @@ from types import ModuleType
 
 from filelock import FileLock
 
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 from fashion.paths import OUTPUTS
 from fashion.runs.active_run import ActiveRun
-from fashion.runs.identity import Config, comparable, flat
+from fashion.runs.identity import comparable, flat
 from fashion.runs.result import EndStatus
 from fashion.training.tracking import Tracker
 
@@ -87,7 +88,7 @@ class MLflowTracker(Tracker):
         kind, _, path = self.store.partition(":///")
         return (Path(path).absolute().parent / "artifacts" / experiment).as_uri() if kind == "sqlite" else None
 
-    def _log_configuration(self, config: Config, folder: Path) -> None:
+    def _log_configuration(self, config: ResolvedConfig, folder: Path) -> None:
         entities = self.mlflow.entities
         values = flat(comparable(config))
         params = [entities.Param(name, str(value)[:MAX_PARAMETER_LENGTH]) for name, value in values.items()]

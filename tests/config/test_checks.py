@@ -1,11 +1,14 @@
 import pytest
 from omegaconf import OmegaConf
 
+from fashion.audit.audit_settings import prepare_audit
 from fashion.backend.selection import start_backend
-from fashion.config.checks import check_evaluation, check_exploration, check_training
 from fashion.config.schema import resolved
+from fashion.data.exploration_settings import prepare_exploration
 from fashion.errors import FashionError
+from fashion.evaluation.evaluation_settings import prepare_evaluation
 from fashion.paths import PROJECT
+from fashion.training.training_settings import check_groups, check_trainer, start_training
 
 GROUPS = (
     "data",
@@ -32,7 +35,7 @@ def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras
     alone = ["callbacks=none"] if choice == "one_cycle" else []
     cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *alone, *here(keras_backend))
     try:
-        assert check_training(resolved(cfg)).backend == keras_backend
+        assert start_training(resolved(cfg)).backend == keras_backend
     finally:  # an experiment's precision is not that of the tests after it
         start_backend(keras_backend, deterministic=True)
 
@@ -87,47 +90,60 @@ WRONG = [
 def test_a_wrong_value_is_named_with_what_is_allowed(compose_train, tmp_path, keras_backend, overrides, message):
     overrides = [*here(keras_backend), *overrides]
     with pytest.raises(FashionError, match=f"^{message}") as raised:
-        check_training(resolved(compose_train(tmp_path, *overrides)))
+        start_training(resolved(compose_train(tmp_path, *overrides)))
     assert "\n" not in str(raised.value)
 
 
 def test_the_seed_may_be_zero(compose_train, tmp_path, keras_backend):
-    assert check_training(resolved(compose_train(tmp_path, "trainer.seed=0", *here(keras_backend)))).seed == 0
+    assert start_training(resolved(compose_train(tmp_path, "trainer.seed=0", *here(keras_backend)))).seed == 0
 
 
 def test_data_parallel_is_refused_where_keras_cannot_do_it(compose_train, tmp_path):
     cfg = compose_train(tmp_path, "trainer.backend=tensorflow", "trainer.distribution=data_parallel")
     with pytest.raises(FashionError, match=r"trainer\.backend=jax"):
-        check_training(resolved(cfg))
+        start_training(resolved(cfg))
 
 
 def test_another_backend_than_the_running_one_is_refused(compose_train, tmp_path, keras_backend):
     other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
     with pytest.raises(FashionError, match=f"backend {other} was asked for, but Keras already runs on {keras_backend}"):
-        check_training(resolved(compose_train(tmp_path, f"trainer.backend={other}")))
+        start_training(resolved(compose_train(tmp_path, f"trainer.backend={other}")))
 
 
 DATA = {"_target_": "fashion.data.fashion_mnist.fashion_mnist", "root": "x", "download": False, "limit": None}
 
 
 @pytest.mark.parametrize(
-    ("check", "config", "message"),
+    ("prepare", "config", "message"),
     [
-        (check_evaluation, {"artifact": 3}, "artifact: got 3, expected a valid string"),
-        (check_evaluation, {"artefact": "x"}, "artefact: there is no such key.*did you mean artifact"),
-        (check_exploration, {"seed": -1}, "seed: got -1"),
-        (check_exploration, {"backend": "torch"}, "backend: got 'torch'"),
+        (prepare_evaluation, {"artifact": 3}, "artifact: got 3, expected a valid string"),
+        (prepare_evaluation, {"artefact": "x"}, "artefact: there is no such key.*did you mean artifact"),
+        (prepare_exploration, {"seed": -1}, "seed: got -1"),
+        (prepare_exploration, {"backend": "torch"}, "backend: got 'torch'"),
+        (prepare_exploration, {"audit": True}, "audit: there is no such key.*did you mean scripts/audit.py"),
+        (prepare_audit, {"seed": -1}, "seed: got -1"),
+        (prepare_audit, {"artifact": 3}, "artifact: got 3, expected a valid string"),
     ],
 )
-def test_the_other_commands_check_their_keys(keras_backend, check, config, message):
+def test_the_other_commands_check_their_keys(keras_backend, prepare, config, message):
     complete = {"backend": keras_backend, "run_folder": "x", "data": {**DATA, "validation_fraction": 0.1}}
-    complete |= (
-        {"artifact": "x", "compare": None, "calibrate": False, "outliers": False, "photos": None, "robustness": False}
-        if check is check_evaluation
-        else {"seed": 0, "audit": False, "artifact": None}
-    )
+    complete |= {
+        prepare_evaluation: {
+            "artifact": "x", "compare": None, "calibrate": False, "outliers": False, "photos": None, "robustness": False
+        },
+        prepare_exploration: {"seed": 0, "augment": {"_target_": "fashion.augment.none.none"}},
+        prepare_audit: {"seed": 0, "artifact": None},
+    }[prepare]  # fmt: skip
     with pytest.raises(FashionError, match=message):
-        check(complete | config)
+        prepare(OmegaConf.create(complete | config), lambda: pytest.fail("a folder was made"))
+
+
+def test_a_check_starts_no_backend(compose_train, tmp_path, keras_backend):
+    """A sweep checks jobs for either backend on the one that runs."""
+    other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
+    config = resolved(compose_train(tmp_path, f"trainer.backend={other}"))
+    assert check_trainer(config).backend == other
+    check_groups(config)
 
 
 def test_a_value_in_a_file_may_not_be_forgotten_by_the_schema(compose_train, tmp_path):

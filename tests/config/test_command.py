@@ -7,8 +7,8 @@ import threading
 import pytest
 from omegaconf import OmegaConf
 
-from fashion.config import command
-from fashion.config.command import unique_folder
+from fashion.config import resolvers
+from fashion.config.resolvers import unique_folder
 from fashion.paths import PROJECT
 
 WRONG = [
@@ -53,7 +53,7 @@ def test_debugging_shows_where_an_error_comes_from(run_command):
     assert run.stderr.splitlines()[-1].startswith("error: model: got nosuch")
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "explore.py", "predict.py"])
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "explore.py", "audit.py", "predict.py"])
 def test_help_explains_the_command(run_command, script):
     run = run_command(script, "--help")
     assert run.returncode == 0
@@ -70,7 +70,7 @@ def test_help_lists_every_choice(run_command):
 
 
 def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(resolvers, "OUTPUTS", tmp_path)
     folders: list[str] = []
     threads = [threading.Thread(target=lambda: folders.append(unique_folder.__wrapped__("train"))) for _ in range(10)]
     for thread in threads:
@@ -82,7 +82,7 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
 
 
 def test_composing_twice_asks_for_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(resolvers, "OUTPUTS", tmp_path)
     unique_folder.cache_clear()
     cfg = OmegaConf.create({"folder": "${unique_folder:train}"})
     assert cfg.folder == cfg.folder

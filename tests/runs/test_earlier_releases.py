@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fashion.config import resume_override
 from fashion.config.schema import resolved
+from fashion.runs import resume_override
 from fashion.runs.folder import RunFolder
 from fashion.sweeps import results, sweep_resume
 from fashion.sweeps.manifest import SweepManifest, refuse_other_configurations

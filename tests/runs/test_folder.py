@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fashion.errors import FashionError, FolderBusyError
-from fashion.files import alone_in
+from fashion.files import exclusive_lock
 from fashion.runs.folder import RunFolder, job_folders
 from fashion.runs.result import RunResult
 from fashion.runs.resume_state import ResumeState, TrainingProgress
@@ -139,7 +139,7 @@ def test_overrides_are_read_as_they_were_written(folder):
 def test_a_busy_folder_is_refused_and_a_free_one_is_left_alone(folder):
     folder.refuse_if_busy()
     assert list(folder.path.iterdir()) == []
-    with alone_in(folder.path), pytest.raises(FolderBusyError, match="another process is training there"):
+    with exclusive_lock(folder.path), pytest.raises(FolderBusyError, match="another process is training there"):
         folder.refuse_if_busy()
     folder.refuse_if_busy()
 

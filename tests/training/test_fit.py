@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 
 from fashion import artifact
-from fashion.config.checks import check_training
 from fashion.config.schema import resolved
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
-from fashion.files import alone_in
+from fashion.files import exclusive_lock
 from fashion.inference.predictor import Predictor
 from fashion.runs import active_run
 from fashion.runs.folder import RunFolder
 from fashion.training import fit
+from fashion.training.training_settings import prepare_training, start_training
 
 pytestmark = pytest.mark.backend
 
@@ -35,7 +35,8 @@ def quick(starts_processes, compose_train, fashion_mnist_root, keras_backend):
 
     def run(folder, *overrides):
         backend_and_data = (f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}")
-        fit.train(compose_train(folder, *QUICK, *backend_and_data, "trainer.epochs=2", *overrides))
+        cfg = compose_train(folder, *QUICK, *backend_and_data, "trainer.epochs=2", *overrides)
+        fit.train(prepare_training(cfg))
         return folder
 
     return run
@@ -222,7 +223,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path, m
 def test_two_processes_do_not_train_in_one_folder(quick, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    with alone_in(folder), pytest.raises(FashionError, match="another process is training there"):
+    with exclusive_lock(folder), pytest.raises(FashionError, match="another process is training there"):
         quick(folder)
 
 
@@ -233,7 +234,7 @@ def test_a_refused_argument_is_one_sentence(quick, tmp_path):
 
 def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, keras_backend):
     """JAX without JIT is a hundred times slower; TensorFlow with XLA ten times, on a CPU."""
-    settings = check_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
+    settings = start_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
     network = fit.build_network(resolved(compose_train(tmp_path, *QUICK)), settings, steps=1)
     assert network.jit_compile is (keras_backend == "jax")
     assert network.supports_jit

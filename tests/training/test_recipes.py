@@ -8,10 +8,10 @@ import pytest
 
 from fashion import artifact
 from fashion.config.build import build
-from fashion.config.checks import check_training
 from fashion.config.schema import resolved
 from fashion.paths import PROJECT
 from fashion.training import fit
+from fashion.training.training_settings import prepare_training, start_training
 
 RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
 # A network for a GPU, as narrow as it can be.
@@ -28,7 +28,7 @@ def this_process_stays_in_float32() -> Iterator[None]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_is_a_configuration_that_can_be_trained(recipe, compose_train, tmp_path, keras_backend):
     cfg = compose_train(tmp_path, f"experiment={recipe}", f"trainer.backend={keras_backend}")
-    settings = check_training(resolved(cfg))
+    settings = start_training(resolved(cfg))
     assert settings.epochs >= 1
 
 
@@ -40,7 +40,7 @@ def test_a_recipe_trains_and_saves_a_model_with_flip_averaging(
 ):
     quick = ["data.limit=400", "trainer.epochs=1", "trainer.batch_size=60", *NARROW.get(recipe, [])]
     where = [f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}"]
-    fit.train(compose_train(tmp_path, f"experiment={recipe}", *where, *quick))
+    fit.train(prepare_training(compose_train(tmp_path, f"experiment={recipe}", *where, *quick)))
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
     assert "flip_average" in {layer.name for layer in artifact.load(tmp_path).model.layers}
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from fashion.config.resume_override import command_line
 from fashion.errors import FashionError
+from fashion.runs.resume_override import command_line
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from fashion.config.nodes import ResolvedConfig
+from fashion.config.override_text import quote_path, unquote_path
 from fashion.config.renames import upgrade_config, upgrade_overrides
 from fashion.errors import InputError
 from fashion.runs.folder import RunFolder
-from fashion.runs.identity import Config, refuse_changes
+from fashion.runs.identity import refuse_changes
 
 
 def command_line(arguments: list[str]) -> list[str]:
@@ -26,7 +28,7 @@ def command_line(arguments: list[str]) -> list[str]:
         return arguments
     if {"-m", "--multirun"} & set(arguments):
         raise InputError("trainer.resume: got it with --multirun, expected it alone; resume one run at a time")
-    value = unquoted(wanted[-1] or "")
+    value = unquote_path(wanted[-1] or "")
     if not value:
         raise InputError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")
     folder = Path(value).expanduser().resolve()
@@ -37,10 +39,10 @@ def command_line(arguments: list[str]) -> list[str]:
         raise InputError(f"trainer.resume: the run in {folder} is completed; there is nothing to resume")
     overrides = [*upgrade_overrides(run.read_overrides()), *arguments]
     kept = [override for override in overrides if _resume_value(override) is None]
-    return [*kept, f"trainer.resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    return [*kept, f"trainer.resume={quote_path(folder)}", f"hydra.run.dir={quote_path(folder)}"]
 
 
-def check(config: Config, folder: Path) -> None:
+def check(config: ResolvedConfig, folder: Path) -> None:
     """Refuse what would spoil an unfinished run: another configuration, or a fresh start in its folder.
 
     Args:
@@ -70,16 +72,3 @@ def _resume_value(argument: str) -> str | None:
     """Return what an override sets ``trainer.resume`` to, None for any other override."""
     key, equals, value = argument.lstrip("+").partition("=")
     return value if equals and key == "trainer.resume" else None
-
-
-def quoted(folder: Path) -> str:
-    """Quote a path so that Hydra's grammar takes any character in it."""
-    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def unquoted(path: str) -> str:
-    """Undo the quotes of a path that was quoted for Hydra already."""
-    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
-        return path[1:-1].replace(f"\\{path[0]}", path[0])
-    return path

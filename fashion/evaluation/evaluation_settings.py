@@ -1,0 +1,45 @@
+"""The configuration of ``scripts/evaluate.py``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fashion import artifact
+from fashion.backend.memory import keep_freed_memory
+from fashion.backend.selection import Backend, start_backend
+from fashion.config.nodes import ConfigNode
+from fashion.config.schema import Keys, check_target, check_values, resolved
+
+
+class EvaluationSettings(Keys):
+    """The keys of ``configs/evaluate.yaml``, which explains each."""
+
+    data: ConfigNode
+    artifact: str
+    backend: Backend
+    compare: str | None
+    calibrate: bool
+    outliers: bool
+    photos: str | None
+    robustness: bool
+    run_folder: str
+
+
+def prepare_evaluation(cfg: DictConfig, make_folder: Callable[[], str]) -> EvaluationSettings:
+    """Check a composed configuration and its artifacts, and start the backend that it names; nothing is written.
+
+    Args:
+        cfg: A configuration composed from ``configs/evaluate.yaml``.
+        make_folder: Makes the run's folder, once the configuration is known to be right.
+
+    Raises:
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    settings = check_values("", resolved(cfg, run_folder="."), EvaluationSettings)
+    for path in filter(None, (settings.artifact, settings.compare)):
+        artifact.verify(Path(path))
+    keep_freed_memory()  # robustness predicts 750,000 images
+    start_backend(settings.backend)
+    check_target("data", settings.data, added_by_code={"seed"})
+    return settings.model_copy(update={"run_folder": make_folder()})

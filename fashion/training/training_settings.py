@@ -1,0 +1,141 @@
+"""The configuration of a run: checked once, before anything is written, and with its backend started."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from omegaconf import DictConfig
+from pydantic import PositiveInt
+
+from fashion.backend.memory import keep_freed_memory
+from fashion.backend.selection import Backend, Precision, start_backend
+from fashion.config.nodes import ResolvedConfig, has_target
+from fashion.config.schema import Keys, Seed, Share, check_target, check_values, resolved, unknown_key
+from fashion.errors import InputError
+from fashion.runs import resume_override
+
+# The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
+ADDED_BY_CODE = {
+    "data": {"seed"},
+    "augment": {"seed"},
+    "model": set(),
+    "optimizer": set(),
+    "schedule": {"peak", "steps"},
+}
+GROUPS = (*ADDED_BY_CODE, "callbacks", "trainer", "sweep", "run_folder")
+
+
+class TrainerSettings(Keys):
+    """The ``trainer`` group: how to train, whatever is trained. ``configs/trainer`` explains each key."""
+
+    backend: Backend
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    seed: Seed
+    label_smoothing: Share
+    flip_average: bool
+    precision: Precision
+    jit: bool | Literal["auto"]
+    fast_layers: bool
+    distribution: Literal["single", "data_parallel"]
+    deterministic: bool
+    resume: str | None
+
+
+class Training(NamedTuple):
+    """A run that can start: its configuration is right, and Keras runs on its backend.
+
+    Attributes:
+        config: The whole configuration, as recorded with the run.
+        trainer: Its ``trainer`` group.
+        folder: Where the run writes.
+    """
+
+    config: ResolvedConfig
+    trainer: TrainerSettings
+    folder: Path
+
+
+def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = None) -> Training:
+    """Check a composed configuration, and start the backend that it names; nothing is written.
+
+    Args:
+        cfg: A configuration composed from ``configs/train.yaml``.
+        make_folder: Makes the run's folder, once the configuration is known to be right; None takes ``run_folder``.
+
+    Raises:
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    trainer = start_training(resolved(cfg, run_folder="."))
+    folder = Path(make_folder() if make_folder else cfg.run_folder)
+    config = resolved(cfg, run_folder=folder)
+    resume_override.check(config, folder)
+    return Training(config, trainer, folder)
+
+
+def start_training(config: ResolvedConfig) -> TrainerSettings:
+    """Check a configuration and start its backend, in the only order possible: to check a group is to import Keras.
+
+    Returns:
+        The checked ``trainer`` group.
+
+    Raises:
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    trainer = check_trainer(config)
+    keep_freed_memory()
+    start_backend(
+        trainer.backend,
+        seed=trainer.seed,
+        precision=trainer.precision,
+        deterministic=trainer.deterministic,
+        tensorflow_beside_jax=_has_callback(config, "keras.callbacks.TensorBoard"),
+    )
+    check_groups(config)
+    return trainer
+
+
+def check_trainer(config: ResolvedConfig) -> TrainerSettings:
+    """Check what can be checked without Keras: that every group is there, and the ``trainer`` group.
+
+    Returns:
+        The checked ``trainer`` group.
+
+    Raises:
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    for key in config:
+        if key not in GROUPS:
+            raise unknown_key(key, GROUPS)
+    for key in GROUPS:
+        if key not in config:
+            raise InputError(f"{key}: is missing; give it one of the choices in configs/{key}/")
+    trainer = check_values("trainer", config["trainer"], TrainerSettings)
+    if trainer.distribution == "data_parallel" and trainer.backend != "jax":
+        raise InputError(
+            f"trainer.distribution: got data_parallel on {trainer.backend}, expected it with trainer.backend=jax: "
+            "keras.distribution is complete on JAX only"
+        )
+    constant = has_target(config["schedule"], "fashion.training.schedules.constant")
+    if not constant and _has_callback(config, "keras.callbacks.ReduceLROnPlateau"):
+        raise InputError(
+            "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate, expected another choice "
+            "beside this schedule, such as callbacks=none; or schedule=constant"
+        )
+    return trainer
+
+
+def check_groups(config: ResolvedConfig) -> None:
+    """Check the other groups against the signatures of what they name, on whichever backend Keras runs.
+
+    Raises:
+        InputError: Naming the first key that is wrong, what it got and what is allowed.
+    """
+    for group, added in ADDED_BY_CODE.items():
+        check_target(group, config[group], added)
+    for name, callback in (config["callbacks"] or {}).items():
+        check_target(f"callbacks.{name}", callback)
+
+
+def _has_callback(config: ResolvedConfig, target: str) -> bool:
+    return any(has_target(node, target) for node in (config["callbacks"] or {}).values())
