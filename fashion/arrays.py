@@ -14,6 +14,7 @@ RgbImage = UInt8[np.ndarray, "h w 3"]
 ModelInputs = Float32[np.ndarray, "n h w c"]  # in [0, 1]
 
 Labels = Int[np.ndarray, "n"]  # index of the class
+Positions = Int[np.ndarray, "n"]  # place of each image in the file that it comes from
 Probabilities = Float[np.ndarray, "n classes"]  # rows sum to 1
 Features = Float[np.ndarray, "n features"]
 Scores = Float[np.ndarray, "n"]  # one number per image: a confidence, a distance, a loss

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.backend
 def test_it_has_the_accuracy_of_its_card(fashion_mnist_root):
     predictor, loaded = Predictor.load(PRETRAINED)
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
-    right = predictor.probabilities(data.test_images).argmax(axis=1) == data.test_labels
+    right = predictor.probabilities(data.test.images).argmax(axis=1) == data.test.labels
     # Two images in ten thousand may change class with the order in which a backend sums.
     assert np.mean(right) == pytest.approx(loaded.card.test.accuracy, abs=2.5e-4)
-    assert loaded.card.test.images == len(data.test_labels)
+    assert loaded.card.test.images == len(data.test)
     assert loaded.card.data == data.digests
 
 

@@ -55,10 +55,10 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
         WriteError: When a file cannot be written.
     """
     train_images, train_labels, train_positions = _training_file(dataset)
-    images = np.concatenate([train_images, dataset.test_images])
-    labels = np.concatenate([train_labels, dataset.test_labels])
+    images = np.concatenate([train_images, dataset.test.images])
+    labels = np.concatenate([train_labels, dataset.test.labels])
     in_test = np.arange(len(labels)) >= len(train_labels)
-    numbers = np.concatenate([train_positions, dataset.positions["test"]])
+    numbers = np.concatenate([train_positions, dataset.test.positions])
     names = [f"{'test' if test else 'train'} {number}" for test, number in zip(in_test, numbers, strict=True)]
 
     duplicates, pairs = _find_duplicates(images, labels, in_test, names)
@@ -90,10 +90,10 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
 
 def _training_file(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images, labels and positions of train and validation together, in the order of the official file."""
-    positions = np.concatenate([dataset.positions["train"], dataset.positions["validation"]])
+    positions = np.concatenate([dataset.train.positions, dataset.validation.positions])
     order = np.argsort(positions)
-    images = np.concatenate([dataset.train_images, dataset.validation_images])[order]
-    return images, np.concatenate([dataset.train_labels, dataset.validation_labels])[order], positions[order]
+    images = np.concatenate([dataset.train.images, dataset.validation.images])[order]
+    return images, np.concatenate([dataset.train.labels, dataset.validation.labels])[order], positions[order]
 
 
 def _find_duplicates(
@@ -128,7 +128,7 @@ def _counts(pairs: SimilarPairs, labels: np.ndarray, in_test: np.ndarray, thresh
 def _accuracy_effect(
     predictor: Predictor, dataset: Dataset, pairs: SimilarPairs, in_test: np.ndarray
 ) -> AccuracyEffect:
-    labels, probabilities = dataset.test_labels, predictor.probabilities(dataset.test_images)
+    labels, probabilities = dataset.test.labels, predictor.probabilities(dataset.test.images)
 
     def measured(chosen: np.ndarray) -> SubsetScores:
         return SubsetScores(int(chosen.sum()), *summary(labels[chosen], probabilities[chosen]))

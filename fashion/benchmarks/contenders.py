@@ -107,7 +107,7 @@ class Literal(_Fit):
         from keras import layers
 
         data = build(training_configuration(folder)["data"], seed=0)
-        images = data.train_images[..., np.newaxis].astype(np.float32) / 255
+        images = data.train.images[..., np.newaxis].astype(np.float32) / 255
         random = keras.Sequential(
             [layers.RandomRotation(10 / 360), layers.RandomTranslation(0.1, 0.1), layers.RandomZoom(0.1)]
         )
@@ -116,7 +116,7 @@ class Literal(_Fit):
         x = layers.Dense(128, activation="relu")(layers.GlobalAveragePooling2D()(base.output))
         self.model = keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
         self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        shuffled = tf.data.Dataset.from_tensor_slices((images, data.train_labels)).shuffle(10000).repeat()
+        shuffled = tf.data.Dataset.from_tensor_slices((images, data.train.labels)).shuffle(10000).repeat()
         self.dataset = shuffled.batch(BATCH_SIZE).map(
             lambda images, labels: (random(images, training=True), labels), tf.data.AUTOTUNE
         )
@@ -155,7 +155,7 @@ class Project(_Fit):
         """Return the pipeline that a run reads."""
         from fashion.data.batches import TrainingBatches, as_pipeline
 
-        images, labels = self.data.train_images, self.data.train_labels
+        images, labels = self.data.train.images, self.data.train.labels
         count = steps * BATCH_SIZE
         return as_pipeline(TrainingBatches(images[:count], labels[:count], BATCH_SIZE, seed=0))
 

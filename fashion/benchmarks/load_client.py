@@ -1,4 +1,4 @@
-"""Clients that ask again as soon as they are answered, over kept-alive connections, in a process of their own.
+"""Closed-loop load: clients that send the next request after each response, over keep-alive connections.
 
 ``python -m fashion.benchmarks.load_client PORT CLIENTS SECONDS REQUEST_FILE`` prints the outcome as JSON.
 """
@@ -14,7 +14,12 @@ import numpy as np
 
 
 class Client:
-    """One connection, one request after the other."""
+    """One connection, one request after the other.
+
+    Attributes:
+        milliseconds: Time from each request to its whole response.
+        errors: Number of responses that were not 200, or not whole.
+    """
 
     def __init__(self, port: int, request: bytes, selector: selectors.BaseSelector) -> None:
         self._address = ("127.0.0.1", port)
@@ -23,10 +28,10 @@ class Client:
         self._socket: socket.socket | None = None
         self.milliseconds: list[float] = []
         self.errors = 0
-        self.ask()
+        self.send()
 
-    def ask(self) -> None:
-        """Send the request; connect first where the last answer ended the connection."""
+    def send(self) -> None:
+        """Send the request; connect first if the last response closed the connection."""
         self._started = time.perf_counter()
         self._received = b""
         if self._socket is None:
@@ -36,7 +41,7 @@ class Client:
         self._socket.sendall(self._request)
 
     def receive(self) -> None:
-        """Read what came; when the answer is whole, note its time and ask again."""
+        """Read what has arrived; when the response is whole, record its time and send the next request."""
         if self._socket is None:
             return
         part = self._socket.recv(65536)
@@ -52,11 +57,11 @@ class Client:
             self._selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
-        self.ask()
+        self.send()
 
 
 def main() -> None:
-    """Ask for the given time, after a fifth of it as a warm-up, and print the outcome."""
+    """Send requests for the given time, after a fifth of it as a warm-up, and print the outcome."""
     port, clients, seconds, request_file = sys.argv[1:]
     request = Path(request_file).read_bytes()
     selector = selectors.DefaultSelector()
@@ -67,7 +72,7 @@ def main() -> None:
         client.errors = 0
     started = time.perf_counter()
     _run(selector, float(seconds))
-    while not any(client.milliseconds for client in all_clients):  # slower than that: until the first answer
+    while not any(client.milliseconds for client in all_clients):  # slower than that: until the first response
         _run(selector, float(seconds))
     elapsed = time.perf_counter() - started
     milliseconds = np.concatenate([client.milliseconds for client in all_clients])

@@ -8,14 +8,16 @@ from typing import Any
 
 import keras
 import numpy as np
+from jaxtyping import Int32
 
+from fashion.arrays import GrayImages, Labels
 from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
 PREFETCHED_BATCHES = 2
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(count: int, seed: int, epoch: int) -> Int32[np.ndarray, " count"]:
     """Return the order in which epoch number ``epoch`` (from 0) reads the images: ``(count,)`` int32."""
     return seeded_generator(seed, epoch).permutation(count).astype(np.int32)
 
@@ -39,7 +41,7 @@ class TrainingBatches(keras.utils.PyDataset):
         InputError: When there are fewer images than one batch.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(self, images: GrayImages, labels: Labels, batch_size: int, seed: int) -> None:
         super().__init__()
         if len(images) < batch_size:
             raise InputError(
@@ -54,11 +56,11 @@ class TrainingBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[GrayImages, Labels]:
         chosen = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
         return self.images[chosen], self.labels[chosen]
 
-    def order(self) -> np.ndarray:
+    def order(self) -> Int32[np.ndarray, " read"]:
         """Return this epoch's order of the images that fill whole batches."""
         if self._ordered_epoch != self.epoch:
             order = epoch_order(len(self.images), self.seed, self.epoch)
@@ -79,7 +81,7 @@ class EvaluationBatches(keras.utils.PyDataset):
         InputError: When the images cannot be divided so.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, max_size: int = 500, multiple_of: int = 1) -> None:
+    def __init__(self, images: GrayImages, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
         if len(images) % multiple_of:
             raise InputError(
@@ -92,7 +94,7 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[GrayImages, Labels]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         return self.images[chosen], self.labels[chosen]
 

@@ -1,32 +1,42 @@
 """What the rest of the project knows of the data: arrays, split into train, validation and test, and class names."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
+from fashion.arrays import GrayImages, Labels, Positions
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one split, in the order of their source.
+
+    Attributes:
+        images: ``(n, h, w)`` uint8, 0-255.
+        labels: ``(n,)`` int64, an index into ``Dataset.classes``.
+        positions: ``(n,)`` int64, the place of each image in its source, ascending.
+    """
+
+    images: GrayImages
+    labels: Labels
+    positions: Positions
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels of three splits that share no image.
+    """Three splits that share no image.
 
     Attributes:
         classes: Name of each class, in the order of the labels and of a model's probabilities.
-        train_images: ``(n, h, w)`` uint8, 0-255, in the order of the source.
-        train_labels: ``(n,)`` int64, an index into ``classes``.
-        validation_images: As ``train_images``.
-        validation_labels: As ``train_labels``.
-        test_images: As ``train_images``.
-        test_labels: As ``train_labels``.
+        train: For fitting.
+        validation: For choices: the epoch to keep, calibration, thresholds.
+        test: For the final figures alone.
         digests: File name to SHA-256 of the file that the arrays come from.
-        positions: Split name to the places of its images in the source, ascending int64; empty if there is no source.
     """
 
     classes: tuple[str, ...]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    validation_images: np.ndarray
-    validation_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train: Split
+    validation: Split
+    test: Split
     digests: dict[str, str]
-    positions: dict[str, np.ndarray] = field(default_factory=dict)

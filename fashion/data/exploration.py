@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
-from fashion.data.dataset import Dataset
+from fashion.arrays import GrayImages
+from fashion.data.dataset import Dataset, Split
 from fashion.figures import saved_figure, show_tiles
 from fashion.palette import ACCENT, INK, PRIMARY
 
 # From images (n, h, w) uint8, 0-255, and a seed to images (n, h, w) float in [0, 1].
-Augment = Callable[[np.ndarray, int], np.ndarray]
+Augment = Callable[[GrayImages, int], Float[np.ndarray, "n h w"]]
 
 EXAMPLES_PER_CLASS = 10
 AUGMENTED_VERSIONS = 4
@@ -43,26 +45,22 @@ def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
 
 def describe(dataset: Dataset) -> str:
     """Return the shapes, types, value ranges and class balance of the splits as aligned text."""
-    splits = {
-        "train": (dataset.train_images, dataset.train_labels),
-        "validation": (dataset.validation_images, dataset.validation_labels),
-        "test": (dataset.test_images, dataset.test_labels),
-    }
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return "\n\n".join(
-        [_arrays_table(splits), _classes_table(splits, dataset.classes), _pixels_text(dataset.train_images)]
+        [_arrays_table(splits), _classes_table(splits, dataset.classes), _pixels_text(dataset.train.images)]
     )
 
 
-def _arrays_table(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+def _arrays_table(splits: dict[str, Split]) -> str:
     rows = [["split", "array", "shape", "dtype", "values"]]
-    for split, (images, labels) in splits.items():
-        for name, array in (("images", images), ("labels", labels)):
+    for split, arrays in splits.items():
+        for name, array in (("images", arrays.images), ("labels", arrays.labels)):
             rows.append([split, name, str(array.shape), str(array.dtype), f"{array.min()}-{array.max()}"])
     return _table(rows, "<<<<<")
 
 
-def _classes_table(splits: dict[str, tuple[np.ndarray, np.ndarray]], classes: Sequence[str]) -> str:
-    counts = {split: np.bincount(labels, minlength=len(classes)) for split, (_, labels) in splits.items()}
+def _classes_table(splits: dict[str, Split], classes: Sequence[str]) -> str:
+    counts = {name: np.bincount(split.labels, minlength=len(classes)) for name, split in splits.items()}
     header = ["label", "class"]
     for split in splits:
         header += [split, "share"]
@@ -79,7 +77,7 @@ def _classes_table(splits: dict[str, tuple[np.ndarray, np.ndarray]], classes: Se
     return _table([*rows, total, imbalance], "><" + ">>" * len(splits))
 
 
-def _pixels_text(images: np.ndarray) -> str:
+def _pixels_text(images: GrayImages) -> str:
     histogram = pixel_histogram(images)
     share = histogram / histogram.sum()
     values = np.arange(256) / 255
@@ -102,7 +100,7 @@ def _table(rows: Sequence[Sequence[str]], alignments: str) -> str:
     return "\n".join(lines)
 
 
-def pixel_histogram(images: np.ndarray) -> np.ndarray:
+def pixel_histogram(images: GrayImages) -> Int[np.ndarray, " 256"]:
     """Count the pixels of each value.
 
     Args:
@@ -114,9 +112,9 @@ def pixel_histogram(images: np.ndarray) -> np.ndarray:
     return np.bincount(images.ravel(), minlength=256)
 
 
-def one_of_each_class(dataset: Dataset) -> np.ndarray:
+def one_of_each_class(dataset: Dataset) -> GrayImages:
     """Return the first training image of every class that has one, in class order: ``(classes, h, w)`` uint8."""
-    return dataset.train_images[np.unique(dataset.train_labels, return_index=True)[1]]
+    return dataset.train.images[np.unique(dataset.train.labels, return_index=True)[1]]
 
 
 # -- plots ------------------------------------------------------------------------------------------------------------
@@ -124,10 +122,10 @@ def one_of_each_class(dataset: Dataset) -> np.ndarray:
 
 def draw_classes(dataset: Dataset, path: Path) -> None:
     """Plot the first ten training images of each class, a row for a class."""
-    images = dataset.train_images
+    images = dataset.train.images
     tiles = np.full((len(dataset.classes), EXAMPLES_PER_CLASS, *images.shape[1:]), np.nan)
     for label in range(len(dataset.classes)):
-        examples = images[np.flatnonzero(dataset.train_labels == label)[:EXAMPLES_PER_CLASS]]
+        examples = images[np.flatnonzero(dataset.train.labels == label)[:EXAMPLES_PER_CLASS]]
         tiles[label, : len(examples)] = examples / 255
     with saved_figure(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
         show_tiles(figure.add_subplot(), tiles, rows=dataset.classes)
@@ -135,7 +133,7 @@ def draw_classes(dataset: Dataset, path: Path) -> None:
 
 def draw_class_means(dataset: Dataset, path: Path) -> None:
     """Plot each class's mean training image and, below it, the standard deviation of each pixel."""
-    members = [dataset.train_images[dataset.train_labels == label] for label in range(len(dataset.classes))]
+    members = [dataset.train.images[dataset.train.labels == label] for label in range(len(dataset.classes))]
     means = np.stack([group.mean(axis=0) for group in members]) / 255
     deviations = np.stack([group.std(axis=0, dtype=np.float32) for group in members]) / 255
     with saved_figure(path, 12, 3.4, "What a class looks like on average, and where its images differ") as figure:
@@ -150,7 +148,7 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
 
 def draw_pixel_histogram(dataset: Dataset, path: Path) -> None:
     """Plot the histogram of the training pixels' values on a log scale, and the share of background in each class."""
-    images, labels = dataset.train_images, dataset.train_labels
+    images, labels = dataset.train.images, dataset.train.labels
     shares = pixel_histogram(images) / images.size
     background = {name: float((images[labels == label] == 0).mean()) for label, name in enumerate(dataset.classes)}
     with saved_figure(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
@@ -159,7 +157,7 @@ def draw_pixel_histogram(dataset: Dataset, path: Path) -> None:
         _draw_background(right, background, float(shares[0]))
 
 
-def _draw_histogram(axes: Axes, shares: np.ndarray) -> None:
+def _draw_histogram(axes: Axes, shares: Float[np.ndarray, " 256"]) -> None:
     colors = [ACCENT, *[PRIMARY] * 255]
     axes.bar(np.arange(256), shares, width=1, color=colors)
     axes.set_yscale("log")
@@ -193,7 +191,7 @@ def _draw_background(axes: Axes, shares: dict[str, float], overall: float) -> No
     axes.set_title(f"Share of background in each class (all: {overall:.0%})")
 
 
-def draw_augmentation(images: np.ndarray, augment: Augment, classes: Sequence[str], path: Path) -> None:
+def draw_augmentation(images: GrayImages, augment: Augment, classes: Sequence[str], path: Path) -> None:
     """Plot images and, below them, several augmented versions of each.
 
     Args:

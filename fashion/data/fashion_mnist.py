@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from fashion.data import fashion_mnist_files
-from fashion.data.dataset import Dataset
+from fashion.data.dataset import Dataset, Split
 from fashion.data.split import seeded_generator, stratified_sample, stratified_split
 from fashion.errors import InputError
 
@@ -67,12 +67,8 @@ def fashion_mnist(
     test = stratified_sample(files.test_labels, test_size, seeded_generator(TEST_SUBSET_SEED))
     return Dataset(
         classes=CLASSES,
-        train_images=files.train_images[train],
-        train_labels=files.train_labels[train],
-        validation_images=files.train_images[validation],
-        validation_labels=files.train_labels[validation],
-        test_images=files.test_images[test],
-        test_labels=files.test_labels[test],
+        train=Split(files.train_images[train], files.train_labels[train], train),
+        validation=Split(files.train_images[validation], files.train_labels[validation], validation),
+        test=Split(files.test_images[test], files.test_labels[test], test),
         digests=files.digests,
-        positions={"train": train, "validation": validation, "test": test},
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, UInt8
 
 from fashion.data.fashion_mnist_sources import Source, SourceError, folder_sources, network_sources
 from fashion.data.idx import IdxError, IdxFile, read_verified
@@ -46,10 +47,10 @@ class IdxArrays:
         digests: File name to SHA-256 of the decompressed file.
     """
 
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train_images: UInt8[np.ndarray, "train h w"]
+    train_labels: Int[np.ndarray, " train"]
+    test_images: UInt8[np.ndarray, "test h w"]
+    test_labels: Int[np.ndarray, " test"]
     digests: dict[str, str]
 
 

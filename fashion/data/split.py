@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
+from fashion.arrays import Labels
 from fashion.errors import InputError
 
 
@@ -16,7 +18,7 @@ def seeded_generator(*seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def stratified_sample(labels: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+def stratified_sample(labels: Labels, size: int, random: np.random.Generator) -> Int[np.ndarray, " size"]:
     """Choose ``size`` different positions of ``labels`` so that every class keeps its share.
 
     The classes' shares are rounded by the method of largest remainders: each is off by less than one image, and they
@@ -43,8 +45,8 @@ def stratified_sample(labels: np.ndarray, size: int, random: np.random.Generator
 
 
 def stratified_split(
-    labels: np.ndarray, classes: Sequence[str], validation_fraction: float, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    labels: Labels, classes: Sequence[str], validation_fraction: float, random: np.random.Generator
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"]]:
     """Divide the positions of ``labels`` into train and validation, every class in proportion.
 
     Args:
@@ -76,5 +78,5 @@ def stratified_split(
     return train, validation
 
 
-def _absent(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+def _absent(labels: Labels, classes: Sequence[str]) -> list[str]:
     return [name for number, name in enumerate(classes) if number not in labels]

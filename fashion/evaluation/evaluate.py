@@ -53,13 +53,13 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     ood_sets = ood_datasets.reported_sets(photos) if settings.outliers else {}
     if settings.calibrate:
         predictor, loaded = _calibrated(loaded, own, folder)
-    test, validation = predictor.outputs(data.test_images), predictor.outputs(own.validation_images)
+    test, validation = predictor.outputs(data.test.images), predictor.outputs(own.validation.images)
     uncertainty = predictor.uncertainty
 
-    measured = measurement.measure(ModelSummary.of(loaded), data.test_labels, test, uncertainty, data.classes)
+    measured = measurement.measure(ModelSummary.of(loaded), data.test.labels, test, uncertainty, data.classes)
     measured = dataclasses.replace(
         measured,
-        validation=measurement.scores(own.validation_labels, uncertainty.prediction(validation).probabilities),
+        validation=measurement.scores(own.validation.labels, uncertainty.prediction(validation).probabilities),
         ood=measurement.ood_scores(predictor, test, ood_sets) if ood_sets and uncertainty.abstention else None,
         cost=dataclasses.replace(
             cost.network_cost(loaded.model),
@@ -70,7 +70,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
         robustness=_robustness(predictor, data, folder) if settings.robustness else None,
     )
     plots.confusion_matrix(np.array(measured.confusion), data.classes, folder / CONFUSION_MATRIX_FILE)
-    gallery = report.mistake_images(predictor, data.test_images, measured.mistakes, data.classes)
+    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes)
     report.write(folder, measured, gallery, folder / "robustness.png" if measured.robustness else None)
     _log_results(measured, calibrated=loaded.card.calibration is not None)
     log.info("written to           %s", folder / REPORT_FILE)
@@ -81,10 +81,10 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
 def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple[Predictor, artifact.Artifact]:
     """Refit temperature and abstention, and write the same model with a new card into a folder."""
     predictor = Predictor(loaded.model, features=True)
-    validation = predictor.outputs(data.validation_images)
+    validation = predictor.outputs(data.validation.images)
     augment = build(upgrade_config(loaded.card.config)["augment"], seed=loaded.card.seed)
     fitted = fit_uncertainty(predictor.outputs, data, validation, augment)
-    card = add_to_card(loaded.card, fitted, data.validation_labels, validation)
+    card = add_to_card(loaded.card, fitted, data.validation.labels, validation)
     path = folder / MODEL_FILE
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)
@@ -95,16 +95,16 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
 
 def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness:
     """Measure accuracy on corrupted images, and write it as a table and figures."""
-    measured = robustness(predictor.probabilities, data.test_images, data.test_labels, CORRUPTION_SEED)
+    measured = robustness(predictor.probabilities, data.test.images, data.test.labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
-    draw_samples(data.test_images[1], CORRUPTION_SEED, folder / "corruptions.png")
+    draw_samples(data.test.images[1], CORRUPTION_SEED, folder / "corruptions.png")
     return measured
 
 
 def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> Comparison:
-    second = other.probabilities(data.test_images)
-    return Comparison(ModelSummary.of(loaded), *compare(data.test_labels, first, second, data.classes))
+    second = other.probabilities(data.test.images)
+    return Comparison(ModelSummary.of(loaded), *compare(data.test.labels, first, second, data.classes))
 
 
 def _log_results(measured: Measurement, *, calibrated: bool) -> None:

@@ -9,7 +9,6 @@ from fashion import artifact
 from fashion.card import Card, SplitScores
 from fashion.config.build import build
 from fashion.data.dataset import Dataset
-from fashion.data.fashion_mnist import CLASSES
 from fashion.evaluation import cost, measurement, plots, report
 from fashion.evaluation.records import ModelSummary
 from fashion.inference.predictor import Predictor
@@ -39,9 +38,9 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         WriteError: When a file cannot be written.
     """
     predictor = Predictor(model, features=True)
-    outputs, validation_outputs = predictor.outputs(data.test_images), predictor.outputs(data.validation_images)
-    test = summary(data.test_labels, outputs.probabilities)
-    validation = summary(data.validation_labels, validation_outputs.probabilities)
+    outputs, validation_outputs = predictor.outputs(data.test.images), predictor.outputs(data.validation.images)
+    test = summary(data.test.labels, outputs.probabilities)
+    validation = summary(data.validation.labels, validation_outputs.probabilities)
     run.metrics = {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
@@ -51,7 +50,7 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
     fitted = fit_uncertainty(predictor.outputs, data, validation_outputs, augment)
     card = _card(run, data, recorder, test, validation)
-    card = add_to_card(card, fitted, data.validation_labels, validation_outputs)
+    card = add_to_card(card, fitted, data.validation.labels, validation_outputs)
     path = artifact.save(model, card, run.folder.path)
     plots.training_curves(recorder.history, run.folder.training_curves)
     saved = artifact.Artifact(model, artifact.verify(path)[1], path)
@@ -62,11 +61,11 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
 def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outputs: Outputs, folder: RunFolder) -> None:
     """Write the parts of the report that take seconds; ``scripts/evaluate.py`` writes all of it."""
     measured = measurement.measure(
-        ModelSummary.of(saved), data.test_labels, outputs, predictor.uncertainty, data.classes
+        ModelSummary.of(saved), data.test.labels, outputs, predictor.uncertainty, data.classes
     )
     measured = dataclasses.replace(measured, cost=cost.network_cost(saved.model))
     plots.confusion_matrix(np.array(measured.confusion), data.classes, folder.confusion_matrix)
-    gallery = report.mistake_images(predictor, data.test_images, measured.mistakes, data.classes)
+    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes)
     report.write(folder.path, measured, gallery)
 
 
@@ -78,11 +77,11 @@ def _card(
     validation: Summary,
 ) -> Card:
     return Card(
-        classes=list(CLASSES),
+        classes=list(data.classes),
         input="(n, 28, 28, 1) float32 in [0, 1]; light objects on a black background, as in Fashion-MNIST",
         output="(n, 10) float32 softmax probabilities, in the order of classes",
-        test=SplitScores(**test._asdict(), images=len(data.test_labels)),
-        validation=SplitScores(**validation._asdict(), images=len(data.validation_labels)),
+        test=SplitScores(**test._asdict(), images=len(data.test)),
+        validation=SplitScores(**validation._asdict(), images=len(data.validation)),
         parameters=cost.parameters(recorder.model.core),
         epochs=len(recorder.history["loss"]),
         training_seconds=round(recorder.seconds, 1),

@@ -50,9 +50,7 @@ def train(training: Training) -> dict[str, float]:
     with GracefulStop() as stop, recorded(run):
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
-        network = build_network(
-            config, settings, steps=settings.epochs * (len(data.train_labels) // settings.batch_size)
-        )
+        network = build_network(config, settings, steps=settings.epochs * (len(data.train) // settings.batch_size))
         callbacks = [build(node) for node in (config["callbacks"] or {}).values()]
         with notify_trackers(callbacks, run):
             recorder = _fit(network, data, run, settings, devices, callbacks, stop)
@@ -64,7 +62,7 @@ def train(training: Training) -> dict[str, float]:
     log.info(
         "test accuracy  %.2f %%  (95 %% interval %.2f to %.2f, %d images)",
         *(100 * share for share in (test.accuracy, test.accuracy_low, test.accuracy_high)),
-        len(data.test_labels),
+        len(data.test),
     )
     return run.metrics
 
@@ -132,8 +130,8 @@ def _fit(
     stop: GracefulStop,
 ) -> EpochRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
-    batches = TrainingBatches(data.train_images, data.train_labels, settings.batch_size, settings.seed)
-    validation = EvaluationBatches(data.validation_images, data.validation_labels, multiple_of=devices)
+    batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed)
+    validation = EvaluationBatches(data.validation.images, data.validation.labels, multiple_of=devices)
     state = _state_to_resume(run.folder) if settings.resume else None
     recorder = EpochRecorder(run.folder, run.config, batches, callbacks, state)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
@@ -141,7 +139,7 @@ def _fit(
     log.info(
         "training %s on %d images, %d steps an epoch (%s)",
         network.core.name,
-        len(data.train_labels),
+        len(data.train),
         len(batches),
         keras.backend.backend(),
     )

@@ -50,11 +50,11 @@ def fit_uncertainty(
         validation: Its outputs for the validation images.
         augment: The augmentation it was trained with; if that is ``Photo``, abstention on photos is fitted as well.
     """
-    labels = data.train_labels
+    labels = data.train.labels
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
     chosen = stratified_sample(labels, min(FITTED_IMAGES, len(labels)), random)
-    training = network(data.train_images[chosen])
-    temperature = fit_temperature(data.validation_labels, validation.probabilities)
+    training = network(data.train.images[chosen])
+    temperature = fit_temperature(data.validation.labels, validation.probabilities)
     if not validation.features:
         return PosthocUncertainty(temperature)
     abstention = fit_abstention(training.features, labels[chosen], validation.features)
@@ -141,7 +141,7 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
         augment: Makes images photo-like.
     """
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
-    images, labels = data.validation_images, data.validation_labels
+    images, labels = data.validation.images, data.validation.labels
     foreign_images = synthetic_ood(images, labels, len(images), random)
 
     def inputs(pixels: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from fashion.audit.data_audit import audit
 from fashion.audit.findings import PairCounts, describe
-from fashion.data.dataset import Dataset
+from fashion.data.dataset import Dataset, Split
 from fashion.data.fashion_mnist import CLASSES
 from fashion.inference.predictor import Predictor
 
@@ -36,17 +36,12 @@ def dataset() -> Dataset:
     images[260 + 1] = images[40 + 3]
     images[0] = images[40 + 100]
     images[5] = images[40 + 7]
-    positions = {"train": np.arange(220) * 2, "validation": np.arange(40) * 2 + 1, "test": test}
     return Dataset(
         classes=CLASSES,
-        train_images=images[train],
-        train_labels=labels[train],
-        validation_images=images[validation],
-        validation_labels=labels[validation],
-        test_images=images[test],
-        test_labels=labels[test],
+        train=Split(images[train], labels[train], np.arange(220) * 2),
+        validation=Split(images[validation], labels[validation], np.arange(40) * 2 + 1),
+        test=Split(images[test], labels[test], test),
         digests={},
-        positions=positions,
     )
 
 
@@ -54,7 +49,7 @@ def dataset() -> Dataset:
 def found(tmp_path_factory):
     data = dataset()
     folder = tmp_path_factory.mktemp("audit")
-    returned = audit(data, Oracle(data.test_labels), folder, seed=0)
+    returned = audit(data, Oracle(data.test.labels), folder, seed=0)
     assert json.loads((folder / "audit.json").read_text()) == json.loads(json.dumps(asdict(returned)))
     assert (folder / "duplicates.png").stat().st_size > 5_000
     assert (folder / "label_errors.png").stat().st_size > 5_000

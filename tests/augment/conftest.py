@@ -10,8 +10,8 @@ from fashion.data.fashion_mnist import fashion_mnist
 def products(fashion_mnist_root):
     """100 images of each class, and their labels."""
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
-    chosen = np.concatenate([np.flatnonzero(data.validation_labels == number)[:100] for number in range(10)])
-    return data.validation_images[chosen], data.validation_labels[chosen]
+    chosen = np.concatenate([np.flatnonzero(data.validation.labels == number)[:100] for number in range(10)])
+    return data.validation.images[chosen], data.validation.labels[chosen]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def data(fashion_mnist_root):
 
 def test_a_rendering_is_a_large_product_on_near_white(data):
     random, same = np.random.default_rng(1), []
-    for pixels in data.test_images[:20]:
+    for pixels in data.test.images[:20]:
         page = Image.open(io.BytesIO(renderings.render(pixels, random)))
         assert page.format == "JPEG"
         assert min(page.size) >= 8 * 28
@@ -39,7 +39,7 @@ def test_a_rendering_is_a_large_product_on_near_white(data):
 @pytest.mark.slow
 def test_all_formats_are_measured_with_one_model(data):
     predictor, _ = Predictor.load(PRETRAINED)
-    images, labels = data.test_images[:200], data.test_labels[:200]
+    images, labels = data.test.images[:200], data.test.labels[:200]
     result = renderings.measure(images, labels, predictor)
     raw, products, seven_steps = result["formats"].values()
     assert result["accuracy"] == np.mean(predictor.probabilities(images).argmax(axis=1) == labels)

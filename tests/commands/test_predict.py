@@ -13,7 +13,7 @@ def test_pictures_of_any_name_get_the_class_that_the_model_gives(
     smoke_run, run_command, keras_backend, fashion_mnist_root, tmp_path
 ):
     folder, _ = smoke_run
-    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test_images[:4]
+    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[:4]
     names = ["plain.png", "with space.png", "a=b,{c}.png", "schön.png"]
     for name, image in zip(names, images, strict=True):
         Image.fromarray(image).save(tmp_path / name)

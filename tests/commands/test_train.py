@@ -66,7 +66,7 @@ def test_the_model_is_plain_keras_and_equal_on_both_backends(smoke_run, tmp_path
     from fashion.data.fashion_mnist import fashion_mnist
 
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
-    np.save(tmp_path / "images.npy", data.test_images)
+    np.save(tmp_path / "images.npy", data.test.images)
     answers = {}
     for name in ("jax", "tensorflow"):
         program = [sys.executable, "-c", PLAIN_KERAS, folder / artifact.MODEL_FILE, tmp_path / "images.npy"]

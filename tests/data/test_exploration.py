@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from fashion.data.dataset import Dataset
+from fashion.data.dataset import Dataset, Split
 from fashion.data.exploration import (
     describe,
     draw_augmentation,
@@ -30,17 +30,20 @@ def flat(labels: np.ndarray) -> np.ndarray:
     return np.broadcast_to((25 * labels)[:, None, None], (len(labels), 28, 28)).astype(np.uint8)
 
 
+def split(images: np.ndarray, labels: np.ndarray) -> Split:
+    return Split(images, labels, np.arange(len(labels)))
+
+
 def training_only(labels: np.ndarray) -> Dataset:
-    empty = np.empty((0, 28, 28), np.uint8), np.empty(0, np.int64)
-    return Dataset(CLASSES, flat(labels), labels, *empty, *empty, digests={})
+    empty = split(np.empty((0, 28, 28), np.uint8), np.empty(0, np.int64))
+    return Dataset(CLASSES, split(flat(labels), labels), empty, empty, digests={})
 
 
 @pytest.fixture
 def dataset() -> Dataset:
     """A train split in which class c has c + 1 images, 2 validation images and 3 test images of each class."""
     labels = [np.repeat(np.arange(10), counts) for counts in (np.arange(1, 11), 2, 3)]
-    train, validation, test = labels
-    return Dataset(CLASSES, flat(train), train, flat(validation), validation, flat(test), test, digests={})
+    return Dataset(CLASSES, *(split(flat(each), each) for each in labels), digests={})
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_the_pixel_statistics_are_those_of_numpy() -> None:
     labels = np.tile(np.arange(10), 4)
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
     images[:, :7] = 0
-    text = describe(Dataset(CLASSES, images, labels, images, labels, images, labels, digests={})).split("\n\n")[2]
+    text = describe(Dataset(CLASSES, *[split(images, labels)] * 3, digests={})).split("\n\n")[2]
     assert f"{(images == 0).mean():.1%} are 0 (background) and {(images == 255).mean():.1%} are 255" in text
     assert text.endswith(f"mean {(images / 255).mean():.4f}, standard deviation {(images / 255).std():.4f}.")
 
@@ -145,7 +148,7 @@ def test_the_grid_has_a_named_row_for_each_class(dataset: Dataset, drawn: list[F
 
 def test_the_means_and_deviations_are_those_of_each_class(drawn: list[Figure], tmp_path: Path) -> None:
     dataset = training_only(np.repeat(np.arange(10), 2))
-    dataset.train_images[1::2] += 20
+    dataset.train.images[1::2] += 20
     draw_class_means(dataset, tmp_path / "means.png")
     means, deviations = sheet(drawn[0], 0), sheet(drawn[0], 1)
     assert names(drawn[0].axes[0].get_xticklabels()) == list(CLASSES)

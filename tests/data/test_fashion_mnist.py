@@ -46,11 +46,11 @@ def load(numbered_files: fashion_mnist_files.IdxArrays, monkeypatch: pytest.Monk
 
 
 def images_of(dataset: Dataset, split: str) -> np.ndarray:
-    return getattr(dataset, f"{split}_images")
+    return getattr(dataset, split).images
 
 
 def labels_of(dataset: Dataset, split: str) -> np.ndarray:
-    return getattr(dataset, f"{split}_labels")
+    return getattr(dataset, split).labels
 
 
 def positions(dataset: Dataset, split: str) -> np.ndarray:
@@ -108,8 +108,8 @@ def test_a_limit_takes_a_stratified_subset(load, limit: int, train: int, validat
 
 def test_a_limit_with_a_remainder_is_kept_to_the_image(load) -> None:
     dataset = load(1_234)
-    assert len(dataset.train_labels) + len(dataset.validation_labels) == 1_234
-    counts = np.bincount(np.concatenate([dataset.train_labels, dataset.validation_labels]))
+    assert len(dataset.train.labels) + len(dataset.validation.labels) == 1_234
+    counts = np.bincount(np.concatenate([dataset.train.labels, dataset.validation.labels]))
     assert set(counts) == {123, 124}
 
 
@@ -145,7 +145,7 @@ def test_impossible_subsets_are_refused(load, limit: int | None, fraction: float
 def test_the_signature_says_what_is_allowed(load, name: str, value: object) -> None:
     arguments = {"root": "data", "download": False, "limit": 1_000, "validation_fraction": 0.1, "seed": 0}
     checked = validate_call(fashion_mnist)
-    assert len(checked(**arguments).train_labels) == 900
+    assert len(checked(**arguments).train.labels) == 900
     with pytest.raises(ValidationError, match=name):
         checked(**{**arguments, name: value})
 
@@ -179,7 +179,7 @@ def test_the_real_data_set(fashion_mnist_root: Path) -> None:
         "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     }
-    digest = hashlib.sha256(dataset.validation_images.tobytes()).hexdigest()
+    digest = hashlib.sha256(dataset.validation.images.tobytes()).hexdigest()
     assert digest == "fc61d5d1a1934cf0caadd7eb5d310558ffd5ea7025d7d848508610f5547b34d5"
 
 

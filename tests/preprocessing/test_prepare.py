@@ -149,7 +149,7 @@ def test_one_colour_is_background_and_nothing_else():
 
 
 def test_a_test_image_enlarged_on_white_is_nearly_restored(fashion_mnist_root):
-    image = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test_images[0]
+    image = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[0]
     large = Image.fromarray(255 - image).resize((280, 280), Image.Resampling.LANCZOS).convert("RGB")
     page = Image.new("RGB", (400, 360), "white")
     page.paste(large, (60, 40))

@@ -16,7 +16,7 @@ SIDE = segmentation.WORKING_SIDE
 @pytest.fixture(scope="module")
 def garments(fashion_mnist_root) -> dict[str, np.ndarray]:
     """Outlines of an ankle boot, a pullover and trousers of the test set, ``(128, 128)`` bool, margins around them."""
-    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test_images[:3]
+    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[:3]
     outlines = {}
     for name, image in zip(("boot", "pullover", "trousers"), images, strict=True):
         large = np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.BICUBIC))

@@ -86,7 +86,7 @@ def test_the_card_describes_the_model(quick, tmp_path, keras_backend, fashion_mn
     calibration = card.calibration
     assert calibration.validation_after.loss <= calibration.validation_before.loss
     predictor, _ = Predictor.load(loaded.path)
-    validation = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, seed=0).validation_images
+    validation = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, seed=0).validation.images
     kept = predictor.predict(validation).scores <= card.abstention.threshold
     assert kept.mean() == pytest.approx(0.95, abs=0.011)
     assert card.versions["keras"] == keras.__version__

@@ -27,7 +27,7 @@ def product(ground="white", shape="navy", size=(120, 200)) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def test_images(fashion_mnist_root) -> np.ndarray:
-    return fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test_images
+    return fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images
 
 
 def test_the_answer_is_that_of_the_contract(post):
