@@ -1,4 +1,4 @@
-"""Look after the accounts of the server: ``python scripts/users.py add ann``, ``... token create ann``."""
+"""Manage the server's accounts: ``python scripts/users.py add ann``, ``... token create ann``."""
 
 import argparse
 import datetime
@@ -35,7 +35,7 @@ def _passwd(accounts: Accounts, options: argparse.Namespace) -> None:
 
 def _remove(accounts: Accounts, options: argparse.Namespace) -> None:
     tokens = accounts.remove(options.name)
-    print(f"account {options.name} removed; tokens that went with it: {tokens}")
+    print(f"account {options.name} removed; tokens removed with it: {tokens}")
 
 
 def _list(accounts: Accounts, options: argparse.Namespace) -> None:
@@ -44,13 +44,16 @@ def _list(accounts: Accounts, options: argparse.Namespace) -> None:
         [(account.name, account.role, _minute(account.created)) for account in accounts.all()],
     )
     if accounts.has_default_account():
-        change = "anybody knows it: users.py passwd admin"
-        print(f"warning: {DEFAULT_NAME} / {DEFAULT_PASSWORD} is valid, and {change}", file=sys.stderr)
+        print(
+            f"warning: {DEFAULT_NAME} / {DEFAULT_PASSWORD} is a valid log-in that everybody knows; "
+            f"change it: users.py passwd {DEFAULT_NAME}",
+            file=sys.stderr,
+        )
 
 
 def _token_create(accounts: Accounts, options: argparse.Namespace) -> None:
     token = accounts.create_token(options.name, options.label, options.expires_days)
-    print("not shown again; send it as the header `Authorization: Bearer TOKEN`:", file=sys.stderr)
+    print("shown only once; send it as the header `Authorization: Bearer TOKEN`:", file=sys.stderr)
     print(token)
 
 
@@ -77,7 +80,7 @@ def _token_revoke(accounts: Accounts, options: argparse.Namespace) -> None:
 
 
 def _password() -> str:
-    """Ask for a password twice, or take the first line of a standard input that is not a terminal."""
+    """Prompt for a password twice, or read the first line of a standard input that is not a terminal."""
     if not sys.stdin.isatty():
         try:
             return sys.stdin.readline().rstrip("\r\n")
@@ -85,11 +88,11 @@ def _password() -> str:
             raise InputError("password: standard input is not text in UTF-8") from None
     try:
         password = getpass.getpass("Password: ")
-        again = getpass.getpass("Once more: ")
+        again = getpass.getpass("Repeat password: ")
     except EOFError:
-        raise InputError("password: got none; nothing was changed") from None
+        raise InputError("password: none was given; nothing was changed") from None
     if password != again:
-        raise InputError("password: the two differ; nothing was changed, try again")
+        raise InputError("password: the two entries differ; nothing was changed, try again")
     return password
 
 
@@ -105,17 +108,17 @@ def _minute(time: datetime.datetime | None) -> str:
 
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
-        description="Look after the server's accounts and their tokens; a running server sees every change at once.",
-        epilog="A password is asked for, or read from standard input where that is not a terminal: "
-        "`users.py add ann < secret.txt`. Every command takes --database-url, as the server's server.database_url.",
+        description="Manage the server's accounts and tokens; a running server applies each change within a second.",
+        epilog="Passwords are prompted for, or read from standard input if it is not a terminal: "
+        "`users.py add ann < secret.txt`. Every command accepts --database-url, the server's server.database_url.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    add = _command(commands, "add", _add, "make an account")
-    add.add_argument("name", metavar="NAME", help="1 to 64 letters, digits and . _ @ + -; case counts")
+    add = _command(commands, "add", _add, "add an account")
+    add.add_argument("name", metavar="NAME", help="1 to 64 letters, digits and . _ @ + -; case-sensitive")
     add.add_argument("--role", choices=get_args(Role), default="user", help="(default: %(default)s)")
 
-    passwd = _command(commands, "passwd", _passwd, "give an account a new password; its tokens stay valid")
+    passwd = _command(commands, "passwd", _passwd, "change an account's password; its tokens stay valid")
     passwd.add_argument("name", metavar="NAME")
 
     remove = _command(commands, "remove", _remove, "remove an account and its tokens")
@@ -123,19 +126,19 @@ def _options() -> argparse.Namespace:
 
     _command(commands, "list", _list, "list the accounts")
 
-    token = commands.add_parser("token", help="tokens, for programs: token create | list | revoke")
+    token = commands.add_parser("token", help="manage tokens for programs: token create | list | revoke")
     token_commands = token.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    create = _command(token_commands, "create", _token_create, "make a token and print it, once")
-    create.add_argument("name", metavar="NAME", help="the account that it stands for")
-    create.add_argument("--label", default="", help="what it is for, to know it again in the list")
-    create.add_argument("--expires-days", type=int, metavar="DAYS", help="(default: valid until it is revoked)")
+    create = _command(token_commands, "create", _token_create, "create a token and print it, once")
+    create.add_argument("name", metavar="NAME", help="the account that it authenticates")
+    create.add_argument("--label", default="", help="what it is for, shown in the list")
+    create.add_argument("--expires-days", type=int, metavar="DAYS", help="days until it expires (default: never)")
 
     tokens = _command(token_commands, "list", _token_list, "list the tokens, without their secrets")
     tokens.add_argument("name", metavar="NAME", nargs="?", help="only those of this account")
 
-    revoke = _command(token_commands, "revoke", _token_revoke, "make a token worthless")
-    revoke.add_argument("id", metavar="ID", type=int, help="its number in the list")
+    revoke = _command(token_commands, "revoke", _token_revoke, "revoke a token")
+    revoke.add_argument("id", metavar="ID", type=int, help="its id in the list")
     return parser.parse_args()
 
 

@@ -90,9 +90,9 @@ def browser(starts_processes) -> Iterator[Browser]:
     """The system's Chromium, without a window; for one module, since meanwhile no other event loop can run."""
     program = shutil.which("chromium") or missing("chromium")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"]
-        )  # which root has to do without
+        # Root has to do without the sandbox. The name is one that a browser does not trust as it trusts localhost.
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP fashion.test 127.0.0.1"]
+        opened = playwright.chromium.launch(executable_path=program, args=arguments)
         yield opened
         opened.close()
 

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import argon2
 import keras
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import fashion.server.storage.accounts
@@ -39,21 +39,8 @@ CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ]  # fmt: skip
 CARD = Card(classes=CLASSES, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
-SETTINGS = {
-    "host": "127.0.0.1",
-    "port": 0,
-    "processes": 1,
-    "threads": 8,
-    "queue": 64,
-    "request_seconds": 30,
-    "database_url": "sqlite:///unused",
-    "redis_url": None,
-    "trusted_proxies": 0,
-    "allowed_hosts": [],
-    "keep_pictures": False,
-    "keep_pictures_days": 30,
-    "keep_pictures_mebibytes": 1024,
-}
+SETTINGS = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
+SETTINGS |= {"port": 0, "database_url": "sqlite:///unused"}
 ADMIN = {"Authorization": "Basic " + base64.b64encode(b"admin:password").decode()}
 
 
@@ -61,14 +48,14 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def png(picture: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
+def png(image: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
     stream = io.BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(stream, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(stream, kind, **options)
     return stream.getvalue()
 
 
 def form(*parts: tuple[str, bytes], name: str = "p.png") -> tuple[bytes, str]:
-    """A multipart body and its type, made by hand so that it can hold anything."""
+    """A multipart body and its type, made by hand so that it can contain anything."""
     body = b"".join(
         b'--XX\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
         % (field.encode(), name.encode(), content)
@@ -133,7 +120,7 @@ def accounts(request, database_with_the_default_account, tmp_path, monkeypatch):
 
 @pytest.fixture
 def make_app(served_model, accounts, monkeypatch):
-    monkeypatch.setattr(fashion.server.storage.request_log, "GATHERED_SECONDS", 0)
+    monkeypatch.setattr(fashion.server.storage.request_log, "BATCH_SECONDS", 0)
     logs = []
 
     def make(model=served_model, **changed):
@@ -161,20 +148,14 @@ def post(client):
     return send
 
 
-def csrf(page) -> str:
-    """The token that forms of a page have to bring along."""
-    return re.search('name="csrf-token" content="([0-9a-f]{64})"', page.text)[1]
-
-
 @pytest.fixture
 def sign_in():
-    """Sign in as a browser does; the token for further forms comes back."""
+    """Sign in as a browser does, which says from then on that its own pages send the requests."""
 
-    def send(client, name="admin", password="password", **form) -> str:
-        form = {"csrf": csrf(client.get("/")), "name": name, "password": password, **form}
-        answer = client.post("/login", data=form)
+    def send(client, name="admin", password="password", **form) -> None:
+        client.environ_base["HTTP_SEC_FETCH_SITE"] = "same-origin"
+        answer = client.post("/login", data={"name": name, "password": password, **form})
         assert answer.status_code == 303, answer.text
-        return csrf(client.get("/"))
 
     return send
 

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 from flask import Flask, Response, jsonify, request
 
-from fashion.server.process.master import Server, configure_logging
+from fashion.paths import PROJECT
+from fashion.server.process.json_logging import configure_logging
+from fashion.server.process.master import GunicornServer
 from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, Prediction
@@ -30,7 +33,7 @@ class ConstantModel(ServedModel):
         )
 
 
-class BareServer(Server):
+class BareServer(GunicornServer):
     """A view that reads the upload and answers as much as a prediction: no log-in, no picture, no log."""
 
     def load(self) -> Flask:
@@ -48,23 +51,10 @@ class BareServer(Server):
 def main() -> None:
     """Serve until SIGTERM: ``no_inference`` is the whole application with a constant for a model; ``bare`` a view."""
     kind, artifact, port, database_url = sys.argv[1:]
-    settings = Settings(
-        host="127.0.0.1",
-        port=int(port),
-        processes=1,
-        threads=8,
-        queue=64,
-        request_seconds=30,
-        database_url=database_url,
-        redis_url=None,
-        trusted_proxies=0,
-        allowed_hosts=[],
-        keep_pictures=False,
-        keep_pictures_days=1,
-        keep_pictures_mebibytes=1,
-    )
+    defaults = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
+    settings = Settings(**{**defaults, "port": int(port), "database_url": database_url})
     configure_logging()
-    server = BareServer if kind == "bare" else Server
+    server = BareServer if kind == "bare" else GunicornServer
     server(settings, ConstantModel(Path(artifact), "jax")).run()
 
 

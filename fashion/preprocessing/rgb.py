@@ -1,7 +1,7 @@
 """Images in 8 bits a channel, converted by strips: whole copies of large ones need memory that a server lacks."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 STRIP_ROWS = 64
 
@@ -15,12 +15,6 @@ def crop(image: Image.Image, box: Box) -> Image.Image:
     for row in range(top, bottom, STRIP_ROWS):
         rgb.paste(_strip(image, (left, row, right, min(row + STRIP_ROWS, bottom))), (0, row - top))
     return rgb
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Rotate as the EXIF orientation says, and convert to 8 bits a channel, transparent pixels on white."""
-    rotated = ImageOps.exif_transpose(image)
-    return crop(rotated, (0, 0, *rotated.size))
 
 
 def reduced(image: Image.Image, side: int) -> Image.Image:

@@ -1,1 +1,1 @@
-"""Serve a trained model over HTTP, to people and programs with an account."""
+"""The HTTP server: predictions of a trained model, for people and programs with an account."""

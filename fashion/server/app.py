@@ -1,41 +1,46 @@
-"""The application: settings in, everything wired, WSGI out."""
+"""The application factory: settings in, a WSGI application out."""
 
-from flask import Flask
+import prometheus_client
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from fashion.server import problems
 from fashion.server.api import health, open_inference, openapi, predict
 from fashion.server.pages import admin, history, index, login, result_page
-from fashion.server.security import authentication, headers, session
-from fashion.server.service import monitoring, uploads
-from fashion.server.service.admission import WorkQueue
+from fashion.server.security import csrf, headers
+from fashion.server.security.authentication import Authentication
+from fashion.server.security.login_limits import LoginLimits
+from fashion.server.security.session import SessionCookie
+from fashion.server.service.admission import AdmissionControl
+from fashion.server.service.classify import Classifier
+from fashion.server.service.monitoring import Metrics, Monitor
 from fashion.server.service.served_model import ServedModel
-from fashion.server.settings import MOST_BODY_BYTES, MOST_FORM_PARTS, Settings
+from fashion.server.services import Application, Services
+from fashion.server.settings import MAX_BODY_BYTES, MAX_FORM_PARTS, MAX_TEXT_BYTES, Settings
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.prediction_history import NONE_OF_THESE, Predictions
+from fashion.server.storage.prediction_history import NONE_OF_THESE, PredictionHistory
 from fashion.server.storage.request_log import RequestLog
+from fashion.server.storage.sessions import Sessions
 
 
-def create_app(settings: Settings, model: ServedModel, accounts: Accounts, request_log: RequestLog) -> Flask:
-    """Make the application of one process.
+def create_app(settings: Settings, model: ServedModel, accounts: Accounts, request_log: RequestLog) -> Application:
+    """Create the application of one process.
 
     Args:
-        settings: What was set.
+        settings: The server's settings.
         model: Loaded already, or being loaded.
-        accounts: Who may use it.
-        request_log: Where requests are kept.
+        accounts: The accounts in the database.
+        request_log: The request log in the database.
 
     Raises:
-        InputError: When failed log-ins cannot be counted where the settings say.
+        InputError: If failed log-ins cannot be counted in the Redis of the settings.
     """
-    app = Flask(__name__)
-    app.request_class = uploads.InMemoryRequest
+    # Global to the process. Prometheus does not use the time series of creation times that this turns off.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    app = Application(__name__)
     app.config.update(
-        MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
-        MAX_FORM_PARTS=MOST_FORM_PARTS,
-        # Of text fields. Werkzeug holds what it reads at a time against it too, 64 KiB and a rest:
-        # no more than that refuses large pictures by chance.
-        MAX_FORM_MEMORY_SIZE=128 * 1024,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
+        MAX_FORM_MEMORY_SIZE=MAX_TEXT_BYTES,
         TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,
     )
@@ -43,20 +48,34 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
-    metrics = monitoring.Metrics()
-    app.extensions["model"] = model
-    app.extensions["work"] = WorkQueue(settings.threads, settings.queue, metrics)
-    monitoring.init_app(app, monitoring.Monitor(metrics, request_log))
+    app.services = _create_services(settings, model, accounts, request_log)
+    # In this order: a request is monitored from its beginning, and refused before its body or its session is read.
+    app.services.monitor.init_app(app)
+    csrf.init_app(app)
     headers.init_app(app)
     problems.init_app(app)
-    authentication.init_app(
-        app, authentication.Authentication(accounts, authentication.LoginLimits(settings.redis_url), metrics)
-    )
-    session.init_app(app, session.Sessions(accounts.database))
-    app.extensions["database"] = accounts.database
-    app.extensions["predictions"] = Predictions(accounts.database, settings)
+    app.services.session.init_app(app)
     app.jinja_env.filters["percent"] = result_page.percent
-    app.jinja_env.globals.update(classes=model.classes, none_of_these=NONE_OF_THESE)
+    app.jinja_env.globals.update(
+        classes=model.classes, image_side=model.side, feedback_choices=[*model.classes, NONE_OF_THESE]
+    )
     for part in (index, login, history, admin, predict, open_inference, health, openapi):
         app.register_blueprint(part.blueprint)
     return app
+
+
+def _create_services(settings: Settings, model: ServedModel, accounts: Accounts, request_log: RequestLog) -> Services:
+    metrics = Metrics()
+    monitor = Monitor(metrics, request_log)
+    admission = AdmissionControl(settings.threads, settings.queue, metrics)
+    session = SessionCookie(Sessions(accounts.database))
+    return Services(
+        model=model,
+        classifier=Classifier(model, admission, monitor),
+        admission=admission,
+        monitor=monitor,
+        authentication=Authentication(accounts, LoginLimits(settings.redis_url), session, metrics),
+        session=session,
+        history=PredictionHistory(accounts.database, settings),
+        database=accounts.database,
+    )

@@ -1,4 +1,4 @@
-"""What can be set about the server."""
+"""The server's settings, and the fixed limits on requests."""
 
 import ipaddress
 from typing import Annotated
@@ -8,29 +8,32 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 MEBIBYTE = 1024 * 1024
 
-# Limits that no deployment needs to move; the proxy in front of a server can only tighten them.
-MOST_BODY_BYTES = 5 * MEBIBYTE
-MOST_BATCH_FILES = 64
-MOST_FORM_PARTS = 100
+# No deployment needs larger limits; a reverse proxy can set smaller ones.
+MAX_BODY_BYTES = 5 * MEBIBYTE
+MAX_BATCH_FILES = 64
+MAX_FORM_PARTS = 100
+# All text fields of a form. Werkzeug also counts its read buffer of 64 KiB and a remainder: with less than this, large
+# images would be refused at random.
+MAX_TEXT_BYTES = 128 * 1024
 
 
 class Settings(pydantic.BaseModel):
     """The keys of ``configs/server``.
 
     Attributes:
-        host: Address to listen on; anything but loopback needs accounts of its own.
-        port: TCP port; 0 takes a free one.
+        host: Address to listen on; any but a loopback address requires accounts of your own.
+        port: TCP port; 0 picks a free one.
         processes: Worker processes, each with its own copy of the model; more than one needs ``redis_url``.
-        threads: Requests whose pictures one process decodes at the same time.
-        queue: Requests that may wait beside them, for that or for the model; one more is answered 503 at once.
-        request_seconds: A request that has not arrived completely by then is given up.
-        database_url: Accounts, tokens and the request log, as an SQLAlchemy URL.
-        redis_url: Where several processes count failed log-ins together; null counts in memory.
-        trusted_proxies: Reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are believed.
-        allowed_hosts: Host names to answer to (``.example.org`` with its subdomains); empty answers to any.
-        keep_pictures: Whether pictures sent on the page are kept in the database, for their owner and for admins.
-        keep_pictures_days: How long, in days.
-        keep_pictures_mebibytes: How much of them in all; beyond that the oldest go.
+        threads: Images that one process decodes at the same time.
+        queue: Further requests that may wait to be decoded or for the model; any more are answered 503 at once.
+        request_seconds: Time limit for a request to arrive completely.
+        database_url: Database of accounts, tokens, the request log and the prediction history, as an SQLAlchemy URL.
+        redis_url: Redis in which several processes count failed log-ins together; null counts in memory.
+        trusted_proxies: Number of reverse proxies whose X-Forwarded-For, -Proto and -Host headers are trusted.
+        allowed_hosts: Host names that the server answers to (``.example.org`` includes subdomains); empty allows any.
+        keep_images: Whether images uploaded on the page are stored, for their owner and admins.
+        keep_images_days: Days until a stored image is deleted.
+        keep_images_mebibytes: Space for all stored images; the oldest are deleted first.
     """
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -45,13 +48,13 @@ class Settings(pydantic.BaseModel):
     redis_url: str | None
     trusted_proxies: NonNegativeInt
     allowed_hosts: list[str]
-    keep_pictures: bool
-    keep_pictures_days: Annotated[int, Field(ge=1, le=3650)]
-    keep_pictures_mebibytes: PositiveInt
+    keep_images: bool
+    keep_images_days: Annotated[int, Field(ge=1, le=3650)]
+    keep_images_mebibytes: PositiveInt
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach the server: a loopback address, and no proxy that passes others on."""
+        """Whether only this machine can reach the server: a loopback address without a proxy in front."""
         if self.trusted_proxies:
             return False
         try:

@@ -27,7 +27,7 @@ from serving import ADMIN, Server, basic, form, png
 
 from fashion import artifact
 from fashion.paths import PROJECT
-from fashion.server.process.worker import MOST_BUSY_PER_ADDRESS
+from fashion.server.process.worker import MAX_THREADS_PER_ADDRESS
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
@@ -159,7 +159,7 @@ def test_one_address_cannot_hold_every_thread(server: Server):
     other.sendall(head.encode() + body)
     assert answer_on(other).startswith(b"HTTP/1.1 200 ")
     waiting = [connection for connection in many if connection not in select.select(many, [], [], 0)[0]]
-    assert len(waiting) >= MOST_BUSY_PER_ADDRESS  # none of them was given up before
+    assert len(waiting) >= MAX_THREADS_PER_ADDRESS  # none of them was given up before
     for connection in many:
         connection.close()
 
@@ -289,7 +289,7 @@ def test_a_worker_without_a_free_descriptor_waits_for_one(server: Server):
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 10, before[1]))
     try:
         held = [server.connect(b"GET /") for _ in range(30)]
-        while "cannot take a connection (Too many open files)" not in server.log():
+        while "cannot accept a connection (Too many open files)" not in server.log():
             time.sleep(0.1)
     finally:
         resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
@@ -334,7 +334,7 @@ def test_what_cannot_work_is_one_line_and_status_2(refused, settings, message):
 
 @pytest.mark.parametrize("settings", [["server.host=0.0.0.0"], ["server.host=::"], ["server.trusted_proxies=1"]])
 def test_the_default_password_never_meets_the_world(refused, tmp_path, settings):
-    assert "there are no accounts; make one with python scripts/users.py add NAME" in refused(*settings)
+    assert "there are no accounts; add one with python scripts/users.py add NAME" in refused(*settings)
     accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
     accounts.create_default()
     accounts.database.close()

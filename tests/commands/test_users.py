@@ -88,8 +88,8 @@ def test_the_life_of_an_account(users, accounts):
     text = said(users("passwd", "bob", entered="another password\r\nmore"))
     assert text == "account bob has a new password; tokens that stay valid: 1\n"
     assert accounts.verify("bob", "another password")
-    assert said(users("remove", "bob")) == "account bob removed; tokens that went with it: 1\n"
-    assert refused(users("remove", "bob")).startswith("account bob: there is none of this name")
+    assert said(users("remove", "bob")) == "account bob removed; tokens removed with it: 1\n"
+    assert refused(users("remove", "bob")).startswith("account bob: does not exist")
     assert refused(users("remove", "ann")).startswith("account ann: is the last admin")
 
 
@@ -105,26 +105,26 @@ def test_the_life_of_a_token(users, accounts):
     assert re.search(r"^1 +ann +build server +[\d: -]{16} +[\d: -]{16} +[\d: -]{16}$", listed, flags=re.MULTILINE)
     assert token not in listed
     assert said(users("token", "list", "ann")) == listed
-    assert refused(users("token", "list", "bob")).startswith("account bob: there is none")
+    assert refused(users("token", "list", "bob")).startswith("account bob: does not exist")
     assert said(users("token", "revoke", "1")) == "token 1 revoked\n"
     assert accounts.verify_token(token) is None
-    assert refused(users("token", "revoke", "1")).startswith("token 1: there is none")
+    assert refused(users("token", "revoke", "1")).startswith("token 1: does not exist")
 
 
 def test_the_default_account_is_warned_of(users, accounts):
     accounts.create_default()
     listed = users("list")
     assert listed.returncode == 0
-    assert listed.stderr.decode().startswith("warning: admin / password is valid")
+    assert listed.stderr.decode().startswith("warning: admin / password is a valid log-in")
 
 
 def test_a_password_is_asked_for_twice_and_not_shown(at_a_terminal, accounts):
     status, screen = at_a_terminal("add", "ann", lines=[PASSWORD, PASSWORD])
-    assert (status, screen.split()) == (0, ["Password:", "Once", "more:", "account", "ann", "added"])
+    assert (status, screen.split()) == (0, ["Password:", "Repeat", "password:", "account", "ann", "added"])
     assert accounts.verify("ann", PASSWORD)
     status, screen = at_a_terminal("passwd", "ann", lines=["another password", "another passwort"])
     assert status == 2
-    assert "error: password: the two differ" in screen
+    assert "error: password: the two entries differ" in screen
     assert "another passwor" not in screen  # codespell:ignore passwor
     assert accounts.verify("ann", PASSWORD)
 
@@ -138,8 +138,8 @@ def test_a_password_is_asked_for_twice_and_not_shown(at_a_terminal, accounts):
         (("add", "a b"), PASSWORD, "account name: got 'a b', expected"),
         (("add", "ann", "--role", "king"), PASSWORD, "argument --role: invalid choice: 'king'"),
         (("add", "ann", PASSWORD), "", "unrecognized arguments: correct horse; see --help"),
-        (("passwd", "nobody"), PASSWORD, "account nobody: there is none of this name"),
-        (("token", "create", "nobody"), "", "account nobody: there is none of this name"),
+        (("passwd", "nobody"), PASSWORD, "account nobody: does not exist"),
+        (("token", "create", "nobody"), "", "account nobody: does not exist"),
         (("token", "revoke", "x"), "", "argument ID: invalid int value: 'x'; see --help"),
     ],
 )

@@ -1,54 +1,79 @@
-"""Whether the process lives, whether it can answer, and what it has done."""
+"""Liveness, readiness and metrics."""
 
 import ipaddress
+from typing import Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import ServiceUnavailable
 
-from fashion.server.api.predict import served_model
-from fashion.server.security.authentication import identify, passed_on
-from fashion.server.service.monitoring import monitor
-from fashion.server.service.served_model import LOADING_SECONDS
+from fashion.server.api.body import Body
+from fashion.server.security.authentication import was_forwarded
+from fashion.server.service.served_model import LOADING_SECONDS, NAME
+from fashion.server.services import services
 
 blueprint = Blueprint("health", __name__)
 
 
+class Live(Body):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class Ready(Body):
+    """Predictions are answered."""
+
+    status: Literal["ready"]
+
+
+class ProtocolLive(Body):
+    """The process answers, as the Open Inference Protocol says it."""
+
+    live: Literal[True]
+
+
+class ProtocolReady(Body):
+    """Predictions are answered, as the Open Inference Protocol says it."""
+
+    ready: Literal[True]
+
+
 @blueprint.get("/livez")
 def livez() -> Response:
-    """Say that the process answers."""
-    return jsonify(status="live")
+    """Answer that the process is alive."""
+    return Live(status="live").response()
 
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Say whether predictions are answered: not before the model is loaded and warm, nor once the process ends."""
+    """Answer whether predictions are served: not before the model is loaded and warm, nor once the process stops."""
     _refuse_unless_ready()
-    return jsonify(status="ready")
+    return Ready(status="ready").response()
 
 
 @blueprint.get("/v2/health/live")
 def v2_live() -> Response:
-    """Say that the process answers, as the Open Inference Protocol asks."""
-    return jsonify(live=True)
+    """Answer that the process is alive."""
+    return ProtocolLive(live=True).response()
 
 
 @blueprint.get("/v2/health/ready")
-@blueprint.get("/v2/models/fashion_mnist/ready")
+@blueprint.get(f"/v2/models/{NAME}/ready")
 def v2_ready() -> Response:
-    """Say whether predictions are answered, as the Open Inference Protocol asks."""
+    """Answer whether predictions are served."""
     _refuse_unless_ready()
-    return jsonify(ready=True)
+    return ProtocolReady(ready=True).response()
 
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Show the metrics to this machine, and elsewhere to accounts."""
-    if passed_on() or not ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback:
-        identify()
-    return Response(monitor().metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+    """Return the metrics to this machine, and to any account."""
+    if was_forwarded() or not ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback:
+        services().authentication.identify()
+    return Response(services().monitor.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _refuse_unless_ready() -> None:
-    if not served_model().ready:
+    if not services().model.ready:
         raise ServiceUnavailable("The model is not ready.", retry_after=LOADING_SECONDS)

@@ -1,264 +1,208 @@
-"""The API described for programs: ``GET /openapi.json`` (OpenAPI 3.1)."""
+"""``GET /openapi.json``: the API described by OpenAPI 3.1, from the models that the views use."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
+import pydantic
 from flask import Blueprint, Response, jsonify
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
 
-from fashion.server.api.open_inference import INPUT, MOST_IMAGES, OUTPUT
-from fashion.server.api.predict import served_model
-from fashion.server.problems import PROBLEM
+from fashion.server.api.body import Body
+from fashion.server.api.health import Live, ProtocolLive, ProtocolReady, Ready
+from fashion.server.api.open_inference import InferenceRequest, InferenceResponse, ModelMetadata, ServerMetadata
+from fashion.server.api.predict import BatchResponse, PredictResponse
+from fashion.server.problems import PROBLEM, ProblemResponse, ProtocolError
 from fashion.server.service.served_model import NAME
 from fashion.server.service.uploads import FIELD, FORM
-from fashion.server.settings import MOST_BATCH_FILES
+from fashion.server.services import services
+from fashion.server.settings import MAX_BATCH_FILES
 
 blueprint = Blueprint("openapi", __name__)
 
+Schema = dict[str, Any]
+
+JSON = "application/json"
+REFERENCE = "#/components/schemas/{model}"
 SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 PROBLEMS = {
-    400: "The request makes no sense.",
-    401: "No known user or token.",
-    403: "The request comes from another site, from an old page, or with the default password through a proxy.",
+    400: "Malformed request.",
+    401: "No valid password or token.",
+    403: "Sent by another site's page, or with the default password through a proxy.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",
-    415: "The body, or a file in it, is of a kind that is not read.",
-    422: "The picture is damaged, an animation, or too large.",
+    415: "The body, or a file in it, is of an unsupported type.",
+    422: "The image is damaged, an animation, or too large.",
     429: "Too many failed log-ins.",
-    503: "The model or the database is not ready, or too many requests wait.",
+    503: "The model or the storage is not available, or too many requests are waiting.",
 }
+IMAGE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+IMAGES: Schema = {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH_FILES}
+PREVIEW: Schema = {
+    "name": "preview",
+    "in": "query",
+    "description": "1 adds the pixels that the model saw.",
+    "schema": {"type": "string"},
+}
+
+
+class Answer(NamedTuple):
+    """A successful response: what it is, and its body's model, or its media type where it is not JSON."""
+
+    description: str
+    body: type[Body] | str
+
+
+class SchemaGenerator(GenerateJsonSchema):
+    """Schemas without titles made of the names, and without a default for members that are left out."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        """Set no title."""
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Mention no default of None."""
+        described = super().default_schema(schema)
+        return {key: value for key, value in described.items() if (key, value) != ("default", None)}
 
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Describe the API."""
-    return jsonify(document(tuple(served_model().classes)))
+    return jsonify(document(tuple(services().model.classes)))
 
 
 @functools.cache
-def document(classes: tuple[str, ...]) -> dict[str, Any]:
+def document(classes: tuple[str, ...]) -> Schema:
     """Return the description, for a model with these classes."""
-    share = {"type": "number", "minimum": 0, "maximum": 1}
-    prediction = {
-        "predicted_class": {"enum": list(classes)},
-        "class_index": {"type": "integer", "minimum": 0, "maximum": len(classes) - 1},
-        "confidence": share,
-        "probabilities": _object(dict.fromkeys(classes, share)),
-        "also_likely": {**_array({"enum": list(classes)}), "description": "At least half as likely as the answer."},
-        "decision": {"enum": ["accept", "abstain"]},
-        "preprocessing": _object({"steps": _array({"type": "string"})}),
+    classification = tuple(PROBLEMS)
+    ready = operation(
+        "Whether predictions are answered", Answer("They are.", ProtocolReady), problems=(503,), error=ProtocolError
+    )
+    paths = {
+        "/": {"get": operation("The page", Answer("The page.", "text/html"))},
+        "/predict": {
+            "post": operation(
+                "Classify one image",
+                Answer("The classification.", PredictResponse),
+                problems=classification,
+                request=(FORM, _form(IMAGE)),
+                parameters=[PREVIEW],
+            )
+        },
+        "/predict/batch": {
+            "post": operation(
+                "Classify several images",
+                Answer("A classification or a problem for each image.", BatchResponse),
+                problems=classification,
+                request=(FORM, _form(IMAGES)),
+            )
+        },
+        "/livez": {"get": operation("Whether the process is alive", Answer("It is.", Live))},
+        "/readyz": {"get": operation("Whether predictions are answered", Answer("They are.", Ready), problems=(503,))},
+        "/metrics": {
+            "get": operation(
+                "Prometheus metrics, without a log-in from the server's own machine only",
+                Answer("The metrics.", "text/plain"),
+                problems=(401, 403, 429, 503),
+                security=[{}, *SECURITY],
+            )
+        },
+        "/openapi.json": {"get": operation("This document", Answer("The OpenAPI document.", JSON))},
+        "/v2": {"get": operation("Server metadata", Answer("The server metadata.", ServerMetadata))},
+        "/v2/health/live": {"get": operation("Whether the process is alive", Answer("It is.", ProtocolLive))},
+        "/v2/health/ready": {"get": ready},
+        f"/v2/models/{NAME}/ready": {"get": ready},
+        f"/v2/models/{NAME}": {"get": operation("Model metadata", Answer("The model metadata.", ModelMetadata))},
+        f"/v2/models/{NAME}/infer": {
+            "post": operation(
+                "Compute class probabilities",
+                Answer("Class probabilities.", InferenceResponse),
+                problems=(400, 401, 403, 408, 413, 415, 429, 503),
+                request=(JSON, _reference(InferenceRequest)),
+                error=ProtocolError,
+            )
+        },
     }
-    number = {"type": "number"}
-    about_abstention = "How unlike the training images it is; above the threshold the model abstains."
-    told = {"abstention": {**_object({"score": number, "threshold": number}), "description": about_abstention}}
-    about = {"model": _object({"name": {"const": NAME}, "version": _TEXT}), "request_id": _TEXT}
-    preview = {"preview": {"type": "string", "description": "The 28 x 28 pixels that the model saw: a PNG data URL."}}
-    picture = {"type": "string", "contentMediaType": "application/octet-stream"}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Fashion", "version": "1", "description": "Names the class of a piece of clothing."},
-        "paths": {
-            "/": {"get": _operation("The form", {200: ("The form.", "text/html", _TEXT)})},
-            "/predict": {
-                "post": _operation(
-                    "Classify one picture",
-                    {
-                        200: (
-                            "What it is.",
-                            "application/json",
-                            _object({**prediction, **about}, optional={**told, **preview}),
-                        )
-                    },
-                    problems=tuple(PROBLEMS),
-                    body=(FORM, _object({FIELD: picture})),
-                    parameters=[
-                        {
-                            "name": "preview",
-                            "in": "query",
-                            "description": "1 adds what the model saw.",
-                            "schema": {"type": "string"},
-                        }
-                    ],
-                )
-            },
-            "/predict/batch": {
-                "post": _operation(
-                    "Classify several pictures",
-                    {
-                        200: (
-                            "A result or a problem for each, in their order.",
-                            "application/json",
-                            _object(
-                                {
-                                    "results": _array(
-                                        {
-                                            "anyOf": [
-                                                _object(prediction, told),
-                                                _object({"problem": _PROBLEM_SCHEMA}),
-                                            ]
-                                        }
-                                    ),
-                                    **about,
-                                }
-                            ),
-                        )
-                    },
-                    problems=tuple(PROBLEMS),
-                    body=(FORM, _object({FIELD: _array(picture, minItems=1, maxItems=MOST_BATCH_FILES)})),
-                )
-            },
-            "/livez": {"get": _operation("Is it alive?", {200: _json("Yes.", {"status": {"const": "live"}})})},
-            "/readyz": {
-                "get": _operation(
-                    "Does it answer?", {200: _json("Yes.", {"status": {"const": "ready"}})}, problems=(503,)
-                )
-            },
-            "/metrics": {
-                "get": _operation(
-                    "Prometheus metrics; without a log-in from this machine only",
-                    {200: ("The metrics.", "text/plain", _TEXT)},
-                    problems=(401, 403, 429, 503),
-                    security=[{}, *SECURITY],
-                )
-            },
-            "/openapi.json": {"get": _operation("This document", {200: _json("It.", {"openapi": _TEXT})})},
-            "/v2": {
-                "get": _operation(
-                    "Server metadata",
-                    {200: _json("It.", {"name": _TEXT, "version": _TEXT, "extensions": _array(_TEXT)})},
-                )
-            },
-            "/v2/health/live": {"get": _operation("Is it alive?", {200: _json("Yes.", {"live": {"const": True}})})},
-            "/v2/health/ready": {"get": _v2_ready()},
-            f"/v2/models/{NAME}/ready": {"get": _v2_ready()},
-            f"/v2/models/{NAME}": {
-                "get": _operation(
-                    "Model metadata",
-                    {
-                        200: _json(
-                            "It.",
-                            {
-                                "name": {"const": NAME},
-                                "versions": _array(_TEXT),
-                                "platform": _TEXT,
-                                "inputs": _array(_TENSOR),
-                                "outputs": _array(_TENSOR),
-                            },
-                        )
-                    },
-                )
-            },
-            f"/v2/models/{NAME}/infer": {
-                "post": _operation(
-                    "Compute probabilities",
-                    {200: _json("They.", _INFERENCE, optional={"id": _TEXT})},
-                    problems=(400, 401, 403, 408, 413, 415, 429, 503),
-                    body=("application/json", _INFERENCE_REQUEST),
-                    error=("application/json", _object({"error": _TEXT})),
-                )
-            },
-        },
+        "info": {"title": "Fashion", "version": "1", "description": "Classifies images of clothing."},
+        "paths": paths,
         "components": {
+            "schemas": _schemas(classes),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-            }
+            },
         },
     }
 
 
-def _object(properties: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"type": "object", "properties": {**properties, **(optional or {})}, "required": list(properties)}
-
-
-def _array(items: dict[str, Any], **limits: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, **limits}
-
-
-def _json(description: str, properties: dict[str, Any], optional: dict[str, Any] | None = None) -> tuple[str, str, Any]:
-    return description, "application/json", _object(properties, optional)
-
-
-def _operation(
+def operation(
     summary: str,
-    answers: dict[int, tuple[str, str, dict[str, Any]]],
+    answer: Answer,
     *,
     problems: tuple[int, ...] = (),
-    body: tuple[str, dict[str, Any]] | None = None,
-    parameters: list[dict[str, Any]] | None = None,
+    request: tuple[str, Schema] | None = None,
+    parameters: list[Schema] | None = None,
     security: list[dict[str, list[str]]] | None = None,
-    error: tuple[str, dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    error_type, error_schema = error or (PROBLEM, _PROBLEM_SCHEMA)
-    contents = answers | {status: (PROBLEMS[status], error_type, error_schema) for status in problems}
-    operation: dict[str, Any] = {
+    error: type[pydantic.BaseModel] = ProblemResponse,
+) -> Schema:
+    """Return an OpenAPI operation object.
+
+    Args:
+        summary: What it does.
+        answer: Its response with status 200.
+        problems: Statuses of its error responses.
+        request: Media type and schema of the request's body; with one, the operation needs a log-in.
+        parameters: Parameters in the query.
+        security: What it needs of a log-in, if it has no body.
+        error: The model of its error responses.
+    """
+    if isinstance(answer.body, str):
+        content = {answer.body: {"schema": {"type": "object" if answer.body == JSON else "string"}}}
+    else:
+        content = {JSON: {"schema": _reference(answer.body)}}
+    failure = {PROBLEM if error is ProblemResponse else JSON: {"schema": _reference(error)}}
+    described: Schema = {
         "summary": summary,
         "responses": {
-            str(status): {"description": text, "content": {kind: {"schema": schema}}}
-            for status, (text, kind, schema) in contents.items()
+            "200": {"description": answer.description, "content": content},
+            **{str(status): {"description": PROBLEMS[status], "content": failure} for status in problems},
         },
     }
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": {body[0]: {"schema": body[1]}}}
-        operation["security"] = SECURITY
+    if request is not None:
+        media_type, schema = request
+        described["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
+        described["security"] = SECURITY
     if parameters:
-        operation["parameters"] = parameters
+        described["parameters"] = parameters
     if security:
-        operation["security"] = security
-    return operation
+        described["security"] = security
+    return described
 
 
-def _v2_ready() -> dict[str, Any]:
-    return _operation(
-        "Does it answer?",
-        {200: _json("Yes.", {"ready": {"const": True}})},
-        problems=(503,),
-        error=("application/json", _object({"error": _TEXT})),
+def _form(schema: Schema) -> Schema:
+    return {"type": "object", "properties": {FIELD: schema}, "required": [FIELD]}
+
+
+def _reference(model: type[pydantic.BaseModel]) -> Schema:
+    return {"$ref": REFERENCE.format(model=model.__name__)}
+
+
+def _schemas(classes: tuple[str, ...]) -> Schema:
+    """Return the schemas of all bodies by name, with the classes of the served model filled in."""
+    models: list[type[pydantic.BaseModel]] = [
+        *(PredictResponse, BatchResponse, Live, Ready, ProtocolLive, ProtocolReady),
+        *(ServerMetadata, ModelMetadata, InferenceResponse, ProblemResponse, ProtocolError),
+    ]
+    _, definitions = models_json_schema(
+        [*[(model, "serialization") for model in models], (InferenceRequest, "validation")],
+        ref_template=REFERENCE,
+        schema_generator=SchemaGenerator,
     )
-
-
-_TEXT = {"type": "string"}
-_PROBLEM_SCHEMA = _object(
-    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
-    optional={"request_id": {"type": ["string", "null"]}},
-)
-_SHAPE = _array({"type": "integer"})
-_TENSOR = _object({"name": _TEXT, "datatype": {"enum": ["FP32", "UINT8"]}, "shape": _SHAPE})
-_INFERENCE = {
-    "model_name": {"const": NAME},
-    "model_version": _TEXT,
-    "outputs": _array(
-        _object(
-            {
-                "name": {"const": OUTPUT},
-                "datatype": {"const": "FP32"},
-                "shape": _SHAPE,
-                "data": _array({"type": "number"}),
-            }
-        )
-    ),
-}
-_INFERENCE_REQUEST = _object(
-    {
-        "inputs": _array(
-            _object(
-                {
-                    "name": {"const": INPUT},
-                    "shape": {
-                        "type": "array",
-                        "items": {"type": "integer", "minimum": 1, "maximum": MOST_IMAGES},
-                        "minItems": 3,
-                        "maxItems": 4,
-                    },
-                    "datatype": {"enum": ["FP32", "UINT8"]},
-                    "data": {"type": "array", "description": "FP32 0 to 1, UINT8 0 to 255; nested or flat."},
-                }
-            ),
-            minItems=1,
-            maxItems=1,
-        )
-    },
-    optional={
-        "id": {"type": ["string", "null"], "maxLength": 256},
-        "outputs": {"type": ["array", "null"], "items": _object({"name": {"const": OUTPUT}})},
-    },
-)
+    schemas: dict[str, Schema] = definitions["$defs"]
+    schemas["ClassName"]["enum"] = list(classes)
+    schemas["ClassIndex"]["maximum"] = len(classes) - 1
+    schemas["Probabilities"]["required"] = list(classes)
+    return schemas

@@ -1,126 +1,137 @@
-"""Predictions: one picture, or up to 64 at once."""
+"""``POST /predict`` and ``/predict/batch``: one uploaded image, or several."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Literal
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
-from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import BadRequest, HTTPException
+from flask import Blueprint, Response, g, request
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypeAliasType
+from werkzeug.exceptions import BadRequest
 
-from fashion.inference.tta import predict_with_tta
-from fashion.preprocessing.model_input import ModelInput
+from fashion.server.access import login_required
+from fashion.server.api.body import Body, ModelName
 from fashion.server.pages import result_page
-from fashion.server.problems import describe, wants_html
-from fashion.server.security.authentication import login_required
+from fashion.server.problems import Problem, describe, wants_html
 from fashion.server.service import uploads
-from fashion.server.service.admission import work
-from fashion.server.service.monitoring import monitor
-from fashion.server.service.served_model import NAME, ServedModel
-from fashion.server.settings import MOST_BATCH_FILES
-from fashion.uncertainty.posthoc import Prediction, also_likely
+from fashion.server.service.classify import Classification
+from fashion.server.service.served_model import NAME
+from fashion.server.services import services
+from fashion.server.settings import MAX_BATCH_FILES
 
 blueprint = Blueprint("api", __name__)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+# Schemas with a name, to which openapi.py adds the classes of the served model.
+ClassName = TypeAliasType("ClassName", str)
+ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Field(ge=0)])
+Probabilities = TypeAliasType("Probabilities", dict[ClassName, Share])
+
+
+class AbstentionScore(Body):
+    """How unlike the training images the image is; above the threshold, the model abstains."""
+
+    score: float
+    threshold: float
+
+
+class Preprocessing(Body):
+    """What was done to the image before the model saw it, one phrase per step."""
+
+    steps: list[str]
+
+
+class ClassifiedImage(Body):
+    """The classification of one image."""
+
+    predicted_class: ClassName
+    class_index: ClassIndex
+    confidence: Share
+    probabilities: Probabilities
+    also_likely: Annotated[list[ClassName], Field(description="At least half as probable as the predicted class.")]
+    decision: Literal["accept", "abstain"]
+    abstention: AbstentionScore | SkipJsonSchema[None] = None
+    preprocessing: Preprocessing
+
+
+class ModelReference(Body):
+    """The model that classified; its version is the beginning of the model file's SHA-256."""
+
+    name: ModelName
+    version: str
+
+
+class PredictResponse(ClassifiedImage):
+    """The response to ``POST /predict``."""
+
+    model: ModelReference
+    request_id: str
+    preview: Annotated[
+        str | SkipJsonSchema[None], Field(description="The pixels that the model saw: a PNG data URL.")
+    ] = None
+
+
+class FailedImage(Body):
+    """Why one of several images could not be classified."""
+
+    problem: Problem
+
+
+class BatchResponse(Body):
+    """The response to ``POST /predict/batch``: a classification or a problem for each image, in their order."""
+
+    results: list[ClassifiedImage | FailedImage]
+    model: ModelReference
+    request_id: str
 
 
 @blueprint.post("/predict")
 @login_required
 def predict() -> str | Response:
-    """Classify one picture; HTML for a browser, JSON for everyone else."""
+    """Classify one image; answers with HTML for a browser, and JSON for everyone else."""
     files = uploads.files()
     if len(files) > 1:
-        raise BadRequest(f"{len(files)} pictures came, expected one; /predict/batch takes several.")
-    result, upload = classify(files[0])
+        raise BadRequest(f"Expected one image, got {len(files)}; /predict/batch accepts several.")
+    content = files[0].stream.read()
     if wants_html():
-        return show(result, upload, files[0])
-    if request.args.get("preview") == "1":
-        result["preview"] = result_page.data_url(upload.prepared.pixels)
-    return jsonify(result)
+        return result_page.classify_and_show(content)
+    result, upload = services().classifier.classify_upload(content)
+    preview = result_page.data_url(upload.model_input.pixels) if request.args.get("preview") == "1" else None
+    return PredictResponse(
+        **dict(_classified(result)), model=_model(), request_id=g.request_id, preview=preview
+    ).response()
 
 
 @blueprint.post("/predict/batch")
 @login_required
 def predict_batch() -> Response:
-    """Classify several pictures; each has its own result, or its own problem."""
+    """Classify several images; one that cannot be read does not fail the others."""
     files = uploads.files()
-    if len(files) > MOST_BATCH_FILES:
-        raise BadRequest(f"{len(files)} pictures came, expected at most {MOST_BATCH_FILES}.")
-    results: list[dict[str, Any]] = []
-    readable: dict[int, ModelInput] = {}
-    with work().room():
-        with work().workplace():
-            for index, file in enumerate(files):
-                try:
-                    readable[index] = uploads.read(file).prepared
-                    results.append({})
-                except HTTPException as error:
-                    results.append({"problem": describe(error)})
-        if readable:
-            answer = infer(list(readable.values()))
-            for row, (index, prepared) in enumerate(readable.items()):
-                results[index] = _prediction(answer, row, prepared)
-    return jsonify({"results": results, **_about()})
+    if len(files) > MAX_BATCH_FILES:
+        raise BadRequest(f"Expected at most {MAX_BATCH_FILES} images, got {len(files)}.")
+    results = services().classifier.classify_batch(file.stream.read() for file in files)
+    return BatchResponse(
+        results=[
+            _classified(result) if isinstance(result, Classification) else FailedImage(problem=describe(result))
+            for result in results
+        ],
+        model=_model(),
+        request_id=g.request_id,
+    ).response()
 
 
-def classify(file: FileStorage) -> tuple[dict[str, Any], uploads.Upload]:
-    """Return the answer to one picture, as it goes to programs, and the picture as the model saw it.
-
-    Raises:
-        HTTPException: When it cannot be read, or too many requests wait.
-    """
-    with work().room():
-        with work().workplace():
-            upload = uploads.read(file)
-        g.told["picture_sha256"] = upload.sha256
-        answer = infer([upload.prepared])
-    result = {**_prediction(answer, 0, upload.prepared), **_about()}
-    for name in ("predicted_class", "confidence", "decision"):
-        g.told[name] = result[name]
-    return result, upload
+def _classified(result: Classification) -> ClassifiedImage:
+    score, threshold = result.judgement.score, result.judgement.threshold
+    return ClassifiedImage(
+        predicted_class=result.predicted_class,
+        class_index=result.class_index,
+        confidence=result.confidence,
+        probabilities=result.probabilities,
+        also_likely=result.also_likely,
+        decision=result.decision,
+        abstention=None if threshold is None else AbstentionScore(score=score, threshold=threshold),
+        preprocessing=Preprocessing(steps=list(result.steps)),
+    )
 
 
-def show(result: dict[str, Any], upload: uploads.Upload, file: FileStorage) -> str:
-    """Return an answer as a page."""
-    with work().workplace():
-        sent = result_page.thumbnail(file.stream)
-    with work().room():
-        marked = result_page.marked(served_model().probabilities, upload.prepared.pixels, result["class_index"])
-    return result_page.page(result, upload, sent, marked)
-
-
-def infer(pictures: Sequence[ModelInput]) -> Prediction:
-    """Answer pictures, and count what is said of them."""
-    model = served_model()
-    with monitor().stage("infer"):
-        answer = predict_with_tta(pictures, model.predict)
-    for row, picture in enumerate(pictures):
-        index = int(answer.probabilities[row].argmax())
-        decision = model.uncertainty.judge(answer, row, photo=picture.is_photo).decision
-        monitor().classified(model.classes[index], float(answer.probabilities[row, index]), decision)
-    return answer
-
-
-def served_model() -> ServedModel:
-    """Return the model of the current application."""
-    return current_app.extensions["model"]
-
-
-def _prediction(answer: Prediction, row: int, prepared: ModelInput) -> dict[str, Any]:
-    model = served_model()
-    probabilities = answer.probabilities[row]
-    judgement = model.uncertainty.judge(answer, row, photo=prepared.is_photo)
-    index = int(probabilities.argmax())
-    told: dict[str, Any] = {
-        "predicted_class": model.classes[index],
-        "class_index": index,
-        "confidence": float(probabilities[index]),
-        "probabilities": dict(zip(model.classes, probabilities.tolist(), strict=True)),
-        "also_likely": [model.classes[other] for other in also_likely(probabilities)],
-        "decision": judgement.decision,
-    }
-    if judgement.threshold is not None:
-        told["abstention"] = {"score": judgement.score, "threshold": judgement.threshold}
-    return {**told, "preprocessing": {"steps": list(prepared.steps)}}
-
-
-def _about() -> dict[str, Any]:
-    return {"model": {"name": NAME, "version": served_model().version}, "request_id": g.request_id}
+def _model() -> ModelReference:
+    return ModelReference(name=NAME, version=services().model.version)

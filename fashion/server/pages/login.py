@@ -1,63 +1,62 @@
-"""Signing in and out on the page."""
+"""Signing in and out."""
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import Forbidden, HTTPException, TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
-from fashion.server.security import session
-from fashion.server.security.authentication import PAGE_CHALLENGES, authentication
+from fashion.server.security.authentication import PAGE_CHALLENGES
+from fashion.server.security.csrf import require_same_origin
+from fashion.server.services import services
 
 blueprint = Blueprint("login", __name__)
 
-WRONG = "This name and password do not belong together. Check both; capital letters count."
-LONGEST_NEXT = 512
+WRONG = "Wrong name or password. Both are case-sensitive."
+MAX_NEXT_CHARACTERS = 512
 
 
 @blueprint.get("/login")
 def show() -> AnyResponse:
     """Show the form, unless somebody is signed in already."""
-    if session.current() is not None:
-        return redirect(own_path(request.args.get("next")), 303)
-    return _form(own_path(request.args.get("next")))
+    target = local_path(request.args.get("next"))
+    return _form(target) if services().session.account() is None else redirect(target, 303)
 
 
 @blueprint.post("/login")
 def sign_in() -> AnyResponse:
-    """Begin a session, or say why not."""
-    session.check_form()
+    """Begin a session, or show the form again with the reason why not."""
+    require_same_origin()
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
-    back = own_path(request.form.get("next"))
+    target = local_path(request.form.get("next"))
     try:
-        account = authentication().sign_in(name, password)
+        account = services().authentication.check_password(name, password)
     except TooManyRequests as error:
-        return _form(back, name, f"Too many wrong passwords. Try again in {_wait(error)}.", error)
+        return _form(target, name, f"Too many failed log-ins. Try again in {_duration(error)}.", error)
     except Forbidden as error:
-        return _form(back, name, error.description, error)
+        return _form(target, name, error.description, error)
     if account is None:
-        refused = _form(back, name, WRONG)
+        refused = _form(target, name, WRONG)
         refused.status_code = 401
         refused.headers.extend([("WWW-Authenticate", str(challenge)) for challenge in PAGE_CHALLENGES])
         return refused
-    session.sign_in(account)
-    return redirect(back, 303)
+    services().session.sign_in(account)
+    return redirect(target, 303)
 
 
 @blueprint.post("/logout")
 def sign_out() -> AnyResponse:
     """End the session."""
-    session.check_form()
-    session.sign_out()
+    services().session.sign_out()
     return redirect(url_for("web.index"), 303)
 
 
-def own_path(target: str | None) -> str:
-    """Return a path of this server to go on to: the one that was asked for, or the first page where it leads away.
+def local_path(target: str | None) -> str:
+    """Return the path of this server to go to after signing in; the first page if the target leads elsewhere.
 
-    Browsers read a backslash as a slash and skip control characters: neither may stand in a path.
+    Browsers read a backslash as a slash and skip control characters, so a path may contain neither.
     """
     if (
         not target
-        or len(target) > LONGEST_NEXT
+        or len(target) > MAX_NEXT_CHARACTERS
         or not target.startswith("/")
         or target.startswith("//")
         or "\\" in target
@@ -67,8 +66,8 @@ def own_path(target: str | None) -> str:
     return target
 
 
-def _form(back: str, name: str = "", problem: str | None = None, error: HTTPException | None = None) -> Response:
-    page = make_response(render_template("login.html", next=back, name=name, problem=problem))
+def _form(target: str, name: str = "", problem: str | None = None, error: HTTPException | None = None) -> Response:
+    page = make_response(render_template("login.html", next=target, name=name, problem=problem))
     if error is not None:
         page.status_code = error.code or 500
         if isinstance(error, TooManyRequests):
@@ -76,7 +75,7 @@ def _form(back: str, name: str = "", problem: str | None = None, error: HTTPExce
     return page
 
 
-def _wait(error: TooManyRequests) -> str:
+def _duration(error: TooManyRequests) -> str:
     seconds = error.retry_after if isinstance(error.retry_after, int) else 0
     minutes, rest = divmod(seconds, 60)
     parts = [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * bool(rest)

@@ -1,94 +1,77 @@
-"""An answer as people see it: the picture, what the model saw of it, and how sure it is."""
+"""The result as a page: the image, what the model saw of it, what drives the prediction, and how sure the model is."""
 
 import base64
 import io
-from collections.abc import Callable
-from typing import IO, Any
 
 import numpy as np
 from flask import g, render_template
 from PIL import Image
 
 from fashion import palette
-from fashion.inference import attribution
-from fashion.preprocessing import decode, rgb
-from fashion.server.security import session
-from fashion.server.service.admission import work
-from fashion.server.service.uploads import LARGE_PIXELS, Upload
-from fashion.server.storage.prediction_history import Prediction, predictions
+from fashion.server.service.classify import Classification
+from fashion.server.service.uploads import Upload
+from fashion.server.services import services
+from fashion.server.storage.prediction_history import PastPrediction
 
-SHOWN_SIDE, KEPT_SIDE = 512, 1024  # pixels
-TINY_SIDE = 64  # shown with its pixels, rather than blurred
-SHOWN_QUALITY, KEPT_QUALITY = 80, 85
+SHOWN_SIDE, KEPT_SIDE = 512, 1024  # longest side, in pixels
+SHOWN_QUALITY, KEPT_QUALITY = 80, 85  # of JPEG
+TINY_SIDE = 64  # up to this, shown enlarged pixel by pixel instead of blurred
 
 
-def thumbnail(stream: IO[bytes]) -> Image.Image:
-    """Read a picture that was classified once more, upright and small, to be shown beside the answer.
+def classify_and_show(content: bytes) -> str:
+    """Classify an uploaded image, add it to the history of whoever is signed in, and return the page.
 
-    To be called in a workplace.
+    Raises:
+        HTTPException: If the image cannot be read, or too many requests are waiting.
     """
-    stream.seek(0)
-    picture = decode.open_checked(stream.read())
-    with work().large(picture.width * picture.height > LARGE_PIXELS):
-        decode.load(picture, KEPT_SIDE)
-        picture = rgb.upright(picture)
-        picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
-    # Made anew: nothing of the file that was sent goes on with it but the pixels.
-    return Image.fromarray(np.asarray(picture))
-
-
-def marked(predict: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, class_index: int) -> np.ndarray:
-    """Return what the model saw, with those parts coloured that its answer hangs on.
-
-    Args:
-        predict: Images to probabilities; asked about some hundred.
-        pixels: ``(28, 28)`` uint8, 0-255.
-        class_index: The answer.
-
-    Returns:
-        ``(28, 28, 3)`` uint8, 0-255, RGB.
-    """
-    sensitivity = attribution.occlusion_sensitivity(predict, pixels, class_index)
-    weight = sensitivity[..., np.newaxis] ** 2  # emphasises the strongest
-    grey = np.repeat(pixels[..., np.newaxis] * 0.6, 3, axis=2)
-    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
-    return (grey * (1 - weight) + coloured * weight).astype(np.uint8)
-
-
-def page(result: dict[str, Any], upload: Upload, sent: Image.Image, marked: np.ndarray) -> str:
-    """Return the page that shows an answer, and keep the answer for who is signed in.
-
-    Args:
-        result: The answer, as it goes to programs.
-        upload: The picture as the model saw it.
-        sent: The picture as it was sent, made small.
-        marked: What the model saw, with what the answer hangs on.
-    """
-    owner = session.current()
-    kept = _keep(owner.name, result, upload, sent) if owner is not None else None
-    tiny = max(sent.size) <= TINY_SIDE
-    sent.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    classifier, keeps_images = services().classifier, services().history.keeps_images
+    result, upload = classifier.classify_upload(content, KEPT_SIDE if keeps_images else SHOWN_SIDE)
+    sensitivity = classifier.sensitivity(upload.model_input, result.class_index)
+    thumbnail = upload.thumbnail
+    if thumbnail is None:
+        raise ValueError("an upload for a page needs a thumbnail")
+    prediction = _add_to_history(result, upload, _jpeg(thumbnail, KEPT_QUALITY) if keeps_images else None)
+    is_tiny = max(thumbnail.size) <= TINY_SIDE
+    thumbnail.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return render_template(
         "result.html",
         result=result,
-        ranking=sorted(result["probabilities"].items(), key=lambda item: -item[1]),
-        tiny=tiny,
-        sent=data_url(np.asarray(sent)) if tiny else _url("jpeg", _jpeg(sent, SHOWN_QUALITY)),
-        seen=data_url(upload.prepared.pixels),
-        marked=data_url(marked),
-        prediction=kept,
+        ranking=sorted(result.probabilities.items(), key=lambda item: -item[1]),
+        model_version=services().model.version,
+        is_tiny=is_tiny,
+        image=data_url(np.asarray(thumbnail)) if is_tiny else _url("jpeg", _jpeg(thumbnail, SHOWN_QUALITY)),
+        model_input=data_url(upload.model_input.pixels),
+        highlighted=data_url(highlight(upload.model_input.pixels, sensitivity)),
+        prediction=prediction,
     )
 
 
+def highlight(pixels: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """Colour the pixels that support the prediction.
+
+    Args:
+        pixels: ``(h, w)`` uint8, 0-255.
+        sensitivity: ``(h, w)`` float32 in [0, 1].
+
+    Returns:
+        ``(h, w, 3)`` uint8, 0-255, RGB.
+    """
+    weight = sensitivity[..., np.newaxis] ** 2  # emphasises the strongest
+    grey = np.repeat(pixels[..., np.newaxis] * 0.6, 3, axis=2)
+    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
+    mixed: np.ndarray = grey * (1 - weight) + coloured * weight
+    return mixed.astype(np.uint8)
+
+
 def data_url(pixels: np.ndarray) -> str:
-    """Return pixels, such as the 28 x 28 that the model saw, as a PNG in a data URL."""
+    """Return pixels as a PNG in a data URL."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return _url("png", stream.getvalue())
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Return a share as people read it; never as a certainty that it is not."""
+    """Format a share as a percentage that never rounds to a certainty: "over 99 %", not "100 %"."""
     smallest = 10**-digits
     over, under = (">", "<") if digits else ("over", "under")  # in a column of numbers; in a sentence
     if 100 - smallest / 2 <= share * 100 < 100:
@@ -98,24 +81,28 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share * 100:.{digits}f} %"
 
 
-def _keep(name: str, result: dict[str, Any], upload: Upload, sent: Image.Image) -> Prediction | None:
-    known = predictions()
-    number = known.add(
-        name,
-        g.request_id,
-        upload.sha256,
-        result["model"]["version"],
-        result["predicted_class"],
-        result["confidence"],
-        result["decision"],
-        _jpeg(sent, KEPT_QUALITY) if known.keeps_pictures else None,
+def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) -> PastPrediction | None:
+    """Store a result for the account that is signed in; programs that ask for HTML leave nothing behind."""
+    owner = services().session.account()
+    if owner is None:
+        return None
+    history = services().history
+    number = history.add(
+        account=owner.name,
+        request_id=g.request_id,
+        picture_sha256=upload.sha256,
+        model_version=services().model.version,
+        predicted_class=result.predicted_class,
+        confidence=result.confidence,
+        decision=result.decision,
+        jpeg=jpeg,
     )
-    return known.find(number, name)
+    return history.find(number, owner.name)
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 

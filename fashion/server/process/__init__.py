@@ -1,1 +1,1 @@
-"""The gunicorn master and its workers."""
+"""The server's processes: a gunicorn master and its workers."""

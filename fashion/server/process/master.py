@@ -1,7 +1,6 @@
-"""The server as a process: one master that forks workers, each with its own model."""
+"""The master process: it checks everything that can be checked, then forks workers, each with its own model."""
 
 import gc
-import logging
 import os
 import shutil
 import socket
@@ -10,30 +9,30 @@ import tempfile
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
 
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.glogging import Logger
 
 from fashion.backend.selection import Backend
 from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED
-from fashion.server.process.worker import Worker
+from fashion.server.process.json_logging import GunicornLogger, configure_logging
+from fashion.server.process.worker import TimeLimitedWorker
+from fashion.server.security.login_limits import LoginLimits
 from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
 from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts
 
-# Threads that only read and write: many, since a slow client holds one. What computes is limited by the work queue.
+# Threads for reading and writing: many, since a slow client occupies one. Admission control limits what computes.
 CONNECTION_THREADS = 256
-CONNECTIONS = 1000
-# How long a thread may go on while another waits for Python's lock. An answer is handed between four threads; with
-# Python's 5 ms, each could lose that to the thread that writes the request log: a conjecture, since comparing
-# the slowest percent on a busy machine showed nothing either way.
-SWITCH_SECONDS = 0.0005
+MAX_CONNECTIONS = 1000
+# How long a thread may run while another waits for Python's global lock. A response passes through four threads; with
+# Python's default of 5 ms, each could lose that long to the thread that writes the request log. A conjecture: the 99th
+# percentile of response times, compared on a busy machine, showed nothing either way.
+SWITCH_INTERVAL_SECONDS = 0.0005
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = structlog.get_logger("fashion.server")
@@ -42,51 +41,49 @@ log = structlog.get_logger("fashion.server")
 def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    What can be wrong is found here, before the first worker is forked, so that it is told once and in one line. Keras
-    and JAX are not imported in this process: a fork of JAX's threads would deadlock.
+    Mistakes are found here, before the first worker is forked, so that each is reported once and in one line. Keras and
+    JAX are not imported in this process: forking JAX's threads would deadlock.
 
     Args:
-        artifact: A ``.keras`` file with its card beside it, or the folder of a run.
+        artifact: A ``.keras`` file with its card beside it, or a run folder.
         backend: The Keras backend that computes.
-        settings: What was set.
+        settings: The server's settings.
 
     Raises:
-        InputError: When the model, the database, an account or a setting forbids to start.
+        InputError: If the model, the database, an account or a setting is wrong.
     """
     if settings.processes > 1 and settings.redis_url is None:
         raise InputError(
             f"server.redis_url: got null with server.processes={settings.processes}, expected a Redis "
-            "(redis://HOST:PORT/0) in which they count failed log-ins together"
+            "(redis://HOST:PORT/0) in which the processes count failed log-ins together"
         )
     configure_logging()
     if settings.processes > 1:
-        # Read by prometheus_client while it is imported, so before anything that counts.
+        # Read by prometheus_client when it is imported, as late as in the workers.
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
-    from fashion.server.security.authentication import LoginLimits
-
     _check_address(settings)
     model = ServedModel(artifact, backend)
     if artifact == PRETRAINED:
-        log.info("nothing is trained yet: this is the model that comes with the project", path=str(model.path))
+        log.info("no model is trained yet, serving the pretrained one", path=str(model.path))
     LoginLimits(settings.redis_url)
     accounts = Accounts(settings.database_url)
     accounts.upgrade()
     _check_accounts(settings, accounts)
     accounts.database.close()
     try:
-        Server(settings, model).run()
+        GunicornServer(settings, model).run()
     except SystemExit as stopped:
         if stopped.code == Arbiter.WORKER_BOOT_ERROR:  # the worker has said why
             sys.exit(WRONG_INPUT)
         raise
 
 
-class Server(BaseApplication):
-    """gunicorn, configured by code alone.
+class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotations
+    """gunicorn, configured in code only.
 
     Args:
-        settings: What was set.
-        model: Verified; each worker loads it after the fork.
+        settings: The server's settings.
+        model: The verified model; each worker loads it after the fork.
     """
 
     def __init__(self, settings: Settings, model: ServedModel) -> None:
@@ -95,20 +92,20 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Set what differs from gunicorn's defaults."""
+        """Override gunicorn's defaults."""
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         values = {
             "bind": f"{host}:{self.settings.port}",
             "workers": self.settings.processes,
-            "worker_class": Worker,
+            "worker_class": TimeLimitedWorker,
             "threads": CONNECTION_THREADS,
-            "worker_connections": CONNECTIONS,
+            "worker_connections": MAX_CONNECTIONS,
             "keepalive": 15,
-            "child_exit": _forget_gauges,
+            "child_exit": _forget_worker,
             "on_exit": _remove_metrics,
             "logger_class": GunicornLogger,
             "control_socket_disable": True,
-            # X-Forwarded-Proto is believed by ``trusted_proxies`` alone.
+            # X-Forwarded-Proto is for ``trusted_proxies`` to trust, not for gunicorn.
             "forwarded_allow_ips": "",
             "secure_scheme_headers": {},
         }
@@ -116,12 +113,12 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Make the application of a worker, which answers while its model is being loaded."""
+        """Create the application of a worker, which already answers while its model is being loaded."""
         from fashion.preprocessing.limits import use_one_opencv_thread
         from fashion.server.app import create_app
         from fashion.server.storage.request_log import RequestLog
 
-        sys.setswitchinterval(SWITCH_SECONDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         use_one_opencv_thread()
         accounts = Accounts(self.settings.database_url)
         app = create_app(self.settings, self.model, accounts, RequestLog(accounts.database))
@@ -133,75 +130,23 @@ class Server(BaseApplication):
             self.model.load()
         except FashionError as error:
             print(f"error: {error}", file=sys.stderr)
-        except Exception:  # noqa: BLE001  # told, and ends the server
+        except Exception:  # noqa: BLE001  # reported, and ends the server
             traceback.print_exc()
         else:
             gc.collect()
-            gc.freeze()  # a look for garbage among what was loaded would stop all threads for half a second
+            gc.freeze()  # collecting garbage among the loaded objects would stop all threads for half a second
             log.info("ready", pid=os.getpid())
             return
-        # gunicorn stops all, instead of starting workers for ever, when one ends with this status.
+        # With this status gunicorn stops, instead of restarting the worker for ever.
         sys.stderr.flush()
         os._exit(Arbiter.WORKER_BOOT_ERROR)
 
 
-class GunicornLogger(Logger):
-    """gunicorn's own messages, by the handlers of this process; requests are logged by the application."""
-
-    def setup(self, cfg: Any) -> None:
-        """Leave formatting and writing to the root logger."""
-        self.error_log.propagate = True
-        self.error_log.setLevel(logging.INFO)
-
-
-def configure_logging() -> None:
-    """Write every message of this process, of whatever library, as one line of JSON on standard error."""
-    before: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    after: list[structlog.typing.Processor] = [
-        structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("message"),
-        structlog.processors.JSONRenderer(),
-    ]
-    structlog.configure(
-        processors=[*before, *after],
-        logger_factory=_Line,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *after]
-        )
-    )
-    logging.root.handlers[:] = [handler]
-    logging.root.setLevel(logging.WARNING)
-
-
-class _Line:
-    """Writes each message in one system call.
-
-    structlog's own loggers hold a lock while they write. A thread that writes gives Python's lock away, and waits up
-    to 5 ms to get it back: with the other lock in hand, it makes all others wait too.
-    """
-
-    def __init__(self, *name: str) -> None:
-        pass
-
-    def msg(self, message: str) -> None:
-        os.write(sys.stderr.fileno(), f"{message}\n".encode())
-
-    debug = info = warning = error = critical = exception = msg
-
-
-def _forget_gauges(arbiter: Arbiter, worker: Worker) -> None:
+def _forget_worker(arbiter: Arbiter, worker: TimeLimitedWorker) -> None:
     if METRICS_FOLDER in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
-        mark_process_dead(worker.pid)
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def _remove_metrics(arbiter: Arbiter) -> None:
@@ -210,10 +155,10 @@ def _remove_metrics(arbiter: Arbiter) -> None:
 
 
 def _check_address(settings: Settings) -> None:
-    """Listen for a moment; gunicorn would try for five seconds, in ten lines.
+    """Listen for a moment; gunicorn would retry for five seconds and report the failure in ten lines.
 
     Raises:
-        InputError: When the port is taken or forbidden, or the address is not this machine's.
+        InputError: If the port is taken or forbidden, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -221,15 +166,15 @@ def _check_address(settings: Settings) -> None:
     except OSError as error:
         raise InputError(
             f"server.host={settings.host} server.port={settings.port}: cannot listen there ({error.strerror}); "
-            "choose another, or stop what does"
+            "choose another port or address, or stop the program that uses it"
         ) from None
 
 
 def _check_accounts(settings: Settings, accounts: Accounts) -> None:
-    """Make the default account on a machine's own address; refuse to start with it, or with none, on another.
+    """Create the default account for a loopback address; for any other, require other accounts.
 
     Raises:
-        InputError: When the world would have a key, or nobody would.
+        InputError: If the default password would be reachable from elsewhere, or no account exists.
     """
     if settings.on_loopback:
         accounts.create_default()
@@ -244,8 +189,8 @@ def _check_accounts(settings: Settings, accounts: Accounts) -> None:
     )
     if accounts.has_default_account():
         raise InputError(
-            f"{where}: the account {DEFAULT_NAME} still has the password {DEFAULT_PASSWORD}, expected one of your own; "
-            f"set it with python scripts/users.py passwd {DEFAULT_NAME}, or listen on 127.0.0.1"
+            f"{where}: the account {DEFAULT_NAME} still has the password {DEFAULT_PASSWORD}, expected another; "
+            f"change it with python scripts/users.py passwd {DEFAULT_NAME}, or listen on 127.0.0.1"
         )
     if not accounts.all():
-        raise InputError(f"{where}: there are no accounts; make one with python scripts/users.py add NAME")
+        raise InputError(f"{where}: there are no accounts; add one with python scripts/users.py add NAME")

@@ -1,1 +1,1 @@
-"""Who sends a request, and what every response carries."""
+"""Authentication, sessions, and protection of users' browsers."""

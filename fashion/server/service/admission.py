@@ -1,75 +1,69 @@
-"""How much is done at the same time, and who is told to come back later."""
+"""Admission control: how many requests are processed at the same time, how many wait, and which are refused."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
 
-from flask import current_app
 from werkzeug.exceptions import ServiceUnavailable
 
 from fashion.server.service.monitoring import Metrics
 
 RETRY_AFTER_SECONDS = 1
-LARGE_AT_ONCE = 2  # and one less than are worked on, so that small ones pass
+MAX_LARGE_IMAGES = 2  # decoded at the same time, and at least one slot fewer than all, so that small images pass
 
 
-class WorkQueue:
-    """Room for a few requests to be worked on and a few more to wait; the rest is sent away at once.
+class AdmissionControl:
+    """Admits a limited number of requests, and lets still fewer of them decode images at the same time.
 
     Args:
-        at_once: Requests worked on at the same time.
-        waiting: Requests that may wait beside them.
-        metrics: Where the length of the queue is shown.
+        slots: Images decoded at the same time.
+        queue: Further requests that may wait.
+        metrics: Where the length of the queue is reported.
     """
 
-    def __init__(self, at_once: int, waiting: int, metrics: Metrics) -> None:
-        self._room = threading.BoundedSemaphore(at_once + waiting)
-        self._workplaces = threading.BoundedSemaphore(at_once)
-        self._large = threading.BoundedSemaphore(max(1, min(LARGE_AT_ONCE, at_once - 1)))
+    def __init__(self, slots: int, queue: int, metrics: Metrics) -> None:
+        self._admitted = threading.BoundedSemaphore(slots + queue)
+        self._decoding = threading.BoundedSemaphore(slots)
+        self._large_images = threading.BoundedSemaphore(max(1, min(MAX_LARGE_IMAGES, slots - 1)))
         self._metrics = metrics
 
     @contextlib.contextmanager
-    def room(self) -> Iterator[None]:
-        """Be one of those who are worked on or wait.
+    def admit(self) -> Iterator[None]:
+        """Count a request as being processed or waiting.
 
         Raises:
-            ServiceUnavailable: At once, when there are too many already.
+            ServiceUnavailable: At once, if too many are admitted already.
         """
-        if not self._room.acquire(blocking=False):
-            raise ServiceUnavailable("Too many requests wait already.", retry_after=RETRY_AFTER_SECONDS)
+        if not self._admitted.acquire(blocking=False):
+            raise ServiceUnavailable("Too many requests are waiting; try again later.", retry_after=RETRY_AFTER_SECONDS)
         try:
             with self._metrics.queue_length.track_inprogress():
                 yield
         finally:
-            self._room.release()
+            self._admitted.release()
 
     @contextlib.contextmanager
-    def workplace(self) -> Iterator[None]:
-        """Wait for a thread's worth of processor and memory, to decode pictures with.
+    def decode_slot(self) -> Iterator[None]:
+        """Wait for one of the slots, each a thread's worth of processor time and memory.
 
-        The model is waited for without one: the more wait, the larger the batch in which they are computed.
+        Requests wait for the model without a slot: the more of them wait, the larger is their joint batch.
         """
-        with self._workplaces:
+        with self._decoding:
             yield
 
     @contextlib.contextmanager
-    def large(self, large: bool = True) -> Iterator[None]:
-        """Within a workplace, do what takes hundreds of megabytes: few do at a time, on what all others need little.
+    def large_image_slot(self, is_large: bool = True) -> Iterator[None]:
+        """Within a decode slot, wait until a large image may be decoded; a no-op for a small one.
 
-        Who has to wait for that lends the workplace to others meanwhile.
+        Large images take hundreds of megabytes each. While one waits, its decode slot is lent to other requests.
         """
-        if not large:
+        if not is_large:
             yield
             return
-        self._workplaces.release()
-        self._large.acquire()
-        self._workplaces.acquire()
+        self._decoding.release()
+        self._large_images.acquire()
+        self._decoding.acquire()
         try:
             yield
         finally:
-            self._large.release()
-
-
-def work() -> WorkQueue:
-    """Return the queue of the current application."""
-    return current_app.extensions["work"]
+            self._large_images.release()

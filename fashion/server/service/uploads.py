@@ -1,28 +1,39 @@
-"""Pictures out of a multipart form, within limits."""
+"""Images from a multipart form, within limits on time and memory."""
 
 import hashlib
 import io
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from flask import Request, request
+from PIL import Image, ImageOps
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
-from fashion.preprocessing import decode
+from fashion.preprocessing import decode, rgb
 from fashion.preprocessing.model_input import ModelInput
 from fashion.preprocessing.prepare import prepare
-from fashion.server.service.admission import work
-from fashion.server.service.monitoring import monitor
+from fashion.server.service.admission import AdmissionControl
+from fashion.server.service.monitoring import Monitor
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 FIELD = "file"
 FORM = "multipart/form-data"
-# Up to 15 bytes a pixel are needed (WebP; PNG 7): 30 MB for one of these, 380 MB for the largest that is taken.
+# Decoding takes up to 15 bytes per pixel (WebP; PNG 7): 30 MB for this size, 380 MB for the largest accepted one.
 LARGE_PIXELS = 2_000_000
 
 
-class InMemoryRequest(Request):
-    """A request whose uploads stay in memory: a full disk refuses none of them, and no picture ever lies on one."""
+class UploadRequest(Request):
+    """A request whose uploads stay in memory: a full disk refuses none of them, and no image is written to a disk."""
+
+    def __init__(self, environ: "WSGIEnvironment", populate_request: bool = True, shallow: bool = False) -> None:
+        super().__init__(environ, populate_request, shallow)
+        # Lets Werkzeug notice a body that is shorter than its Content-Length, instead of relying on gunicorn for that,
+        # which does not check.
+        if self.content_length is not None:
+            environ.pop("wsgi.input_terminated", None)
 
     def _get_file_stream(
         self,
@@ -35,49 +46,77 @@ class InMemoryRequest(Request):
 
 
 class Upload(NamedTuple):
-    """A prepared picture, and the digest of the bytes it came in."""
+    """An uploaded image, ready for the model.
 
-    prepared: ModelInput
+    Attributes:
+        model_input: What the model sees.
+        sha256: Digest of the uploaded bytes.
+        thumbnail: A small upright RGB copy, where one was asked for.
+    """
+
+    model_input: ModelInput
     sha256: str
+    thumbnail: Image.Image | None
 
 
 def files() -> list[FileStorage]:
-    """Return the parts named ``file`` of the request's form; their file names are the client's and are never used.
+    """Return the files of the current request's form; their names are the client's and are never used.
 
     Raises:
-        UnsupportedMediaType: When the body is not a multipart form.
-        BadRequest: When there is no such part.
-        RequestEntityTooLarge: When the body has more bytes or parts than allowed; the rest of it is not read.
+        UnsupportedMediaType: If the body is not a multipart form.
+        BadRequest: If it contains no file.
+        RequestEntityTooLarge: If the body has too many bytes or parts; the rest of it is not read.
     """
     if request.mimetype not in {FORM, ""}:
-        raise UnsupportedMediaType(f"The body must be {FORM}, with a picture in the field '{FIELD}'.")
+        raise UnsupportedMediaType(f"The body must be {FORM}, with an image in the field '{FIELD}'.")
     found = request.files.getlist(FIELD)
     if not found:
-        raise BadRequest(f"No picture came; send one in the field '{FIELD}' of a {FORM} body.")
+        raise BadRequest(f"No image was sent; send one in the field '{FIELD}' of a {FORM} body.")
     return found
 
 
-def read(file: FileStorage) -> Upload:
-    """Decode and prepare one picture.
+def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnail_side: int | None = None) -> Upload:
+    """Decode and preprocess an image, within a decode slot.
+
+    Args:
+        content: The uploaded bytes.
+        admission: Limits how many large images are decoded at the same time.
+        monitor: Measures the stages.
+        thumbnail_side: Longest side of the thumbnail in pixels; None for no thumbnail.
 
     Raises:
-        BadRequest: When it is empty.
-        UnsupportedMediaType: When it is not a PNG, JPEG or WebP file.
-        UnprocessableEntity: When it is damaged, an animation, or too large.
+        BadRequest: If there are no bytes.
+        UnsupportedMediaType: If they are not a PNG, JPEG or WebP file.
+        UnprocessableEntity: If the image is damaged, an animation, or too large.
     """
-    content = file.stream.read()
     if not content:
-        raise BadRequest("The picture is empty.")
+        raise BadRequest("The image is empty.")
     try:
-        picture = decode.open_checked(content)
-        with work().large(picture.width * picture.height > LARGE_PIXELS):
-            with monitor().stage("decode"):
-                decode.load(picture)
-            with monitor().stage("preprocess"):
-                prepared = prepare(picture)
-            del picture  # its memory, before the next large one takes its place
+        image = decode.open_checked(content)
+        with admission.large_image_slot(image.width * image.height > LARGE_PIXELS):
+            with monitor.stage("decode"):
+                decode.load(image)
+            with monitor.stage("preprocess"):
+                model_input = prepare(image)
+            thumbnail = _thumbnail(image, content, thumbnail_side) if thumbnail_side else None
+            del image  # frees its memory before the next large image takes the slot
     except UnsupportedImageError as error:
         raise UnsupportedMediaType(f"The file {error}.") from None
     except InvalidImageError as error:
-        raise UnprocessableEntity(f"The picture {error}.") from None
-    return Upload(prepared, hashlib.sha256(content).hexdigest())
+        raise UnprocessableEntity(f"The image {error}.") from None
+    return Upload(model_input, hashlib.sha256(content).hexdigest(), thumbnail)
+
+
+def _thumbnail(image: Image.Image, content: bytes, side: int) -> Image.Image:
+    """Return an upright RGB copy with nothing of the file but its pixels.
+
+    The image is decoded once for the model and the thumbnail. Only a large JPEG is decoded again, where the thumbnail
+    needs more pixels than the model: decoding it at that size at once would change what the model sees.
+    """
+    if max(image.size) < min(side, max(image.info[decode.ORIGINAL_SIZE])):
+        image = decode.open_checked(content)
+        decode.load(image, side)
+    ImageOps.exif_transpose(image, in_place=True)
+    small = rgb.reduced(image, 2 * side)  # in strips, as a whole RGB copy of a large image takes too much memory
+    small.thumbnail((side, side))
+    return small

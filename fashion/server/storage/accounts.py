@@ -1,4 +1,4 @@
-"""Who may use the server: accounts with passwords, and tokens for their programs."""
+"""Accounts with passwords, and access tokens for their programs."""
 
 import datetime
 import hashlib
@@ -7,35 +7,36 @@ import logging
 import re
 import secrets
 import threading
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import argon2
-from sqlalchemy import Update, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Row, Update, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fashion.errors import InputError, StorageUnavailableError
-from fashion.server.storage.database import AccountRow, Database, SessionRow, TokenRow
+from fashion.server.storage.database import Database
+from fashion.server.storage.tables import AccountRow, SessionRow, TokenRow, utc_now
 
 logger = logging.getLogger(__name__)
 
 Role = Literal["user", "admin"]
 
-# What the seed program used; the server takes it from its own machine alone.
+# The baseline program's credentials; the server accepts them from its own machine only.
 DEFAULT_NAME, DEFAULT_PASSWORD = "admin", "password"
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024
-LONGEST_LABEL = 64
-LONGEST_EXPIRY_DAYS = 3650
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_BYTES = 8, 1024
+MAX_LABEL_CHARACTERS = 64
+MAX_EXPIRY_DAYS = 3650
 
-TOKEN_PREFIX = "fsh_"  # so that programs that look for leaked secrets can know one
+TOKEN_PREFIX = "fsh_"  # lets secret scanners recognise a leaked token
 TOKEN_BYTES = 32
-LAST_USED_STEP = datetime.timedelta(minutes=1)  # a write per request would cost more than it tells
+LAST_USED_INTERVAL = datetime.timedelta(minutes=1)  # a database write for every request would be too expensive
 
-# Argon2id with the library's parameters, RFC 9106's second choice: 3 passes over 64 MiB in 4 lanes.
+# Argon2id with the library's defaults, the second recommended option of RFC 9106: 3 passes over 64 MiB in 4 lanes.
 HASHER = argon2.PasswordHasher()
-HASHES_AT_ONCE = 2  # each takes 64 MiB; the others wait
-REMEMBERED_PASSWORDS = 1024
+MAX_CONCURRENT_HASHES = 2  # each takes 64 MiB; the others wait
+MAX_CACHED_PASSWORDS = 1024
 
 ACCOUNT_COLUMNS = (AccountRow.name, AccountRow.role, AccountRow.created)
 TOKEN_COLUMNS = (
@@ -46,7 +47,7 @@ TOKEN_COLUMNS = (
     TokenRow.expires,
     TokenRow.last_used,
 )
-# Made once: to put a statement together takes longer than to execute it.
+# Built once: building a statement takes longer than executing it.
 ACCOUNT_LOOKUP = select(*ACCOUNT_COLUMNS, AccountRow.password_hash).where(AccountRow.name == bindparam("name"))
 TOKEN_LOOKUP = (
     select(*ACCOUNT_COLUMNS, TokenRow.id, TokenRow.expires, TokenRow.last_used)
@@ -56,7 +57,7 @@ TOKEN_LOOKUP = (
 
 
 class Account(NamedTuple):
-    """Somebody who may ask for predictions; an ``admin`` may look after the server too."""
+    """A person or program that may ask for predictions; the role ``admin`` also opens the admin page."""
 
     name: str
     role: str
@@ -64,7 +65,7 @@ class Account(NamedTuple):
 
 
 class Token(NamedTuple):
-    """What is known of a token; the token itself was shown once and is not kept."""
+    """A token's description; the token itself was shown once and is not stored."""
 
     id: int
     account: str
@@ -75,14 +76,14 @@ class Token(NamedTuple):
 
     @property
     def expired(self) -> bool:
-        """Whether it is past its time."""
-        return self.expires is not None and self.expires <= _now()
+        """Whether the token is no longer valid."""
+        return self.expires is not None and self.expires <= utc_now()
 
 
 class Accounts:
-    """The accounts in a database, and what is done with them. Threads may share it; processes may not.
+    """The accounts in a database. Threads may share an instance; processes may not.
 
-    Every operation raises StorageUnavailableError when the database cannot be used.
+    Every method raises StorageUnavailableError if the database cannot be used.
 
     Args:
         database_url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
@@ -90,53 +91,55 @@ class Accounts:
 
     def __init__(self, database_url: str) -> None:
         self.database = Database(database_url)
-        self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
-        # A password that was right is known again without hashing it. What is kept is a digest under a key that lives
-        # in this process alone, and it covers the stored hash: after a change the old password is unknown at once.
-        self._remembered: set[bytes] = set()
+        self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
+        # Correct passwords are cached, so that each is hashed once. An entry is a digest under a key that never leaves
+        # this process, and covers the stored hash: after a change of password the old one no longer matches.
+        self.verified_passwords: set[bytes] = set()
         self._key = secrets.token_bytes(32)
-        # Verified for a name that is not there, so that it takes as long as one that is.
-        self._nobodys_hash = HASHER.hash(secrets.token_urlsafe())
+        # Verified against for an unknown name, so that it takes as long as a known one.
+        self._dummy_hash = HASHER.hash(secrets.token_urlsafe())
 
     def upgrade(self) -> None:
-        """Bring the database to this program's schema; several processes may do so at once."""
+        """Upgrade the database's schema to this program's version; safe when several processes start at once."""
         self.database.upgrade()
 
     def add(self, name: str, password: str, role: Role = "user") -> None:
-        """Make an account.
+        """Create an account.
 
         Raises:
-            InputError: When the name or the password is not acceptable, or the name is taken.
+            InputError: If the name, password or role is not allowed, or the name is taken.
         """
-        if not NAME.fullmatch(name):
+        if not NAME_PATTERN.fullmatch(name):
             raise InputError(
                 f"account name: got {name!r}, expected 1 to 64 of the letters a-z and A-Z, digits and . _ @ + -, "
                 "the first a letter or a digit"
             )
         if role not in get_args(Role):
             raise InputError(f"role: got {role}, expected one of {', '.join(get_args(Role))}")
-        if not self._insert(name, self._hash(_acceptable(password, name)), role):
-            raise InputError(f"account {name}: exists already; choose another name, or give it a new password")
+        _check_password(password, name)
+        if not self._insert(name, self._hash(password), role):
+            raise InputError(f"account {name}: exists already; choose another name, or change its password")
 
     def create_default(self) -> None:
-        """Make the seed program's account, admin / password, in a database that has none."""
+        """Create the baseline program's account, admin / password, unless the database has any account."""
         if not self.all():
             self._insert(DEFAULT_NAME, self._hash(DEFAULT_PASSWORD), "admin")
 
     def has_default_account(self) -> bool:
-        """Tell whether admin / password still opens the door."""
+        """Return whether admin / password is a valid log-in."""
         return self.verify(DEFAULT_NAME, DEFAULT_PASSWORD) is not None
 
     def set_password(self, name: str, password: str) -> int:
-        """Give an account another password; who is signed in on the page has to sign in again.
+        """Change an account's password and end its browser sessions.
 
         Returns:
-            How many tokens of the account live on.
+            The number of the account's tokens, which stay valid.
 
         Raises:
-            InputError: When there is no such account, or the password is not acceptable.
+            InputError: If the account does not exist, or the password is not allowed.
         """
-        hashed = self._hash(_acceptable(password, name))
+        _check_password(password, name)
+        hashed = self._hash(password)
         with self.database.writing() as connection:
             statement = update(AccountRow).where(AccountRow.name == name).values(password_hash=hashed)
             if not connection.execute(statement).rowcount:
@@ -145,16 +148,16 @@ class Accounts:
         return sum(not token.expired for token in self.tokens(name))
 
     def remove(self, name: str) -> int:
-        """Remove an account and all that is its own: tokens, sessions, answers and pictures.
+        """Remove an account with its tokens, sessions, predictions and images.
 
         Returns:
-            How many tokens went with it.
+            The number of removed tokens.
 
         Raises:
-            InputError: When there is no such account, or it is the last admin.
+            InputError: If the account does not exist, or is the last admin.
         """
         with self.database.writing() as connection:
-            # Locked, so that of two admins who remove each other one stays.
+            # Locked, so that two admins who remove each other at the same time cannot both succeed.
             admins = (
                 select(AccountRow.name).where(AccountRow.role == "admin").order_by(AccountRow.name).with_for_update()
             )
@@ -166,57 +169,57 @@ class Accounts:
         return tokens
 
     def all(self) -> list[Account]:
-        """Return the accounts by name."""
+        """Return all accounts, sorted by name."""
         with self.database.reading() as connection:
             rows = connection.execute(select(*ACCOUNT_COLUMNS).order_by(AccountRow.name))
             return [Account(*row) for row in rows]
 
     def verify(self, name: str, password: str) -> Account | None:
-        """Return the account that a name and a password belong to.
+        """Return the account if the password is correct, else None.
 
         A wrong password and an unknown name take the same time.
         """
         row = self._row(name)
-        stored = self._nobodys_hash if row is None else row.password_hash
+        stored = self._dummy_hash if row is None else row.password_hash
         if not self._matches(stored, password) or row is None:
             return None
-        if HASHER.check_needs_rehash(stored):  # made with the parameters of an older release of the library
+        if HASHER.check_needs_rehash(stored):  # the library's defaults have changed since
             same = (AccountRow.name == name) & (AccountRow.password_hash == stored)
-            self._note(update(AccountRow).where(same).values(password_hash=self._hash(password)))
+            self._try_update(update(AccountRow).where(same).values(password_hash=self._hash(password)))
         return Account(row.name, row.role, row.created)
 
-    def recall(self, name: str, password: str) -> Account | None:
-        """Return the account of a name and a password that `verify` found right before; this hashes nothing."""
+    def verify_cached(self, name: str, password: str) -> Account | None:
+        """Return the account if ``verify`` has accepted this password before; never hashes."""
         row = self._row(name)
-        if row is None or self._digest(row.password_hash, password) not in self._remembered:
+        if row is None or self._cache_key(row.password_hash, password) not in self.verified_passwords:
             return None
         return Account(row.name, row.role, row.created)
 
     def create_token(self, name: str, label: str, expires_days: int | None = None) -> str:
-        """Make a token that stands for an account.
+        """Create a token that authenticates an account.
 
         Args:
             name: The account.
-            label: What it is for, to know it again in a list.
-            expires_days: How long it lives; None: until it is revoked.
+            label: What the token is for, shown in the list.
+            expires_days: Days until it expires; None for no expiry.
 
         Returns:
-            The token, which cannot be had again: only its digest is kept. It holds 256 random bits, so that a plain
-            digest is safe to keep and to look up.
+            The token, which cannot be retrieved again: only its digest is stored. It has 256 random bits, so a fast
+            digest without salt is safe.
 
         Raises:
-            InputError: When there is no such account, or the label or the days are not acceptable.
+            InputError: If the account does not exist, or the label or the number of days is not allowed.
         """
-        if len(label) > LONGEST_LABEL or not label.isprintable():
-            raise InputError(f"label: got {label!r}, expected at most {LONGEST_LABEL} printable characters")
-        if expires_days is not None and not 1 <= expires_days <= LONGEST_EXPIRY_DAYS:
-            raise InputError(f"days until the token expires: got {expires_days}, expected 1 to {LONGEST_EXPIRY_DAYS}")
+        if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+            raise InputError(f"label: got {label!r}, expected at most {MAX_LABEL_CHARACTERS} printable characters")
+        if expires_days is not None and not 1 <= expires_days <= MAX_EXPIRY_DAYS:
+            raise InputError(f"days until the token expires: got {expires_days}, expected 1 to {MAX_EXPIRY_DAYS}")
         token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-        created = _now()
+        created = utc_now()
         values = {
             "account": name,
             "label": label,
-            "sha256": _sha256(token),
+            "sha256": secret_digest(token),
             "created": created,
             "expires": expires_days and created + datetime.timedelta(days=expires_days),
         }
@@ -228,33 +231,33 @@ class Accounts:
         return token
 
     def verify_token(self, token: str) -> Account | None:
-        """Return the account that a token stands for; none when it is unknown, revoked or expired."""
+        """Return the account of a token, or None if the token is unknown, revoked or expired."""
         if not token.startswith(TOKEN_PREFIX):
             return None
-        now = _now()
+        now = utc_now()
         with self.database.reading() as connection:
-            row = connection.execute(TOKEN_LOOKUP, {"sha256": _sha256(token)}).one_or_none()
+            row = connection.execute(TOKEN_LOOKUP, {"sha256": secret_digest(token)}).one_or_none()
         if row is None or (row.expires is not None and row.expires <= now):
             return None
-        if row.last_used is None or row.last_used <= now - LAST_USED_STEP:
-            self._note(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
+        if row.last_used is None or row.last_used <= now - LAST_USED_INTERVAL:
+            self._try_update(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
         return Account(row.name, row.role, row.created)
 
     def revoke_token(self, token_id: int) -> None:
-        """Make a token worthless.
+        """Delete a token.
 
         Raises:
-            InputError: When there is no such token.
+            InputError: If there is no such token.
         """
         with self.database.writing() as connection:
             if not connection.execute(delete(TokenRow).where(TokenRow.id == token_id)).rowcount:
-                raise InputError(f"token {token_id}: there is none of this number; see the list of tokens")
+                raise InputError(f"token {token_id}: does not exist; see the list of tokens")
 
     def tokens(self, name: str | None = None) -> list[Token]:
         """Return the tokens of one account or of all, expired ones too.
 
         Raises:
-            InputError: When there is no such account.
+            InputError: If the account does not exist.
         """
         statement = select(*TOKEN_COLUMNS).order_by(TokenRow.id)
         with self.database.reading() as connection:
@@ -265,8 +268,8 @@ class Accounts:
             return [Token(*row) for row in connection.execute(statement)]
 
     def _insert(self, name: str, password_hash: str, role: Role) -> bool:
-        """Put an account into the database; False when the name is taken, also by one that comes at the same time."""
-        values = {"name": name, "role": role, "password_hash": password_hash, "created": _now()}
+        """Insert an account; return False if the name is taken, even by a concurrent insert."""
+        values = {"name": name, "role": role, "password_hash": password_hash, "created": utc_now()}
         try:
             with self.database.writing() as connection:
                 connection.execute(insert(AccountRow).values(values))
@@ -274,21 +277,21 @@ class Accounts:
             return False
         return True
 
-    def _note(self, change: Update) -> None:
-        """Write what no log-in depends on: a full disk keeps nobody out."""
+    def _try_update(self, change: Update) -> None:
+        """Execute an update that no log-in depends on, so that a full disk locks nobody out."""
         try:
             with self.database.writing() as connection:
                 connection.execute(change)
         except StorageUnavailableError as error:
-            logger.warning("not noted: %s", error)
+            logger.warning("update skipped: %s", error)
 
-    def _row(self, name: str) -> Any:
-        if not NAME.fullmatch(name):  # nothing else can be there, and PostgreSQL refuses some of it
+    def _row(self, name: str) -> Row[str, str, datetime.datetime, str] | None:
+        if not NAME_PATTERN.fullmatch(name):  # cannot exist, and PostgreSQL rejects some such text
             return None
         with self.database.reading() as connection:
             return connection.execute(ACCOUNT_LOOKUP, {"name": name}).one_or_none()
 
-    def _digest(self, stored: str, password: str) -> bytes:
+    def _cache_key(self, stored: str, password: str) -> bytes:
         return hmac.digest(self._key, stored.encode() + password.encode(errors="surrogatepass"), "sha256")
 
     def _hash(self, password: str) -> str:
@@ -296,44 +299,39 @@ class Accounts:
             return HASHER.hash(password)
 
     def _matches(self, stored: str, password: str) -> bool:
-        remembered = self._digest(stored, password)
-        if remembered in self._remembered:
+        key = self._cache_key(stored, password)
+        if key in self.verified_passwords:
             return True
         with self._hashing:
-            if remembered in self._remembered:  # by one that came at the same time
+            if key in self.verified_passwords:  # verified by another thread while this one waited
                 return True
             try:
                 HASHER.verify(stored, password.encode(errors="surrogatepass"))
             except argon2.exceptions.VerifyMismatchError:
                 return False
-            if len(self._remembered) >= REMEMBERED_PASSWORDS:
-                self._remembered.clear()
-            self._remembered.add(remembered)
+            if len(self.verified_passwords) >= MAX_CACHED_PASSWORDS:
+                self.verified_passwords.clear()
+            self.verified_passwords.add(key)
         return True
 
 
-def _acceptable(password: str, name: str) -> str:
-    """Return a password as it is, when it may be one."""
+def secret_digest(secret: str) -> str:
+    """Return the SHA-256 under which a token or a session's secret is stored."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _check_password(password: str, name: str) -> None:
     try:
         length = len(password.encode())
     except UnicodeEncodeError:
-        raise InputError("password: is not text in UTF-8; check the terminal's or the file's encoding") from None
-    if len(password) < SHORTEST_PASSWORD:
-        raise InputError(f"password: got {len(password)} characters, expected at least {SHORTEST_PASSWORD}")
-    if length > LONGEST_PASSWORD:
-        raise InputError(f"password: got {length} bytes, expected at most {LONGEST_PASSWORD}")
+        raise InputError("password: is not text in UTF-8; check the encoding of the terminal or file") from None
+    if len(password) < MIN_PASSWORD_CHARACTERS:
+        raise InputError(f"password: got {len(password)} characters, expected at least {MIN_PASSWORD_CHARACTERS}")
+    if length > MAX_PASSWORD_BYTES:
+        raise InputError(f"password: got {length} bytes, expected at most {MAX_PASSWORD_BYTES}")
     if password in {DEFAULT_PASSWORD, name}:
-        raise InputError("password: this one is tried first by everybody; choose another")
-    return password
+        raise InputError("password: is among the first that attackers try; choose another")
 
 
 def _no_account(name: str) -> InputError:
-    return InputError(f"account {name}: there is none of this name; names are case-sensitive")
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return InputError(f"account {name}: does not exist; names are case-sensitive")

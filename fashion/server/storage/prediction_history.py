@@ -1,4 +1,4 @@
-"""The answers that people got on the page, what they said to them, and the pictures where the operator keeps them."""
+"""The predictions that people got on the page, their feedback, and the images if the operator keeps them."""
 
 import datetime
 import logging
@@ -6,19 +6,19 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from fashion.errors import StorageUnavailableError
 from fashion.server.settings import MEBIBYTE, Settings
-from fashion.server.storage.database import Database, PictureRow, PredictionRow
+from fashion.server.storage.database import Database
+from fashion.server.storage.tables import ImageRow, PredictionRow, utc_now
 
 logger = logging.getLogger(__name__)
 
 NONE_OF_THESE = "Something else"
-LONGEST_COMMENT = 200
-KEPT_FOR = datetime.timedelta(days=90)  # answers that nobody said anything to; as long as the log of requests
-PRUNED_EVERY_SECONDS = 3600
+MAX_COMMENT_CHARACTERS = 200
+RETENTION = datetime.timedelta(days=90)  # of predictions without feedback; the same as the request log's
+PRUNE_INTERVAL_SECONDS = 3600
 
 COLUMNS = (
     PredictionRow.id,
@@ -35,22 +35,22 @@ COLUMNS = (
 )
 
 
-class Prediction(NamedTuple):
-    """An answer that an account got.
+class PastPrediction(NamedTuple):
+    """A prediction that an account got.
 
     Attributes:
         id: Its number.
-        account: Who asked.
-        time: When, in UTC.
-        request_id: What the log calls the request.
-        picture_sha256: Digest of the bytes that were sent.
-        model_version: The beginning of the model file's SHA-256.
-        predicted_class: The answer.
+        account: The account's name.
+        time: When it was made, in UTC.
+        request_id: The id of its request in the log.
+        picture_sha256: Digest of the uploaded bytes.
+        model_version: The first characters of the model file's SHA-256.
+        predicted_class: The most probable class.
         confidence: Its probability.
         decision: ``accept`` or ``abstain``.
-        said_class: What the account says it is: a class, ``NONE_OF_THESE``, or nothing yet.
-        comment: What the account wrote to that.
-        has_picture: Whether the picture is kept.
+        said_class: The account's feedback: a class, ``NONE_OF_THESE``, or None without feedback.
+        comment: The comment in the feedback.
+        has_image: Whether the image is stored.
     """
 
     id: int
@@ -64,34 +64,32 @@ class Prediction(NamedTuple):
     decision: str
     said_class: str | None
     comment: str | None
-    has_picture: bool
+    has_image: bool
 
     @property
     def was_right(self) -> bool | None:
-        """Whether the account agrees; None: it said nothing."""
+        """Whether the feedback confirms the prediction; None without feedback."""
         return None if self.said_class is None else self.said_class == self.predicted_class
 
 
-class Predictions:
-    """The answers in a database. Every operation raises StorageUnavailableError when it cannot be used.
+class PredictionHistory:
+    """The predictions in a database. Every method raises StorageUnavailableError if the database cannot be used.
 
     Args:
-        database: Where they are.
-        settings: Whether pictures are kept, how long, and how much of them.
+        database: The database.
+        settings: Whether images are kept, for how long, and how much space they may take.
+
+    Attributes:
+        keeps_images: Whether new images are stored.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._keeps_pictures = settings.keep_pictures
-        self._pictures_for = datetime.timedelta(days=settings.keep_pictures_days)
-        self._most_bytes = settings.keep_pictures_mebibytes * MEBIBYTE
+        self.keeps_images = settings.keep_images
+        self._image_retention = datetime.timedelta(days=settings.keep_images_days)
+        self._max_image_bytes = settings.keep_images_mebibytes * MEBIBYTE
         self._pruning = threading.Lock()
-        self._pruned: float | None = None
-
-    @property
-    def keeps_pictures(self) -> bool:
-        """Whether new pictures are kept."""
-        return self._keeps_pictures
+        self._last_pruned: float | None = None
 
     def add(
         self,
@@ -104,22 +102,22 @@ class Predictions:
         decision: str,
         jpeg: bytes | None = None,
     ) -> int:
-        """Take note of an answer.
+        """Store a prediction.
 
         Args:
-            account: Who got it.
-            request_id: What the log calls the request.
-            picture_sha256: Digest of the bytes that were sent.
-            model_version: Which model answered.
-            predicted_class: What it said.
-            confidence: How sure it was.
+            account: The account that got it.
+            request_id: The id of its request in the log.
+            picture_sha256: Digest of the uploaded bytes.
+            model_version: The model that made it.
+            predicted_class: The most probable class.
+            confidence: Its probability.
             decision: ``accept`` or ``abstain``.
-            jpeg: The picture, to be kept if the settings say so.
+            jpeg: The image, stored if the settings say so.
 
         Returns:
-            Its number.
+            The prediction's number.
         """
-        now = _now()
+        now = utc_now()
         values = {
             "account": account,
             "time": now,
@@ -132,108 +130,100 @@ class Predictions:
         }
         with self._database.writing() as connection:
             number = connection.scalar(insert(PredictionRow).returning(PredictionRow.id), values)
-            if jpeg is not None and self._keeps_pictures:
-                picture = {"prediction": number, "time": now, "size": len(jpeg), "jpeg": jpeg}
-                connection.execute(insert(PictureRow).values(picture))
-                self._make_room(connection)
+            if jpeg is not None and self.keeps_images:
+                image = {"prediction": number, "time": now, "size": len(jpeg), "jpeg": jpeg}
+                connection.execute(insert(ImageRow).values(image))
+                self._delete_excess_images(connection)
         return int(number or 0)
 
-    def of(self, account: str, page: int, per_page: int) -> tuple[list[Prediction], int]:
-        """Return one page, counted from 1, of an account's answers, newest first; and how many there are in all."""
+    def page(self, account: str, number: int, size: int) -> tuple[list[PastPrediction], int]:
+        """Return one page of an account's predictions, newest first, and the number of all its predictions.
+
+        Args:
+            account: The account's name.
+            number: Which page, counted from 1.
+            size: Predictions per page.
+        """
         own = PredictionRow.account == account
+        rows = self._select().where(own).order_by(PredictionRow.id.desc()).offset((number - 1) * size).limit(size)
         with self._database.reading() as connection:
             count = connection.scalar(select(func.count()).select_from(PredictionRow).where(own)) or 0
-            rows = connection.execute(
-                self._select()
-                .where(own)
-                .order_by(PredictionRow.id.desc())
-                .offset((page - 1) * per_page)
-                .limit(per_page)
-            )
-            return [Prediction(*row) for row in rows], count
+            return [PastPrediction(*row) for row in connection.execute(rows)], count
 
-    def find(self, number: int, account: str | None) -> Prediction | None:
-        """Return an answer, if it is the account's own; with None for the account, anybody's."""
+    def find(self, number: int, account: str | None) -> PastPrediction | None:
+        """Return a prediction if the account owns it; with None for the account, whoever owns it."""
         with self._database.reading() as connection:
-            row = connection.execute(self._select().where(_own(number, account))).one_or_none()
-        return None if row is None else Prediction(*row)
+            row = connection.execute(self._select().where(_matching(number, account))).one_or_none()
+        return None if row is None else PastPrediction(*row)
 
-    def picture(self, number: int, account: str | None) -> bytes | None:
-        """Return the JPEG of an answer's picture, if it is kept and the account's own; with None, anybody's."""
-        kept = select(PictureRow.jpeg).join(PredictionRow, PredictionRow.id == PictureRow.prediction)
+    def image(self, number: int, account: str | None) -> bytes | None:
+        """Return the stored JPEG of a prediction if the account owns it; with None, whoever owns it."""
+        stored = select(ImageRow.jpeg).join(PredictionRow, PredictionRow.id == ImageRow.prediction)
         with self._database.reading() as connection:
-            return connection.scalar(kept.where(_own(number, account), self._young()))
+            return connection.scalar(stored.where(_matching(number, account), self._image_is_current()))
 
-    def say(self, number: int, account: str, said_class: str | None, comment: str = "") -> bool:
-        """Note what an account says to its answer; with None, that it takes it back.
+    def give_feedback(self, number: int, account: str, said_class: str | None, comment: str = "") -> bool:
+        """Store an account's feedback on its prediction; None for the class withdraws it.
 
         Returns:
-            Whether there is such an answer.
+            Whether the account has such a prediction.
         """
-        values = {"said_class": said_class, "comment": comment[:LONGEST_COMMENT] or None}
+        values = {"said_class": said_class, "comment": comment[:MAX_COMMENT_CHARACTERS] or None}
+        statement = update(PredictionRow).where(_matching(number, account)).values(values)
         with self._database.writing() as connection:
-            return bool(connection.execute(update(PredictionRow).where(_own(number, account)).values(values)).rowcount)
+            return bool(connection.execute(statement).rowcount)
 
     def delete(self, account: str, number: int | None = None) -> int:
-        """Delete an answer of an account, or all of them; with what was said to them, and their pictures.
+        """Delete one prediction of an account, or all of them, with feedback and images.
 
         Returns:
-            How many there were.
+            How many were deleted.
         """
-        chosen = PredictionRow.account == account if number is None else _own(number, account)
+        chosen = PredictionRow.account == account if number is None else _matching(number, account)
         with self._database.writing() as connection:
             return connection.execute(delete(PredictionRow).where(chosen)).rowcount
 
-    def with_feedback(self) -> list[Prediction]:
-        """Return all answers that something was said to, oldest first."""
+    def with_feedback(self) -> list[PastPrediction]:
+        """Return all predictions that have feedback, oldest first."""
+        rows = self._select().where(PredictionRow.said_class.is_not(None)).order_by(PredictionRow.id)
         with self._database.reading() as connection:
-            said = self._select().where(PredictionRow.said_class.is_not(None)).order_by(PredictionRow.id)
-            return [Prediction(*row) for row in connection.execute(said)]
+            return [PastPrediction(*row) for row in connection.execute(rows)]
 
     def prune(self) -> None:
-        """Delete what is too old, at most once an hour; pictures also when the operator no longer keeps any."""
+        """Delete what is past its retention, at most once an hour; all images if the operator no longer keeps any."""
         if not self._pruning.acquire(blocking=False):
             return
         try:
-            if self._pruned is not None and time.monotonic() - self._pruned < PRUNED_EVERY_SECONDS:
+            if self._last_pruned is not None and time.monotonic() - self._last_pruned < PRUNE_INTERVAL_SECONDS:
                 return
-            self._pruned = time.monotonic()
+            self._last_pruned = time.monotonic()
             with self._database.writing() as connection:
-                connection.execute(delete(PictureRow).where(~self._young()))
-                old = (PredictionRow.time <= _now() - KEPT_FOR) & PredictionRow.said_class.is_(None)
+                connection.execute(delete(ImageRow).where(~self._image_is_current()))
+                old = (PredictionRow.time <= utc_now() - RETENTION) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
-        except StorageUnavailableError as error:  # who wanted a page gets it
-            logger.warning("old answers stay for now: %s", error)
+        except StorageUnavailableError as error:  # no reason to refuse the page that triggered this
+            logger.warning("old predictions were not deleted: %s", error)
         finally:
             self._pruning.release()
 
     def _select(self) -> Select[*tuple[Any, ...]]:
-        kept = select(PictureRow.prediction).where(PictureRow.prediction == PredictionRow.id, self._young()).exists()
-        return select(*COLUMNS, kept)
+        stored = select(ImageRow.prediction).where(ImageRow.prediction == PredictionRow.id, self._image_is_current())
+        return select(*COLUMNS, stored.exists())
 
-    def _young(self) -> ColumnElement[bool]:
-        oldest = _now() - self._pictures_for if self._keeps_pictures else _now()
-        return PictureRow.time > oldest
+    def _image_is_current(self) -> ColumnElement[bool]:
+        oldest = utc_now() - self._image_retention if self.keeps_images else utc_now()
+        return ImageRow.time > oldest
 
-    def _make_room(self, connection: Connection) -> None:
-        """Delete the oldest pictures that are beyond the size that may be kept."""
-        newer = func.sum(PictureRow.size).over(order_by=PictureRow.prediction.desc())
-        sums = select(PictureRow.prediction, newer.label("newer")).subquery()
-        total = connection.scalar(select(func.sum(PictureRow.size))) or 0
-        if total > self._most_bytes:
-            beyond = select(sums.c.prediction).where(sums.c.newer > self._most_bytes)
-            connection.execute(delete(PictureRow).where(PictureRow.prediction.in_(beyond)))
-
-
-def predictions() -> Predictions:
-    """Return the answers that the current application keeps."""
-    return current_app.extensions["predictions"]
+    def _delete_excess_images(self, connection: Connection) -> None:
+        """Delete the oldest images beyond the space that all of them may take."""
+        newer = func.sum(ImageRow.size).over(order_by=ImageRow.prediction.desc())
+        sums = select(ImageRow.prediction, newer.label("newer")).subquery()
+        total = connection.scalar(select(func.sum(ImageRow.size))) or 0
+        if total > self._max_image_bytes:
+            excess = select(sums.c.prediction).where(sums.c.newer > self._max_image_bytes)
+            connection.execute(delete(ImageRow).where(ImageRow.prediction.in_(excess)))
 
 
-def _own(number: int, account: str | None) -> ColumnElement[bool]:
+def _matching(number: int, account: str | None) -> ColumnElement[bool]:
     chosen = PredictionRow.id == number
     return chosen if account is None else chosen & (PredictionRow.account == account)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""The log of requests in the database: who asked what, when, and what the answer was."""
+"""The request log in the database: who requested what, when, and with which result."""
 
 import datetime
 import logging
@@ -11,34 +11,35 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from fashion.errors import StorageUnavailableError
-from fashion.server.storage.database import Database, RequestRow
+from fashion.server.storage.database import Database
+from fashion.server.storage.tables import RequestRow, utc_now
 
 logger = logging.getLogger(__name__)
 
-KEPT_FOR = datetime.timedelta(days=90)
-KEPT_REQUESTS = 1_000_000  # about 250 MB in SQLite
-PRUNED_EVERY = datetime.timedelta(hours=1)
+RETENTION = datetime.timedelta(days=90)
+MAX_ROWS = 1_000_000  # about 250 MB in SQLite
+PRUNE_INTERVAL = datetime.timedelta(hours=1)
 
-MOST_WAITING = 10_000  # more are dropped: a log must not stop the server
-GATHERED_SECONDS = 0.2
+MAX_QUEUED = 10_000  # more are dropped: a slow database must not stop the server
+BATCH_SECONDS = 0.2
 
 
-class Request(NamedTuple):
-    """A request that was answered; neither the picture, nor its name, nor anything secret.
+class LoggedRequest(NamedTuple):
+    """An answered request, without the image, its file name or anything secret.
 
     Attributes:
-        time: When it came, in UTC.
-        request_id: What the answer and the log line call it; at most 128 characters, as are the others' texts.
-        account: Who asked; None when nobody logged in.
-        route: The route that matched, not the path that was asked for.
-        status: Of the answer.
-        predicted_class: The answer's class, where there is one.
-        confidence: In that class.
-        decode_ms: Milliseconds to read the picture.
-        preprocess_ms: Milliseconds to make 28 x 28 of it.
-        infer_ms: Milliseconds in the model, and waiting for it.
-        picture_sha256: Digest of the bytes that were sent.
-        decision: ``accept`` or ``abstain``, where there is a class.
+        time: When it was answered, in UTC.
+        request_id: Its id in the response and in the log line; at most 128 characters, as all texts here.
+        account: The account that sent it; None if nobody was authenticated.
+        route: The route that matched, not the requested path.
+        status: HTTP status of the response.
+        predicted_class: The most probable class, if one image was classified.
+        confidence: Its probability.
+        decode_ms: Milliseconds to decode the image.
+        preprocess_ms: Milliseconds to preprocess it.
+        infer_ms: Milliseconds in the model, waiting for it included.
+        picture_sha256: Digest of the uploaded bytes.
+        decision: ``accept`` or ``abstain``.
     """
 
     time: datetime.datetime
@@ -56,37 +57,37 @@ class Request(NamedTuple):
 
 
 class RequestLog:
-    """Writes requests to the database in a thread of its own, so that no answer waits for a disk.
+    """Writes requests to the database from a thread of its own, so that no response waits for a disk.
 
-    What is too old or too much is deleted as it goes. Make it after a fork, and close it to lose nothing.
+    Old and excess rows are deleted on the way. Create it after a fork; close it to lose nothing.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: queue.Queue[Request | None] = queue.Queue(MOST_WAITING)
-        self._pruned: datetime.datetime | None = None
+        self._queue: queue.Queue[LoggedRequest | None] = queue.Queue(MAX_QUEUED)
+        self._last_pruned: datetime.datetime | None = None
         self._writer = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._writer.start()
 
-    def record(self, request: Request) -> None:
-        """Take note of a request; it is in the database a moment later."""
+    def record(self, request: LoggedRequest) -> None:
+        """Queue a request; it is in the database a moment later."""
         try:
-            self._waiting.put_nowait(request)
+            self._queue.put_nowait(request)
         except queue.Full:
-            logger.warning("request log: the database does not keep up; request %s is not in it", request.request_id)
+            logger.warning("request log: dropped request %s, the database is too slow", request.request_id)
 
     def close(self) -> None:
-        """Write what is waiting, and stop."""
-        self._waiting.put(None)
+        """Write what is queued, and stop."""
+        self._queue.put(None)
         self._writer.join()
 
     def _write(self) -> None:
         closing = False
         while not closing:
-            batch = [self._waiting.get()]
-            time.sleep(GATHERED_SECONDS)  # one transaction for many requests
-            while not self._waiting.empty():
-                batch.append(self._waiting.get())
+            batch = [self._queue.get()]
+            time.sleep(BATCH_SECONDS)  # one transaction for many requests
+            while not self._queue.empty():
+                batch.append(self._queue.get())
             closing = None in batch
             requests = [request._asdict() for request in batch if request is not None]
             try:
@@ -95,15 +96,15 @@ class RequestLog:
                         connection.execute(insert(RequestRow), requests)
                 self._prune()
             except (StorageUnavailableError, SQLAlchemyError) as error:
-                logger.warning("request log: %d requests are not in it: %s", len(requests), error)
+                logger.warning("request log: lost %d requests: %s", len(requests), error)
 
     def _prune(self) -> None:
-        now = datetime.datetime.now(datetime.UTC)
-        if self._pruned is not None and now - self._pruned < PRUNED_EVERY:
+        now = utc_now()
+        if self._last_pruned is not None and now - self._last_pruned < PRUNE_INTERVAL:
             return
-        self._pruned = now
+        self._last_pruned = now
         with self._database.writing() as connection:
-            connection.execute(delete(RequestRow).where(RequestRow.time < now - KEPT_FOR))
+            connection.execute(delete(RequestRow).where(RequestRow.time < now - RETENTION))
             newest = connection.scalar(select(func.max(RequestRow.id)))
             if newest is not None:
-                connection.execute(delete(RequestRow).where(RequestRow.id <= newest - KEPT_REQUESTS))
+                connection.execute(delete(RequestRow).where(RequestRow.id <= newest - MAX_ROWS))

@@ -1,34 +1,36 @@
-"""What the server did lately, out of its database, for those who look after it."""
+"""Usage statistics for the admin page, computed from the request log and the feedback."""
 
 import datetime
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, extract, func, select
 
-from fashion.server.storage.database import Database, PredictionRow, RequestRow
+from fashion.server.storage.database import Database
 from fashion.server.storage.prediction_history import NONE_OF_THESE
+from fashion.server.storage.tables import PredictionRow, RequestRow, utc_now
 
 CONFIDENCE_BINS = 10
 
 
 class Period(NamedTuple):
-    """How far to look back, in steps that are drawn as one bar each."""
+    """A time range that ends now, divided into intervals of equal length."""
 
     label: str
-    step: datetime.timedelta
-    steps: int
+    length: datetime.timedelta
+    interval: datetime.timedelta
 
 
 PERIODS = {
-    "day": Period("24 hours", datetime.timedelta(hours=1), 24),
-    "week": Period("7 days", datetime.timedelta(hours=6), 28),
-    "month": Period("30 days", datetime.timedelta(days=1), 30),
-    "quarter": Period("90 days", datetime.timedelta(days=3), 30),
+    "day": Period("24 hours", datetime.timedelta(days=1), datetime.timedelta(hours=1)),
+    "week": Period("7 days", datetime.timedelta(days=7), datetime.timedelta(hours=6)),
+    "month": Period("30 days", datetime.timedelta(days=30), datetime.timedelta(days=1)),
+    "quarter": Period("90 days", datetime.timedelta(days=90), datetime.timedelta(days=3)),
 }
 
 
-class Step(NamedTuple):
-    """One bar: what happened from a time on, for one step of the period."""
+class IntervalCounts(NamedTuple):
+    """Requests in one interval, by the kind of response."""
 
     start: datetime.datetime
     answered: int
@@ -38,94 +40,94 @@ class Step(NamedTuple):
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """All requests."""
         return self.answered + self.refused + self.failed
 
 
-class Bin(NamedTuple):
-    """Answers whose confidence is in [low, low + 1 / CONFIDENCE_BINS), by decision."""
+class ConfidenceBin(NamedTuple):
+    """Predictions with a confidence in [low, low + 1 / CONFIDENCE_BINS), by decision."""
 
     low: float
     accepted: int
     abstained: int
 
 
-class Statistics(NamedTuple):
-    """What is drawn.
+class UsageStatistics(NamedTuple):
+    """Statistics of one period.
 
     Attributes:
-        steps: Oldest first.
+        intervals: Oldest first.
         class_counts: Predictions by class, in the order of the model's classes.
-        bins: Confidence, lowest first.
-        confusion: What people said it was, by what was predicted: ``confusion[said][predicted]``.
+        bins: Predictions by confidence, lowest first.
+        confusion: Feedback by prediction: ``confusion[said][predicted]``.
     """
 
-    steps: list[Step]
+    intervals: list[IntervalCounts]
     class_counts: dict[str, int]
-    bins: list[Bin]
+    bins: list[ConfidenceBin]
     confusion: dict[str, dict[str, int]]
 
     @property
     def requests(self) -> int:
         """All requests."""
-        return sum(step.requests for step in self.steps)
+        return sum(interval.requests for interval in self.intervals)
 
     @property
     def failures(self) -> int:
-        """Requests that failed by the server's own fault."""
-        return sum(step.failed for step in self.steps)
+        """Requests answered with a 5xx status."""
+        return sum(interval.failed for interval in self.intervals)
 
     @property
     def login_failures(self) -> int:
         """Log-ins with a wrong password or token."""
-        return sum(step.login_failures for step in self.steps)
+        return sum(interval.login_failures for interval in self.intervals)
 
     @property
     def predictions(self) -> int:
-        """Pictures that got a class."""
+        """Classified images."""
         return sum(self.class_counts.values())
 
     @property
     def abstentions(self) -> int:
-        """Pictures that the model was not sure of."""
+        """Images on which the model abstained."""
         return sum(each.abstained for each in self.bins)
 
     @property
     def feedback(self) -> int:
-        """Answers that somebody said something to."""
+        """Predictions with feedback."""
         return sum(sum(row.values()) for row in self.confusion.values())
 
     @property
-    def most_said(self) -> int:
+    def largest_confusion(self) -> int:
         """The largest count of the confusion matrix."""
         return max(max(row.values()) for row in self.confusion.values())
 
     @property
-    def right(self) -> int:
-        """Those of them that were right."""
+    def confirmed(self) -> int:
+        """Predictions confirmed by feedback."""
         return sum(row.get(said, 0) for said, row in self.confusion.items())
 
 
-def look_back(database: Database, classes: list[str], period: Period) -> Statistics:
-    """Count what the database knows of a period that ends now.
+def usage_statistics(database: Database, classes: Sequence[str], period: Period) -> UsageStatistics:
+    """Compute the statistics of a period that ends now.
 
     Raises:
-        StorageUnavailableError: When the database cannot be used.
+        StorageUnavailableError: If the database cannot be used.
     """
-    seconds = int(period.step.total_seconds())
-    last = int(datetime.datetime.now(datetime.UTC).timestamp()) // seconds * seconds
-    starts = [last - seconds * back for back in range(period.steps)][::-1]
+    seconds = int(period.interval.total_seconds())
+    last = int(utc_now().timestamp()) // seconds * seconds
+    starts = [last - seconds * back for back in range(period.length // period.interval)][::-1]
     since = datetime.datetime.fromtimestamp(starts[0], datetime.UTC)
     with database.reading() as connection:
-        return Statistics(
-            _steps(connection, starts, seconds),
-            _classes(connection, classes, since),
-            _bins(connection, since),
+        return UsageStatistics(
+            _intervals(connection, starts, seconds),
+            _class_counts(connection, classes, since),
+            _confidence_bins(connection, since),
             _confusion(connection, classes, since),
         )
 
 
-def _steps(connection: Connection, starts: list[int], seconds: int) -> list[Step]:
+def _intervals(connection: Connection, starts: list[int], seconds: int) -> list[IntervalCounts]:
     epoch = extract("epoch", RequestRow.time)
     start = (epoch - epoch % seconds).label("start")
     kinds = {
@@ -139,10 +141,10 @@ def _steps(connection: Connection, starts: list[int], seconds: int) -> list[Step
     rows = connection.execute(select(start, *sums).where(RequestRow.time >= since).group_by(start))
     found = {int(row.start): [int(row[1 + place]) for place in range(len(kinds))] for row in rows}
     nothing = [0] * len(kinds)
-    return [Step(datetime.datetime.fromtimestamp(at, datetime.UTC), *found.get(at, nothing)) for at in starts]
+    return [IntervalCounts(datetime.datetime.fromtimestamp(at, datetime.UTC), *found.get(at, nothing)) for at in starts]
 
 
-def _classes(connection: Connection, classes: list[str], since: datetime.datetime) -> dict[str, int]:
+def _class_counts(connection: Connection, classes: Sequence[str], since: datetime.datetime) -> dict[str, int]:
     rows = connection.execute(
         select(RequestRow.predicted_class, func.count())
         .where(RequestRow.time >= since, RequestRow.predicted_class.is_not(None))
@@ -152,7 +154,7 @@ def _classes(connection: Connection, classes: list[str], since: datetime.datetim
     return {name: counts.get(name, 0) for name in dict.fromkeys([*classes, *counts])}
 
 
-def _bins(connection: Connection, since: datetime.datetime) -> list[Bin]:
+def _confidence_bins(connection: Connection, since: datetime.datetime) -> list[ConfidenceBin]:
     columns: list[Any] = []
     for number in range(CONFIDENCE_BINS):
         low, high = number / CONFIDENCE_BINS, (number + 1) / CONFIDENCE_BINS
@@ -162,10 +164,12 @@ def _bins(connection: Connection, since: datetime.datetime) -> list[Bin]:
         abstained = RequestRow.decision.is_not_distinct_from("abstain")
         columns += [func.sum(case((inside & ~abstained, 1), else_=0)), func.sum(case((inside & abstained, 1), else_=0))]
     sums = [int(value or 0) for value in connection.execute(select(*columns).where(RequestRow.time >= since)).one()]
-    return [Bin(place / CONFIDENCE_BINS, *sums[2 * place : 2 * place + 2]) for place in range(CONFIDENCE_BINS)]
+    return [
+        ConfidenceBin(place / CONFIDENCE_BINS, *sums[2 * place : 2 * place + 2]) for place in range(CONFIDENCE_BINS)
+    ]
 
 
-def _confusion(connection: Connection, classes: list[str], since: datetime.datetime) -> dict[str, dict[str, int]]:
+def _confusion(connection: Connection, classes: Sequence[str], since: datetime.datetime) -> dict[str, dict[str, int]]:
     rows = connection.execute(
         select(PredictionRow.said_class, PredictionRow.predicted_class, func.count())
         .where(PredictionRow.time >= since, PredictionRow.said_class.is_not(None))

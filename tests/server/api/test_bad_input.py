@@ -19,8 +19,8 @@ from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing.decode import decode
 from fashion.preprocessing.prepare import prepare
 
-PICTURE = Image.effect_noise((60, 80), 80).convert("RGB")
-PNG = png(PICTURE)
+IMAGE = Image.effect_noise((60, 80), 80).convert("RGB")
+PNG = png(IMAGE)
 LARGEST = "expected at most 8,192 a side and 25 million in all; make it smaller."
 
 
@@ -46,7 +46,7 @@ def animation(frames: int, kind: str) -> bytes:
 
 def with_scans(count: int) -> bytes:
     """A progressive JPEG whose last scan, which refines all pixels, is repeated."""
-    content = png(PICTURE, "JPEG", progressive=True)
+    content = png(IMAGE, "JPEG", progressive=True)
     end, last = len(content) - 2, content.rindex(b"\xff\xda")
     return content[:end] + content[last:end] * (count - content.count(b"\xff\xda")) + content[end:]
 
@@ -54,40 +54,40 @@ def with_scans(count: int) -> bytes:
 TEXT_CHUNK = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 * 2**20)))
 
 FILES = {
-    "empty": (b"", 400, "The picture is empty."),
+    "empty": (b"", 400, "The image is empty."),
     "text named .png": (b"just text", 415, "The file is not an image, expected PNG, JPEG or WebP."),
-    "gif": (png(PICTURE, "GIF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
-    "tiff": (png(PICTURE, "TIFF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "gif": (png(IMAGE, "GIF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "tiff": (png(IMAGE, "TIFF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
     "svg": (
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
         415,
         "The file is not an image, expected PNG, JPEG or WebP.",
     ),
     "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is not an image, expected PNG, JPEG or WebP."),
-    "truncated png": (PNG[:3000], 422, "The picture is damaged: "),
-    "truncated jpeg": (png(PICTURE, "JPEG")[:1000], 422, "The picture is damaged: "),
-    "truncated webp": (png(PICTURE, "WEBP")[:1000], 422, "The picture is damaged: "),
-    "bad CRC of the header": (broken(PNG, 29), 422, "The picture is damaged: "),
-    "bad CRC of the pixels": (broken(PNG, len(PNG) - 13), 422, "The picture is damaged: "),
-    "60,000 x 60,000": (png_of(60_000, 60_000), 422, f"The picture is 60000 x 60000 pixels, {LARGEST}"),
-    "13,000 x 13,000": (png_of(13_000, 13_000), 422, f"The picture is 13000 x 13000 pixels, {LARGEST}"),
-    "1 x 65,535": (png_of(1, 65_535), 422, f"The picture is 1 x 65535 pixels, {LARGEST}"),
-    "1 x 51": (png_of(1, 51), 422, "The picture is 1 x 51 pixels, expected at most 50 times as long as wide; crop it."),
-    "64 MiB text chunk": (png_of(28, 28, TEXT_CHUNK), 422, "The picture is damaged: "),
+    "truncated png": (PNG[:3000], 422, "The image is damaged: "),
+    "truncated jpeg": (png(IMAGE, "JPEG")[:1000], 422, "The image is damaged: "),
+    "truncated webp": (png(IMAGE, "WEBP")[:1000], 422, "The image is damaged: "),
+    "bad CRC of the header": (broken(PNG, 29), 422, "The image is damaged: "),
+    "bad CRC of the pixels": (broken(PNG, len(PNG) - 13), 422, "The image is damaged: "),
+    "60,000 x 60,000": (png_of(60_000, 60_000), 422, f"The image is 60000 x 60000 pixels, {LARGEST}"),
+    "13,000 x 13,000": (png_of(13_000, 13_000), 422, f"The image is 13000 x 13000 pixels, {LARGEST}"),
+    "1 x 65,535": (png_of(1, 65_535), 422, f"The image is 1 x 65535 pixels, {LARGEST}"),
+    "1 x 51": (png_of(1, 51), 422, "The image is 1 x 51 pixels, expected at most 50 times as long as wide; crop it."),
+    "64 MiB text chunk": (png_of(28, 28, TEXT_CHUNK), 422, "The image is damaged: "),
     "1,000 scans": (
         with_scans(1000),
         422,
-        "The picture has 1000 scans, expected at most 100; save it as an ordinary JPEG.",
+        "The image has 1000 scans, expected at most 100; save it as an ordinary JPEG.",
     ),
     "10,000 frames": (
         animation(10_000, "PNG"),
         422,
-        "The picture is an animation, expected a still image; save a single frame.",
+        "The image is an animation, expected a still image; save a single frame.",
     ),
     "animated webp": (
         animation(3, "WEBP"),
         422,
-        "The picture is an animation, expected a still image; save a single frame.",
+        "The image is an animation, expected a still image; save a single frame.",
     ),
 }
 
@@ -112,17 +112,17 @@ def test_64_mebibytes_of_plain_text_chunk_are_too_large_a_body(post):
 
 
 def test_a_phones_second_picture_in_a_jpeg_is_not_an_animation(post):
-    both = png(PICTURE, "MPO", save_all=True, append_images=[PICTURE])
+    both = png(IMAGE, "MPO", save_all=True, append_images=[IMAGE])
     assert Image.open(io.BytesIO(both)).n_frames == 2
     assert post(both).status_code == 200
 
 
 def test_a_progressive_jpeg_is_read(post):
-    assert post(png(PICTURE, "JPEG", progressive=True)).status_code == 200
+    assert post(png(IMAGE, "JPEG", progressive=True)).status_code == 200
 
 
 def test_a_picture_without_a_readable_camera_note_is_taken_as_it_lies(post):
-    assert post(png(PICTURE, "JPEG", exif=b"Exif\0\0nonsense")).status_code == 200
+    assert post(png(IMAGE, "JPEG", exif=b"Exif\0\0nonsense")).status_code == 200
 
 
 def test_no_bytes_of_a_large_file_make_it_a_large_text(post):
@@ -144,21 +144,21 @@ def test_uploads_need_no_disk(post, monkeypatch):
     assert post(large).status_code == 200
 
 
-NO_PICTURE = "No picture came; send one in the field 'file' of a multipart/form-data body."
+NO_IMAGE = "No image was sent; send one in the field 'file' of a multipart/form-data body."
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "detail"),
     [
-        (b"", None, 400, NO_PICTURE),
-        (*form(), 400, NO_PICTURE),
-        (*form(("picture", PNG)), 400, NO_PICTURE),
-        (b'--XX\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--XX--', form()[1], 400, NO_PICTURE),
-        (form(("file", PNG))[0][:200], form()[1], 400, NO_PICTURE),
-        (b"not a form", "multipart/form-data", 400, NO_PICTURE),
-        (b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400, NO_PICTURE),
-        (PNG, "image/png", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
-        (b"{}", "application/json", 415, "The body must be multipart/form-data, with a picture in the field 'file'."),
+        (b"", None, 400, NO_IMAGE),
+        (*form(), 400, NO_IMAGE),
+        (*form(("picture", PNG)), 400, NO_IMAGE),
+        (b'--XX\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--XX--', form()[1], 400, NO_IMAGE),
+        (form(("file", PNG))[0][:200], form()[1], 400, NO_IMAGE),
+        (b"not a form", "multipart/form-data", 400, NO_IMAGE),
+        (b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400, NO_IMAGE),
+        (PNG, "image/png", 415, "The body must be multipart/form-data, with an image in the field 'file'."),
+        (b"{}", "application/json", 415, "The body must be multipart/form-data, with an image in the field 'file'."),
         (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (
@@ -187,7 +187,7 @@ def test_the_name_of_a_file_is_never_used(post, name, caplog, capsys):
     assert not name or name not in told
 
 
-SEEDS = [PNG, png(PICTURE, "JPEG"), png(PICTURE, "WEBP"), png(PICTURE.convert("P")), png(PICTURE, "MPO")]
+SEEDS = [PNG, png(IMAGE, "JPEG"), png(IMAGE, "WEBP"), png(IMAGE.convert("P")), png(IMAGE, "MPO")]
 
 
 @st.composite

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serving import ADMIN, Server
 
-# Forms for people, which bring a token of the page they stand on: no program is to send them.
+# Forms for people, which programs have no use for.
 FORMS = ("login.", "history.", "admin.", "web.try_example")
 
 
@@ -35,7 +35,7 @@ def test_a_fuzzer_that_reads_it_finds_nothing(start_server, tmp_path):
             "--header=Authorization: " + ADMIN["Authorization"],
             "--max-examples=40",
             "--seed=0",
-            # No schema can say which bytes are a picture, so that what it makes up is rightly refused.
+            # No schema can say which bytes are an image, so what the fuzzer makes up is rightly refused.
             "--exclude-checks=positive_data_acceptance",
         ],
         capture_output=True,

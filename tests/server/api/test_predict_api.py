@@ -127,7 +127,7 @@ def test_several_pictures_get_an_answer_each(post, test_images):
     assert second["problem"]["status"] == 415
     assert third["predicted_class"] == post(png(test_images[1])).json["predicted_class"]
     assert fourth["problem"] == {
-        "type": "about:blank", "title": "Bad Request", "status": 400, "detail": "The picture is empty.",
+        "type": "about:blank", "title": "Bad Request", "status": 400, "detail": "The image is empty.",
     }  # fmt: skip
 
 
@@ -142,13 +142,13 @@ def test_sixty_four_files_are_taken_and_one_more_is_not(post, test_images):
     assert len(post(*contents[:64], path="/predict/batch").json["results"]) == 64
     refused = post(*contents, path="/predict/batch")
     assert refused.status_code == 400
-    assert refused.json["detail"] == "65 pictures came, expected at most 64."
+    assert refused.json["detail"] == "Expected at most 64 images, got 65."
 
 
 def test_several_pictures_are_too_many_for_predict(post):
     answer = post(png(product()), png(product()))
     assert answer.status_code == 400
-    assert answer.json["detail"] == "2 pictures came, expected one; /predict/batch takes several."
+    assert answer.json["detail"] == "Expected one image, got 2; /predict/batch accepts several."
 
 
 def test_a_picture_above_the_threshold_is_abstained_from(client, post, served_model, monkeypatch):
@@ -194,9 +194,9 @@ def test_an_id_of_the_client_comes_back_when_it_is_harmless(client):
 def test_a_full_queue_sends_away_at_once(make_app):
     app = make_app(threads=1, queue=0)
     body, kind = form(("file", png(product())))
-    with app.extensions["work"].room():
+    with app.services.admission.admit():
         answer = app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
-    assert answer.json["detail"] == "Too many requests wait already."
+    assert answer.json["detail"] == "Too many requests are waiting; try again later."
     assert app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN).status_code == 200

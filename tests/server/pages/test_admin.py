@@ -10,12 +10,12 @@ from services import DATABASES
 from serving import CLASSES, SETTINGS, basic
 from sqlalchemy import insert
 
-from fashion.server.pages.admin import FIELDS
+from fashion.server.pages.admin import CSV_FIELDS
 from fashion.server.settings import Settings
-from fashion.server.storage import usage
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.database import RequestRow
-from fashion.server.storage.prediction_history import Predictions
+from fashion.server.storage.prediction_history import PredictionHistory
+from fashion.server.storage.tables import RequestRow
+from fashion.server.storage.usage import PERIODS, usage_statistics
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -45,14 +45,14 @@ def test_requests_fall_into_their_hour(database):
     record(database, this_hour - HOUR, 401, account=None)
     record(database, this_hour - 23 * HOUR)
     record(database, this_hour - 23 * HOUR - datetime.timedelta(milliseconds=100))  # before the period
-    found = usage.look_back(database, CLASSES, usage.PERIODS["day"])
-    assert len(found.steps) == 24
-    assert found.steps[-1] == (this_hour, 1, 0, 0, 0)
-    assert found.steps[-2] == (this_hour - HOUR, 0, 2, 1, 1)
-    assert found.steps[0] == (this_hour - 23 * HOUR, 1, 0, 0, 0)
+    found = usage_statistics(database, CLASSES, PERIODS["day"])
+    assert len(found.intervals) == 24
+    assert found.intervals[-1] == (this_hour, 1, 0, 0, 0)
+    assert found.intervals[-2] == (this_hour - HOUR, 0, 2, 1, 1)
+    assert found.intervals[0] == (this_hour - 23 * HOUR, 1, 0, 0, 0)
     assert (found.requests, found.failures, found.login_failures) == (5, 1, 1)
-    longer = usage.look_back(database, CLASSES, usage.PERIODS["month"])
-    assert (len(longer.steps), longer.requests) == (30, 6)
+    longer = usage_statistics(database, CLASSES, PERIODS["month"])
+    assert (len(longer.intervals), longer.requests) == (30, 6)
 
 
 def test_classes_and_confidence(database):
@@ -60,7 +60,7 @@ def test_classes_and_confidence(database):
     for confidence, decision in ((0.0, "abstain"), (0.1, "abstain"), (0.95, "accept"), (1.0, "accept"), (0.5, None)):
         record(database, now, predicted_class="Bag", confidence=confidence, decision=decision)
     record(database, now, predicted_class="Coat", confidence=0.1999, decision="accept")
-    found = usage.look_back(database, CLASSES, usage.PERIODS["day"])
+    found = usage_statistics(database, CLASSES, PERIODS["day"])
     assert found.class_counts == {**dict.fromkeys(CLASSES, 0), "Bag": 5, "Coat": 1}
     assert [(each.accepted, each.abstained) for each in found.bins] == [
         (0, 1), (1, 1), (0, 0), (0, 0), (0, 0), (1, 0), (0, 0), (0, 0), (0, 0), (2, 0),
@@ -69,20 +69,20 @@ def test_classes_and_confidence(database):
 
 
 def test_feedback_as_a_confusion_matrix(database):
-    known = Predictions(database, Settings(**SETTINGS))
+    known = PredictionHistory(database, Settings(**SETTINGS))
     for predicted, said in (("Coat", "Coat"), ("Coat", "Shirt"), ("Coat", "Shirt"), ("Bag", "Something else")):
         number = known.add("ann", "r", "0" * 64, "v", predicted, 0.5, "accept")
-        known.say(number, "ann", said)
+        known.give_feedback(number, "ann", said)
     known.add("ann", "r", "0" * 64, "v", "Bag", 0.5, "accept")
-    found = usage.look_back(database, CLASSES, usage.PERIODS["day"])
+    found = usage_statistics(database, CLASSES, PERIODS["day"])
     assert found.confusion["Shirt"]["Coat"] == 2
     assert found.confusion["Coat"]["Coat"] == found.confusion["Something else"]["Bag"] == 1
-    assert (found.feedback, found.right, found.most_said) == (4, 1, 2)
+    assert (found.feedback, found.confirmed, found.largest_confusion) == (4, 1, 2)
 
 
 def test_nothing_happened_yet(database):
-    found = usage.look_back(database, CLASSES, usage.PERIODS["quarter"])
-    assert (found.requests, found.predictions, found.abstentions, found.feedback, found.most_said) == (0,) * 5
+    found = usage_statistics(database, CLASSES, PERIODS["quarter"])
+    assert (found.requests, found.predictions, found.abstentions, found.feedback, found.largest_confusion) == (0,) * 5
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/feedback.csv"])
@@ -104,11 +104,11 @@ def test_the_page_shows_what_happened(make_app, accounts, sign_in):
     app = make_app()
     client = app.test_client()
     client.post("/predict", headers=basic("admin", "guess"))
-    token = sign_in(client)
-    page = client.post("/examples/bag", data={"csrf": token}, headers={"Accept": "text/html"}).text
+    sign_in(client)
+    page = client.post("/examples/bag", headers={"Accept": "text/html"}).text
     number = re.search(r'id="feedback-(\d+)"', page)[1]
-    client.post(f"/history/{number}/feedback", data={"csrf": token, "said": "Bag"})
-    app.extensions["monitor"]._request_log.close()
+    client.post(f"/history/{number}/feedback", data={"said": "Bag"})
+    app.services.monitor.request_log.close()
     tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", client.get("/admin").text))
     assert tiles["Predictions"] == tiles["Failed log-ins"] == "1"
     assert tiles["Server errors"] == "0"
@@ -119,16 +119,16 @@ def test_the_page_shows_what_happened(make_app, accounts, sign_in):
 
 def test_the_export_is_a_table_that_no_spreadsheet_computes(make_app, accounts, sign_in):
     client = make_app().test_client()
-    token = sign_in(client)
+    sign_in(client)
     comments = ['=HYPERLINK("http://evil.example")', "+1", "-1", "@x", 'plain, "quoted"']
     for comment in comments:
-        page = client.post("/examples/bag", data={"csrf": token}, headers={"Accept": "text/html"}).text
+        page = client.post("/examples/bag", headers={"Accept": "text/html"}).text
         number = re.search(r'id="feedback-(\d+)"', page)[1]
-        client.post(f"/history/{number}/feedback", data={"csrf": token, "said": "Coat", "comment": comment})
+        client.post(f"/history/{number}/feedback", data={"said": "Coat", "comment": comment})
     answer = client.get("/admin/feedback.csv")
     assert answer.mimetype == "text/csv"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="feedback.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    assert tuple(rows[0]) == FIELDS
+    assert tuple(rows[0]) == CSV_FIELDS
     assert [row["comment"] for row in rows] == [f"'{comment}" for comment in comments[:4]] + comments[4:]
     assert {(row["account"], row["said_class"], len(row["picture_sha256"])) for row in rows} == {("admin", "Coat", 64)}

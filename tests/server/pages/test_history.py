@@ -10,16 +10,16 @@ from services import DATABASES
 from serving import CLASSES, SETTINGS, form, png
 from sqlalchemy import func, select, update
 
-from fashion.server.api import predict
 from fashion.server.pages.result_page import percent
+from fashion.server.service import classify
 from fashion.server.settings import Settings
 from fashion.server.storage import prediction_history as module
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.database import PictureRow, PredictionRow
-from fashion.server.storage.prediction_history import Predictions
+from fashion.server.storage.prediction_history import PredictionHistory
+from fashion.server.storage.tables import ImageRow, PredictionRow
 from fashion.uncertainty.posthoc import Judgement
 
-PICTURE = Image.effect_noise((300, 200), 80).convert("RGB")
+IMAGE = Image.effect_noise((300, 200), 80).convert("RGB")
 PAGE = {"Accept": "text/html"}
 HOSTILE = "=<script>alert(1)</script>"
 
@@ -29,11 +29,11 @@ def ask(sign_in):
     """Sign in, send a picture as a browser does, and return the number of the answer."""
 
     def send(client, name="admin", password="password", content=None, file_name="p.png"):
-        token = sign_in(client, name, password)
-        body, kind = form(("file", content or png(PICTURE)), name=file_name)
-        page = client.post("/predict", data=body, content_type=kind, headers={**PAGE, "X-CSRF-Token": token})
+        sign_in(client, name, password)
+        body, kind = form(("file", content or png(IMAGE)), name=file_name)
+        page = client.post("/predict", data=body, content_type=kind, headers=PAGE)
         assert page.status_code == 200, page.text
-        return int(re.search(r'id="feedback-(\d+)"', page.text)[1]), token
+        return int(re.search(r'id="feedback-(\d+)"', page.text)[1])
 
     return send
 
@@ -49,8 +49,8 @@ def database(request, tmp_path):
     accounts.database.close()
 
 
-def kept(database, **settings) -> Predictions:
-    return Predictions(database, Settings(**{**SETTINGS, **settings}))
+def kept(database, **settings) -> PredictionHistory:
+    return PredictionHistory(database, Settings(**{**SETTINGS, **settings}))
 
 
 def add(predictions, account="ann", jpeg=None) -> int:
@@ -65,7 +65,7 @@ def count(database, row) -> int:
 def age(database, days: float) -> None:
     with database.writing() as connection:
         then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
-        for row in (PredictionRow, PictureRow):
+        for row in (PredictionRow, ImageRow):
             connection.execute(update(row).values(time=then))
 
 
@@ -76,10 +76,10 @@ def test_answers_are_their_owners(database):
     known = kept(database)
     numbers = [add(known) for _ in range(5)]
     others = add(known, "bob")
-    found, total = known.of("ann", 2, 2)
+    found, total = known.page("ann", 2, 2)
     assert ([each.id for each in found], total) == ([numbers[2], numbers[1]], 5)
     assert known.find(others, "ann") is None
-    assert not known.say(others, "ann", "Bag")
+    assert not known.give_feedback(others, "ann", "Bag")
     assert known.delete("ann", others) == 0
     assert known.find(others, "bob").said_class is None
     assert known.delete("ann") == 5
@@ -90,12 +90,12 @@ def test_what_was_said_can_be_changed_and_taken_back(database):
     known = kept(database)
     number = add(known)
     assert known.find(number, "ann").was_right is None
-    known.say(number, "ann", "Coat")
+    known.give_feedback(number, "ann", "Coat")
     assert known.find(number, "ann").was_right is True
-    known.say(number, "ann", "Bag", HOSTILE)
+    known.give_feedback(number, "ann", "Bag", HOSTILE)
     found = known.find(number, "ann")
     assert (found.was_right, found.said_class, found.comment) == (False, "Bag", HOSTILE)
-    known.say(number, "ann", None)
+    known.give_feedback(number, "ann", None)
     found = known.find(number, "ann")
     assert (found.said_class, found.comment, known.with_feedback()) == (None, None, [])
 
@@ -104,43 +104,43 @@ def test_old_answers_go_unless_something_was_said_to_them(database):
     known = kept(database)
     add(known)
     said = add(known)
-    known.say(said, "ann", "Coat")
+    known.give_feedback(said, "ann", "Coat")
     age(database, 91)
     known.prune()
-    assert [each.id for each in known.of("ann", 1, 9)[0]] == [said]
+    assert [each.id for each in known.page("ann", 1, 9)[0]] == [said]
 
 
 def test_pictures_are_kept_where_that_is_set_and_so_long(database):
     number = add(kept(database), jpeg=b"x")
-    assert count(database, PictureRow) == 0
-    known = kept(database, keep_pictures=True, keep_pictures_days=2)
+    assert count(database, ImageRow) == 0
+    known = kept(database, keep_images=True, keep_images_days=2)
     number = add(known, jpeg=b"x")
-    assert known.picture(number, "ann") == b"x"
-    assert known.picture(number, None) == b"x"
-    assert known.picture(number, "bob") is None
-    assert known.find(number, "ann").has_picture
+    assert known.image(number, "ann") == b"x"
+    assert known.image(number, None) == b"x"
+    assert known.image(number, "bob") is None
+    assert known.find(number, "ann").has_image
     age(database, 2.01)
-    assert known.picture(number, "ann") is None  # at once
-    assert not known.find(number, "ann").has_picture
+    assert known.image(number, "ann") is None  # at once
+    assert not known.find(number, "ann").has_image
     known.prune()
-    assert count(database, PictureRow) == 0
+    assert count(database, ImageRow) == 0
 
 
 def test_pictures_go_with_their_answer_with_the_account_and_with_the_setting(database):
-    known = kept(database, keep_pictures=True)
+    known = kept(database, keep_images=True)
     one, _ = add(known, jpeg=b"x"), add(known, "bob", jpeg=b"x")
     known.delete("ann", one)
-    assert count(database, PictureRow) == 1
+    assert count(database, ImageRow) == 1
     kept(database).prune()  # no longer set
-    assert count(database, PictureRow) == 0
+    assert count(database, ImageRow) == 0
     assert count(database, PredictionRow) == 1
 
 
 def test_the_oldest_pictures_make_room(database, monkeypatch):
     monkeypatch.setattr(module, "MEBIBYTE", 10)
-    known = kept(database, keep_pictures=True, keep_pictures_mebibytes=1)
+    known = kept(database, keep_images=True, keep_images_mebibytes=1)
     numbers = [add(known, jpeg=b"x" * size) for size in (4, 3, 3, 5)]
-    assert [known.picture(number, None) is not None for number in numbers] == [False, False, True, True]
+    assert [known.image(number, None) is not None for number in numbers] == [False, False, True, True]
     assert count(database, PredictionRow) == 4
 
 
@@ -148,13 +148,13 @@ def test_the_oldest_pictures_make_room(database, monkeypatch):
 
 
 def test_an_answer_is_listed_shown_and_deleted(client, ask):
-    number, token = ask(client)
+    number = ask(client)
     listed = client.get("/history").text
     assert f'id="prediction-{number}"' in listed
     assert "p.png" not in listed
     shown = client.get(f"/history/{number}")
     assert shown.status_code == 200
-    answer = client.post(f"/history/{number}/delete", data={"csrf": token})
+    answer = client.post(f"/history/{number}/delete")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/history")
     assert client.get(f"/history/{number}").status_code == 404
     assert "Nothing here yet" in client.get("/history").text
@@ -162,31 +162,31 @@ def test_an_answer_is_listed_shown_and_deleted(client, ask):
 
 def test_another_ones_answers_are_not_there(make_app, accounts, ask):
     accounts.add("bob", "a long password")
-    app = make_app(keep_pictures=True)
+    app = make_app(keep_images=True)
     mine, theirs = app.test_client(), app.test_client()
-    number, _ = ask(theirs)
-    _, token = ask(mine, "bob", "a long password")
+    number = ask(theirs)
+    ask(mine, "bob", "a long password")
     for path in ("", "/picture"):
         assert mine.get(f"/history/{number}{path}").status_code == 404
     for action in ("feedback", "delete"):
-        answer = mine.post(f"/history/{number}/{action}", data={"csrf": token, "said": "Bag"})
+        answer = mine.post(f"/history/{number}/{action}", data={"said": "Bag"})
         assert answer.status_code == 404
-    mine.post("/history/delete", data={"csrf": token})
+    mine.post("/history/delete")
     assert theirs.get(f"/history/{number}").status_code == 200
 
 
 @pytest.mark.parametrize("number", ["0", "999", str(2**31), str(2**80), "-1", "x", "1.5"])
 def test_answers_that_are_not_there(client, sign_in, number):
-    token = sign_in(client)
+    sign_in(client)
     assert client.get(f"/history/{number}").status_code == 404
     assert client.get(f"/history/{number}/picture").status_code == 404
-    assert client.post(f"/history/{number}/delete", data={"csrf": token}).status_code == 404
+    assert client.post(f"/history/{number}/delete").status_code == 404
 
 
 def test_pages(client, ask):
-    _, token = ask(client)
+    ask(client)
     for _ in range(13):
-        client.post("/examples/bag", data={"csrf": token}, headers=PAGE)
+        client.post("/examples/bag", headers=PAGE)
     for page in ("1", "2", "99", "-1", "x", str(2**80)):
         text = client.get(f"/history?page={page}").text
         last = page in {"2", "99", str(2**80)}
@@ -195,9 +195,9 @@ def test_pages(client, ask):
 
 
 def test_feedback_is_kept_and_shown_as_text(client, ask):
-    number, token = ask(client)
+    number = ask(client)
     answer = client.post(
-        f"/history/{number}/feedback", data={"csrf": token, "said": "Something else", "comment": f" {HOSTILE}\x00\n "}
+        f"/history/{number}/feedback", data={"said": "Something else", "comment": f" {HOSTILE}\x00\n "}
     )
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/history/{number}")
     shown = client.get(answer.headers["Location"]).text
@@ -209,24 +209,24 @@ def test_feedback_is_kept_and_shown_as_text(client, ask):
 @pytest.mark.parametrize(
     ("sent", "detail"),
     [
-        ({"said": "Hat"}, "said: expected one of the classes, or nothing to take it back."),
-        ({"said": "<b>"}, "said: expected one of the classes, or nothing to take it back."),
+        ({"said": "Hat"}, "said: expected one of the classes, or nothing to withdraw the feedback."),
+        ({"said": "<b>"}, "said: expected one of the classes, or nothing to withdraw the feedback."),
         ({"said": "Bag", "comment": "x" * 201}, "comment: got 201 characters, expected at most 200."),
     ],
 )
 def test_feedback_that_makes_no_sense(client, ask, sent, detail):
-    number, token = ask(client)
-    answer = client.post(f"/history/{number}/feedback", data={"csrf": token, **sent})
+    number = ask(client)
+    answer = client.post(f"/history/{number}/feedback", data={**sent})
     assert answer.status_code == 400
     assert answer.json["detail"] == detail
     assert "You said" not in client.get(f"/history/{number}").text
 
 
 def test_a_kept_picture_has_nothing_but_its_pixels(make_app, ask):
-    client = make_app(keep_pictures=True).test_client()
+    client = make_app(keep_images=True).test_client()
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "a camera", 6
-    number, _ = ask(client, content=png(Image.new("RGB", (4000, 3000), "navy"), "JPEG", exif=exif, comment=b"secret"))
+    number = ask(client, content=png(Image.new("RGB", (4000, 3000), "navy"), "JPEG", exif=exif, comment=b"secret"))
     answer = client.get(f"/history/{number}/picture")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
     picture = Image.open(io.BytesIO(answer.data))
@@ -235,19 +235,19 @@ def test_a_kept_picture_has_nothing_but_its_pixels(make_app, ask):
     assert b"camera" not in answer.data
     assert b"secret" not in answer.data
     assert f'src="/history/{number}/picture"' in client.get("/history").text
-    assert "Pictures are kept for a while" in client.get("/").text
+    assert "Images are stored on this server for a while" in client.get("/").text
 
 
 def test_by_default_no_picture_is_kept(client, ask):
-    number, _ = ask(client)
+    number = ask(client)
     assert client.get(f"/history/{number}/picture").status_code == 404
-    assert "Pictures are not kept." in client.get("/").text
+    assert "Images are not stored." in client.get("/").text
 
 
 @pytest.mark.parametrize("name", ["ankle-boot", "pullover", "trouser", "dress", "sandal", "bag"])
 def test_examples(client, sign_in, name):
-    token = sign_in(client)
-    answer = client.post(f"/examples/{name}", data={"csrf": token}, headers=PAGE)
+    sign_in(client)
+    answer = client.post(f"/examples/{name}", headers=PAGE)
     assert answer.status_code == 200
     assert "used as is: 28 x 28 grey" in answer.text
     assert any(f"<h2>{each}, " in answer.text for each in CLASSES)
@@ -255,33 +255,33 @@ def test_examples(client, sign_in, name):
 
 @pytest.mark.parametrize("name", ["hat", "SOURCE", "..%2Fstyle", "bag.png"])
 def test_other_files_are_no_examples(client, sign_in, name):
-    token = sign_in(client)
-    assert client.post(f"/examples/{name}", data={"csrf": token}).status_code == 404
+    sign_in(client)
+    assert client.post(f"/examples/{name}").status_code == 404
 
 
 def test_programs_leave_no_answers_behind(post, accounts):
-    post(png(PICTURE))
-    post(png(PICTURE), headers={**PAGE, "Authorization": "Basic YWRtaW46cGFzc3dvcmQ="})
+    post(png(IMAGE))
+    post(png(IMAGE), headers={**PAGE, "Authorization": "Basic YWRtaW46cGFzc3dvcmQ="})
     assert count(accounts.database, PredictionRow) == 0
 
 
 def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
     monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
-    number, token = ask(client)
-    page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
+    number = ask(client)
+    page = client.post("/examples/bag", headers=PAGE).text
     assert "<h2>Not sure</h2>" in page
     assert re.search(r"<h3>Is it [^<]+ after all\?</h3>", page)
-    assert "This may be none of the ten. Closest: <b>" in page
+    assert "This may be none of these classes. Closest: <b>" in page
     assert "Not sure" in client.get(f"/history/{number}").text
 
 
 def test_what_is_also_likely_stands_beside_the_answer(client, sign_in, served_model, monkeypatch):
-    token = sign_in(client)
+    sign_in(client)
     monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
     for beside, said in (([4, 2], True), ([], False)):
-        monkeypatch.setattr(predict, "also_likely", lambda _, beside=beside: beside)
-        page = client.post("/examples/bag", data={"csrf": token}, headers=PAGE).text
-        assert ("Or perhaps Coat, or Pullover." in page) == said
+        monkeypatch.setattr(classify, "also_likely", lambda _, beside=beside: beside)
+        page = client.post("/examples/bag", headers=PAGE).text
+        assert ("Or perhaps Coat or Pullover." in page) == said
         assert ("Or perhaps" in page) == said
 
 

@@ -14,7 +14,7 @@ from fashion import artifact
 from fashion.errors import FashionError
 from fashion.server.security.headers import HEADERS
 from fashion.server.service.served_model import ServedModel
-from fashion.server.storage.database import RequestRow
+from fashion.server.storage.tables import RequestRow
 
 IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 
@@ -90,7 +90,7 @@ def test_a_bug_tells_the_client_nothing(make_app, monkeypatch, caplog):
     def fail(images):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(app.extensions["model"], "predict", fail)
+    monkeypatch.setattr(app.services.model, "predict", fail)
     body, kind = form(("file", IMAGE))
     answer = app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN)
     assert answer.status_code == 500
@@ -152,7 +152,7 @@ def test_a_database_that_fails_is_the_servers_fault_for_now(client, post, accoun
     answer = post(IMAGE)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
-    assert answer.json["detail"] == "Something this server needs does not work now."
+    assert answer.json["detail"] == "The server's storage is unavailable; try again later."
     assert "the database cannot be used (no such table: accounts)" in caplog.text
     assert "Traceback" not in caplog.text
     assert client.get("/livez").status_code == 200
@@ -171,7 +171,7 @@ def test_a_served_model_stays_the_one_that_was_verified(small_artifact, keras_ba
     image = np.zeros((1, 28, 28), np.uint8)
     first = model.probabilities(image)
     shutil.copytree(other, one, dirs_exist_ok=True)
-    with pytest.raises(FashionError, match="was replaced after the server started; start the server again"):
+    with pytest.raises(FashionError, match="was replaced after the server started; restart the server"):
         model.load()
     assert np.array_equal(model.probabilities(image), first)
 
@@ -180,7 +180,7 @@ def test_requests_are_kept_in_the_database(make_app, accounts):
     app = make_app()
     body, kind = form(("file", IMAGE))
     result = app.test_client().post("/predict", data=body, content_type=kind, headers=ADMIN).json
-    app.extensions["monitor"]._request_log.close()
+    app.services.monitor.request_log.close()
     with accounts.database.reading() as connection:
         row = connection.execute(select(*RequestRow.__table__.columns)).one()
     assert (row.account, row.route, row.status) == ("admin", "/predict", 200)

@@ -1,19 +1,19 @@
-"""Who works, who waits, and who is sent away."""
+"""Which requests are processed, which wait, and which are refused."""
 
 import threading
 
-from fashion.server.service.admission import LARGE_AT_ONCE, WorkQueue
+from fashion.server.service.admission import MAX_LARGE_IMAGES, AdmissionControl
 from fashion.server.service.monitoring import Metrics
 
 
-def test_large_work_is_done_by_few_and_small_work_passes_it():
-    queue = WorkQueue(4, 0, Metrics())
+def test_few_large_images_are_decoded_at_once_and_small_ones_pass_them():
+    control = AdmissionControl(4, 0, Metrics())
     go_on, inside = threading.Event(), threading.Semaphore(0)
     most, now = 0, 0
 
     def work():
         nonlocal most, now
-        with queue.workplace(), queue.large():
+        with control.decode_slot(), control.large_image_slot():
             now += 1
             most = max(most, now)
             inside.release()
@@ -23,18 +23,18 @@ def test_large_work_is_done_by_few_and_small_work_passes_it():
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
-    for _ in range(LARGE_AT_ONCE):
+    for _ in range(MAX_LARGE_IMAGES):
         inside.acquire()
-    with queue.workplace(), queue.large(False):
-        assert now == LARGE_AT_ONCE
+    with control.decode_slot(), control.large_image_slot(False):
+        assert now == MAX_LARGE_IMAGES
     go_on.set()
     for thread in threads:
         thread.join()
-    assert most == LARGE_AT_ONCE
+    assert most == MAX_LARGE_IMAGES
 
 
-def test_where_one_works_large_work_is_done_too():
-    queue = WorkQueue(1, 0, Metrics())
+def test_with_a_single_slot_large_images_are_decoded_too():
+    control = AdmissionControl(1, 0, Metrics())
     for _ in range(2):
-        with queue.workplace(), queue.large():
+        with control.decode_slot(), control.large_image_slot():
             pass

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from fashion.errors import FashionError, InputError
 from fashion.server.storage import accounts as module
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.database import AccountRow, TokenRow
+from fashion.server.storage.tables import AccountRow, TokenRow
 
 PASSWORD = "correct horse"
 
@@ -116,8 +116,8 @@ def test_names_that_may_not_be(accounts, name):
         ("", "got 0 characters, expected at least 8"),
         ("seven 7", "got 7 characters, expected at least 8"),
         ("x" * 1025, "got 1025 bytes, expected at most 1024"),
-        ("password", "tried first"),
-        ("ann.smith", "tried first"),
+        ("password", "among the first that attackers try"),
+        ("ann.smith", "among the first that attackers try"),
         ("12345678\udcff", "not text in UTF-8"),
     ],
 )
@@ -174,20 +174,20 @@ def test_a_right_password_is_hashed_once(accounts, monkeypatch):
 
     monkeypatch.setattr(module, "HASHER", Counting(time_cost=1, memory_cost=64, parallelism=1))
     assert all(at_once(*[lambda: accounts.verify("ann", PASSWORD)] * 8))
-    assert len(verified) <= module.HASHES_AT_ONCE
+    assert len(verified) <= module.MAX_CONCURRENT_HASHES
     for _ in range(3):
         accounts.verify("ann", "wrong password")
-    assert len(verified) <= module.HASHES_AT_ONCE + 3
+    assert len(verified) <= module.MAX_CONCURRENT_HASHES + 3
     accounts.remove("ann")
     assert accounts.verify("ann", PASSWORD) is None
 
 
 def test_what_is_remembered_is_bounded(accounts, monkeypatch):
-    monkeypatch.setattr(module, "REMEMBERED_PASSWORDS", 2)
+    monkeypatch.setattr(module, "MAX_CACHED_PASSWORDS", 2)
     for name in ("a", "b", "c"):
         accounts.add(name, PASSWORD)
         assert accounts.verify(name, PASSWORD)
-        assert len(accounts._remembered) <= 2
+        assert len(accounts.verified_passwords) <= 2
 
 
 def test_an_unknown_name_takes_the_same_work_as_a_wrong_password(real_hashing, accounts, monkeypatch):
@@ -268,7 +268,7 @@ def test_the_last_admin_stays(accounts):
     ],
 )
 def test_an_account_that_is_not_there(accounts, operation):
-    with pytest.raises(FashionError, match=r"^account nobody: there is none of this name"):
+    with pytest.raises(FashionError, match=r"^account nobody: does not exist"):
         operation(accounts)
 
 
@@ -287,7 +287,7 @@ def test_a_token_stands_for_its_account_until_it_is_revoked(accounts):
     accounts.revoke_token(known[1].id)
     assert accounts.verify_token(other) is None
     assert accounts.verify_token(token)
-    with pytest.raises(FashionError, match=f"^token {known[1].id}: there is none of this number"):
+    with pytest.raises(FashionError, match=f"^token {known[1].id}: does not exist"):
         accounts.revoke_token(known[1].id)
     accounts.create_token("ann", "")
     assert accounts.tokens()[-1].id > known[1].id  # so that revoking twice never meets another
@@ -297,10 +297,10 @@ def test_a_token_dies_at_its_time(accounts, monkeypatch):
     accounts.add("ann", PASSWORD)
     token = accounts.create_token("ann", "", expires_days=2)
     start = datetime.datetime.now(datetime.UTC)
-    monkeypatch.setattr(module, "_now", lambda: start + datetime.timedelta(days=1, hours=23))
+    monkeypatch.setattr(module, "utc_now", lambda: start + datetime.timedelta(days=1, hours=23))
     assert accounts.verify_token(token)
     assert not accounts.tokens()[0].expired
-    monkeypatch.setattr(module, "_now", lambda: start + datetime.timedelta(days=2))
+    monkeypatch.setattr(module, "utc_now", lambda: start + datetime.timedelta(days=2))
     assert accounts.verify_token(token) is None
     assert accounts.tokens()[0].expired
     assert accounts.set_password("ann", PASSWORD) == 0
@@ -313,7 +313,7 @@ def test_the_last_use_is_written_once_a_minute(accounts, monkeypatch):
     start = datetime.datetime.now(datetime.UTC)
     seen = []
     for seconds in (0, 30, 59, 60, 61):
-        monkeypatch.setattr(module, "_now", lambda moment=start + datetime.timedelta(seconds=seconds): moment)
+        monkeypatch.setattr(module, "utc_now", lambda moment=start + datetime.timedelta(seconds=seconds): moment)
         accounts.verify_token(token)
         seen.append((accounts.tokens()[0].last_used - start).total_seconds())
     assert seen == [0, 0, 0, 60, 60]

@@ -19,7 +19,8 @@ from sqlalchemy import func, insert, select
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.database import DEFAULT_DATABASE_URL, Database, RequestRow, Table
+from fashion.server.storage.database import DEFAULT_DATABASE_URL, Database
+from fashion.server.storage.tables import Base, RequestRow
 
 NOW = datetime.datetime.now(datetime.UTC)
 UPGRADE = "import sys; from fashion.server.storage.database import Database; Database(sys.argv[1]).upgrade()"
@@ -37,7 +38,7 @@ def test_the_steps_of_the_schema_end_at_the_tables(database_url):
     database.upgrade()
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        assert alembic.autogenerate.compare_metadata(context, Table.metadata) == []
+        assert alembic.autogenerate.compare_metadata(context, Base.metadata) == []
     database.upgrade()
     database.close()
 
@@ -60,7 +61,7 @@ def test_a_newer_database_is_refused(database_url):
     database.upgrade()
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(FashionError, match="its schema is 9999, this program knows 0001, 0002; use the newer program"):
+    with pytest.raises(FashionError, match="got schema 9999, expected one of 0001, 0002; use the newer program"):
         database.upgrade()
     database.close()
 
@@ -97,16 +98,16 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FashionError, match=r"file/b\.db: the database cannot be made \(.*\); choose another place"):
+    with pytest.raises(FashionError, match=r"file/b\.db: the database cannot be created \(.*\); choose another path"):
         Database(f"sqlite:///{tmp_path}/file/b.db")
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("hidden", "cannot be read as an address"),
-        ("", "cannot be read as an address"),
-        ("postgresql://ann:hid:den@host:port/db", "cannot be read as an address"),
+        ("hidden", "is not a URL"),
+        ("", "is not a URL"),
+        ("postgresql://ann:hid:den@host:port/db", "is not a URL"),
         ("mysql://ann:hidden@host/db", "got mysql"),
         ("postgres://ann:hidden@host/db", "got postgres"),
         ("postgresql+psycopg2://ann:hidden@host/db", r"got postgresql\+psycopg2"),
@@ -134,7 +135,7 @@ def test_other_addresses_are_refused_without_their_password(url, said):
 )
 def test_a_database_that_cannot_be_reached_is_one_line(postgresql_url, change, said):
     url = change(sqlalchemy.make_url(postgresql_url)).render_as_string(hide_password=False)
-    with pytest.raises(FashionError, match=f"the database cannot be used .*{said}.*; check its address") as refused:
+    with pytest.raises(FashionError, match=f"the database cannot be used .*{said}.*; check its URL") as refused:
         Database(url).upgrade()
     assert "hidden" not in str(refused.value)
     assert sqlalchemy.make_url(postgresql_url).password not in str(refused.value)

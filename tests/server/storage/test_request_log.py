@@ -9,11 +9,12 @@ from services import DATABASES
 from sqlalchemy import select
 
 from fashion.server.storage import request_log as module
-from fashion.server.storage.database import Database, RequestRow
-from fashion.server.storage.request_log import Request, RequestLog
+from fashion.server.storage.database import Database
+from fashion.server.storage.request_log import LoggedRequest, RequestLog
+from fashion.server.storage.tables import RequestRow
 
 NOW = datetime.datetime.now(datetime.UTC)
-REQUEST = Request(NOW, "one", "ann", "/predict", 200, "Bag", 0.75, 1.5, 2.5, 3.5, "0" * 64)
+REQUEST = LoggedRequest(NOW, "one", "ann", "/predict", 200, "Bag", 0.75, 1.5, 2.5, 3.5, "0" * 64)
 
 
 @pytest.fixture(params=DATABASES)
@@ -27,13 +28,13 @@ def database(request, tmp_path):
 
 def kept(database):
     with database.reading() as connection:
-        columns = [getattr(RequestRow, field) for field in Request._fields]
-        return [Request(*row) for row in connection.execute(select(*columns).order_by(RequestRow.id))]
+        columns = [getattr(RequestRow, field) for field in LoggedRequest._fields]
+        return [LoggedRequest(*row) for row in connection.execute(select(*columns).order_by(RequestRow.id))]
 
 
 def test_what_was_recorded_is_there_once_it_is_closed(database):
     log = RequestLog(database)
-    requests = [REQUEST, Request(NOW, "two", None, "/predict", 401)] + [
+    requests = [REQUEST, LoggedRequest(NOW, "two", None, "/predict", 401)] + [
         REQUEST._replace(request_id=str(n)) for n in range(500)
     ]
     for request in requests:
@@ -43,7 +44,7 @@ def test_what_was_recorded_is_there_once_it_is_closed(database):
 
 
 def test_the_old_and_the_many_are_deleted(database, monkeypatch):
-    monkeypatch.setattr(module, "KEPT_REQUESTS", 3)
+    monkeypatch.setattr(module, "MAX_ROWS", 3)
     log = RequestLog(database)
     old = [REQUEST._replace(time=NOW - datetime.timedelta(days=91))] * 2
     for request in [*[REQUEST] * 9, *old, REQUEST]:
@@ -59,11 +60,11 @@ def test_a_database_that_fails_costs_the_log_alone(database, caplog):
     with caplog.at_level(logging.WARNING):
         log.record(REQUEST)
         log.close()
-    assert caplog.messages[0].startswith("request log: 1 requests are not in it: ")
+    assert caplog.messages[0].startswith("request log: lost 1 requests: ")
 
 
 def test_a_request_that_cannot_be_kept_costs_its_batch_alone(database, caplog, monkeypatch):
-    monkeypatch.setattr(module, "GATHERED_SECONDS", 0)
+    monkeypatch.setattr(module, "BATCH_SECONDS", 0)
     log = RequestLog(database)
     log.record(REQUEST._replace(route=None))
     while not caplog.records:
@@ -74,10 +75,10 @@ def test_a_request_that_cannot_be_kept_costs_its_batch_alone(database, caplog, m
 
 
 def test_a_log_that_cannot_keep_up_drops(database, caplog, monkeypatch):
-    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    monkeypatch.setattr(module, "MAX_QUEUED", 2)
     log = RequestLog(database)
     for _ in range(9):
         log.record(REQUEST)
     log.close()
     assert 2 <= len(kept(database)) < 9
-    assert "request one is not in it" in caplog.text
+    assert "dropped request one" in caplog.text

@@ -1,6 +1,6 @@
-"""The database's schema, step by step, for Alembic; `fashion.server.storage.database` runs it.
+"""The database's schema as a sequence of Alembic revisions, run by `fashion.server.storage.database`.
 
-To change the schema: change the tables in ``database.py``, add a file to ``versions`` with the next ``revision`` whose
-``down_revision`` is the one before, and never edit a step that was released. A test compares the outcome of all steps
-with the tables.
+To change the schema: change ``tables.py``, and add a file to ``versions`` with the next ``revision``, whose
+``down_revision`` is the previous one. Never edit a released revision. A test compares the result of all revisions with
+the tables.
 """

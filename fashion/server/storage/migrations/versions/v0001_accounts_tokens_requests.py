@@ -1,4 +1,4 @@
-"""Accounts, their tokens, and the log of requests."""
+"""Accounts, access tokens and the request log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the three tables."""
+    """Create the three tables."""
     op.create_table(
         "accounts",
         sa.Column("name", sa.String(64), primary_key=True),

@@ -1,4 +1,4 @@
-"""What the page keeps: sessions, answers with what was said to them, and pictures where they are kept."""
+"""Browser sessions, predictions with feedback, and uploaded images (`pictures`)."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -6,11 +6,11 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make three tables, and a column for the decision in the log of requests."""
+    """Create three tables, and a column for the decision in the request log."""
     op.add_column("requests", sa.Column("decision", sa.String(16)))
     op.create_table(
         "sessions",
@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.create_index("ix_sessions_account", "sessions", ["account"])
     op.create_table(
         "predictions",
-        sa.Column("id", NUMBER, primary_key=True),
+        sa.Column("id", BIG_ID, primary_key=True),
         sa.Column("account", sa.String(64), sa.ForeignKey("accounts.name", ondelete="CASCADE"), nullable=False),
         sa.Column("time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("request_id", sa.String(128), nullable=False),
@@ -41,7 +41,7 @@ def upgrade() -> None:
         "pictures",
         sa.Column(
             "prediction",
-            NUMBER,
+            BIG_ID,
             sa.ForeignKey("predictions.id", ondelete="CASCADE"),
             primary_key=True,
             autoincrement=False,
@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop what was made."""
+    """Drop the tables and the column."""
     op.drop_table("pictures")
     op.drop_table("predictions")
     op.drop_table("sessions")

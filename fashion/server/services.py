@@ -1,0 +1,53 @@
+"""The services of an application, made once in ``app.py``; views reach them by ``services()``."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from fashion.server.security.authentication import Authentication
+from fashion.server.security.session import SessionCookie
+from fashion.server.service.admission import AdmissionControl
+from fashion.server.service.classify import Classifier
+from fashion.server.service.monitoring import Monitor
+from fashion.server.service.served_model import ServedModel
+from fashion.server.service.uploads import UploadRequest
+from fashion.server.storage.database import Database
+from fashion.server.storage.prediction_history import PredictionHistory
+
+
+@dataclass(frozen=True)
+class Services:
+    """What views work with.
+
+    Attributes:
+        model: The served model and its card.
+        classifier: Classifies images with it.
+        admission: Limits how many requests are processed at the same time.
+        monitor: Logs and counts requests.
+        authentication: Authenticates requests.
+        session: The session of the current request.
+        history: Predictions made on the page.
+        database: The database of accounts, sessions, requests and predictions.
+    """
+
+    model: ServedModel
+    classifier: Classifier
+    admission: AdmissionControl
+    monitor: Monitor
+    authentication: Authentication
+    session: SessionCookie
+    history: PredictionHistory
+    database: Database
+
+
+class Application(Flask):
+    """A Flask application with services."""
+
+    request_class = UploadRequest
+    services: Services
+
+
+def services() -> Services:
+    """Return the services of the current application."""
+    return cast(Application, current_app).services
