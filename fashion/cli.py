@@ -1,4 +1,4 @@
-"""How a command reads its arguments, and how it ends."""
+"""The command line: wrong arguments, errors in one line, and exit statuses."""
 
 import argparse
 import os
@@ -14,15 +14,15 @@ from fashion.errors import FashionError, InputError
 
 WRONG_INPUT, INTERRUPTED = 2, 130  # exit statuses
 
-# Set by a signal, whatever becomes of its exception: libraries swallow exceptions in their callbacks.
+# Set by a signal beside the exception it raises, because libraries swallow exceptions in their callbacks.
 interrupted = threading.Event()
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Reports wrong arguments like every other error: in one line, with exit status 2."""
+    """Reports wrong arguments like any other error: in one line, with exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the one line and exit with status 2."""
+        """Print one line and exit with status 2."""
         fail(InputError(f"{message}; see --help"))
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes, and the lock of a folder."""
 
 import contextlib
 import errno
@@ -13,23 +13,23 @@ from fashion.errors import DiskFullError, FolderBusyError, WriteError
 
 LOCK_FILE = ".lock"
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FIXABLE_BY_THE_USER = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_USER_FIXABLE = {*_DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file beside its place, then put it there in one step: readers see the old file or the new, never half.
+    """Write a file under a temporary name and rename it: readers see the old file or the new one, never a part.
 
     Args:
-        path: Where the finished file goes.
+        path: The file to replace.
 
     Yields:
-        A path in the same folder, with the same ending, to write to.
+        The temporary path: in the same folder, with the same suffix.
 
     Raises:
-        DiskFullError: When the disk or the quota is full; the earlier file is untouched.
-        WriteError: When the folder cannot be written; the earlier file is untouched.
+        DiskFullError: When the disk or the quota is full; the earlier file is intact.
+        WriteError: When the folder is not writable; the earlier file is intact.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         number = _fixable_errno(error)
         if number is None:
             raise
-        kind = DiskFullError if number in _FULL else WriteError
+        kind = DiskFullError if number in _DISK_FULL else WriteError
         raise kind(
             f"{path}: cannot be written ({os.strerror(number)}); the earlier file, if any, is intact: "
             "free some space or choose another folder, then resume"
@@ -52,19 +52,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what ``replacing`` has left in a folder where a process was killed while it wrote."""
+    """Remove the temporary files of processes that were killed while they wrote to a folder."""
     for partial in folder.glob(".*.partial*"):
         partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all; NaN and infinity become null, which every reader of JSON knows."""
+    """Write a JSON file atomically; NaN and infinity, which JSON does not have, become null."""
     write_text(path, json.dumps(_strict(content), indent=2) + "\n")
 
 
@@ -105,9 +105,9 @@ def _strict(content: Any) -> Any:
 
 
 def _fixable_errno(error: OSError) -> int | None:
-    """Return the system's error number where the user can fix what it says; None for an error of another kind.
+    """Return the errno of an error that the user can fix; None for any other.
 
-    HDF5 wraps the system's error in a text of its own: ``... errno = 28, error message = 'No space left ...'``.
+    HDF5 wraps the system's error in its own message: ``... errno = 28, error message = 'No space left ...'``.
     """
-    numbers = (each for each in _FIXABLE_BY_THE_USER if error.errno == each or f"errno = {each}," in str(error))
+    numbers = (each for each in _USER_FIXABLE if error.errno == each or f"errno = {each}," in str(error))
     return next(numbers, None)

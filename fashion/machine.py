@@ -1,4 +1,4 @@
-"""The hardware and software that numbers depend on, and the memory that this process took."""
+"""The hardware and software that measurements depend on, and the memory this process used."""
 
 import contextlib
 import importlib.metadata
@@ -7,10 +7,11 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+# Processor, cores, memory and system.
 Hardware = dict[str, str | int | float | None]
 
 
@@ -25,7 +26,7 @@ def hardware() -> Hardware:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed."""
+    """Return the versions of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -33,19 +34,19 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def described(packages: Iterable[str]) -> dict[str, Any]:
-    """Return what is written beside a measurement: ``hardware``, ``versions``, and the day, ``measured``."""
+def describe_machine(packages: Iterable[str]) -> dict[str, Any]:
+    """Return what is recorded with a measurement: the hardware, ``versions``, and the date as ``measured``."""
     return {**hardware(), "versions": versions(packages), "measured": time.strftime("%Y-%m-%d")}
 
 
-def in_one_line(about: dict[str, Any]) -> str:
-    """Return what ``described`` told, as the line above a table."""
-    packages = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{about['processor']}, {about['cores']} cores; {packages}"
+def summarise_machine(description: Mapping[str, Any]) -> str:
+    """Return the result of ``describe_machine`` as one line."""
+    packages = ", ".join(f"{name} {version}" for name, version in description["versions"].items())
+    return f"{description['processor']}, {description['cores']} cores; {packages}"
 
 
 def peak_memory_mb() -> float:
-    """Return the most resident memory this process has had."""
+    """Return the peak resident memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB, on macOS bytes
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

@@ -1,7 +1,7 @@
-"""Where Hydra looks for plugins: this namespace is shared by the distributions that bring one."""
+"""Hydra's plugin discovery: it imports this namespace, which all packages with Hydra plugins share."""
 
 from fashion.sweeps.sweeper import FashionSweeper
 
 
 class Sweeper(FashionSweeper):
-    """``configs/hydra/sweeper/fashion.yaml``, under the name that Hydra asks for."""
+    """The sweeper of ``configs/hydra/sweeper/fashion.yaml``; Hydra accepts plugins of this namespace only."""

@@ -131,7 +131,7 @@ def measure(photos: Sequence[LabelledPhoto], predictor: Predictor, classes: Sequ
     """
     predictor.predict(np.zeros((1, INPUT_SIDE, INPUT_SIDE), np.uint8))  # compiles
     return {
-        "machine": machine.described(PACKAGES),
+        "machine": machine.describe_machine(PACKAGES),
         "classes": list(classes),
         "abstention_rate": ABSTENTION_RATE,
         "ways": {name: _measure_way(photos, predictor, preprocess) for name, preprocess in WAYS.items()},
@@ -235,7 +235,7 @@ def table(result: PhotoAccuracy) -> str:
     ours = ways[OURS]
     everything = ours["summaries"]["all"]
     lines = [
-        machine.in_one_line(result["machine"]),
+        machine.summarise_machine(result["machine"]),
         f"{everything['photos']} photos, {everything['answerable']} of one of the classes",
         "",
         f"{'accuracy':<29}macro   micro   {HALVES[0][1]}   {HALVES[1][1]}   ms",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from fashion import pages
+from fashion.html_report import render_report
 from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
 from fashion.benchmarks.photo_accuracy import OURS, Answer, PhotoAccuracy
 from fashion.preprocessing import rgb
@@ -22,7 +22,7 @@ def sheet(photos: Sequence[LabelledPhoto], result: PhotoAccuracy) -> str:
     kinds: dict[str, list[dict[str, str]]] = {}
     for photo, answer in zip(photos, result["ways"][OURS]["answers"], strict=True):
         kinds.setdefault(photo.kind, []).append(_tile(photo, answer, result["classes"]))
-    return pages.rendered("fashion.benchmarks", "photos.html", kinds=kinds)
+    return render_report("fashion.benchmarks", "photos.html", kinds=kinds)
 
 
 def _tile(photo: LabelledPhoto, answer: Answer, classes: Sequence[str]) -> dict[str, str]:

@@ -181,7 +181,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _place(row: dict[str, Any]) -> str:
-    line = machine.in_one_line({**row["machine"], "versions": row["versions"]})
+    line = machine.summarise_machine({**row["machine"], "versions": row["versions"]})
     return line if _on_cpu(row) else f"{row['device']} beside {line}"
 
 

@@ -82,7 +82,7 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> Ren
         return partial(render, random=np.random.default_rng(0))  # the same renderings for both
 
     return {
-        "machine": machine.described(PACKAGES),
+        "machine": machine.describe_machine(PACKAGES),
         "images": len(images),
         "accuracy": float(np.mean(expected == labels)),
         "formats": {
@@ -129,7 +129,7 @@ def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:
 def table(result: RenderingAccuracy) -> str:
     """Return the result as the lines that a terminal shows."""
     lines = [
-        machine.in_one_line(result["machine"]),
+        machine.summarise_machine(result["machine"]),
         f"{result['images']} test images; accuracy on the arrays themselves: {result['accuracy']:.2%}",
         "",
         f"{'sent as':<24}{'accuracy':>9}{'same pixels':>13}{'same class':>12}{'mistaken for photos':>21}{'ms':>7}",

@@ -77,7 +77,7 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
                         f"{told['requests_per_second']:7.0f} requests/s"
                     )
     return {
-        "machine": machine.described(PACKAGES),
+        "machine": machine.describe_machine(PACKAGES),
         "rounds": rounds,
         "seconds": seconds,
         "contenders": {
@@ -197,7 +197,7 @@ def table(result: dict[str, Any]) -> str:
     ratios = result["ratios"]
     columns = "requests/s    p50 ms    p99 ms"
     lines = [
-        machine.in_one_line(result["machine"]),
+        machine.summarise_machine(result["machine"]),
         "",
         f"{'':<30}{'1 client':<34}32 clients",
         f"{'POST /predict, 28 x 28 PNG':<30}{columns}    {columns}",

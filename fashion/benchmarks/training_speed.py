@@ -101,7 +101,7 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
                 turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
                 _say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
         result: dict[str, Any] = {
-            "machine": machine.described(PACKAGES),
+            "machine": machine.describe_machine(PACKAGES),
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
@@ -196,7 +196,7 @@ def _starts(folder: Path) -> dict[str, float]:
 def table(result: dict[str, Any]) -> str:
     """Return the result as the lines that a terminal shows."""
     training = result["training"]
-    lines = [machine.in_one_line(result["machine"]), ""]
+    lines = [machine.summarise_machine(result["machine"]), ""]
     head = f"training, batch {BATCH_SIZE}"
     lines.append(f"{head:<28}images/s  x seed  x stock JAX  roofline  first step     memory")
     for name, rate in training["images_per_second"].items():

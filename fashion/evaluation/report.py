@@ -13,7 +13,7 @@ from fashion.evaluation.records import Measurement, Mistake, to_json
 from fashion.files import write_json, write_text
 from fashion.inference.attribution import occlusion_sensitivity
 from fashion.inference.predictor import Predictor
-from fashion.pages import rendered
+from fashion.html_report import render_report
 from fashion.palette import ACCENT, rgb
 from fashion.runs.folder import METRICS_FILE, REPORT_FILE
 
@@ -44,7 +44,7 @@ def write(
         WriteError: When a file cannot be written.
     """
     write_json(folder / METRICS_FILE, to_json(measured))
-    page = rendered(
+    page = render_report(
         "fashion.evaluation",
         "report.html",
         measured=measured,

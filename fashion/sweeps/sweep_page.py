@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fashion.files import write_text
-from fashion.pages import rendered
+from fashion.html_report import render_report
 from fashion.palette import SERIES
 from fashion.sweeps import results
 from fashion.sweeps.results import METRICS, SweepTable
@@ -71,7 +71,7 @@ def page(table: SweepTable, name: str) -> str:
         name: The sweep's name, for the heading.
     """
     charts = [learning_curves(table, metric) for metric in ("val_accuracy", "val_loss")]
-    return rendered(
+    return render_report(
         "fashion.sweeps",
         "sweep.html",
         table=table,
