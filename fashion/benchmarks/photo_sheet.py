@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from fashion.html_report import render_report
 from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
 from fashion.benchmarks.photo_accuracy import OURS, Answer, PhotoAccuracy
+from fashion.html_report import render_report
 from fashion.preprocessing import rgb
 from fashion.preprocessing.prepare import prepare
 

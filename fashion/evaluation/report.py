@@ -11,9 +11,9 @@ from PIL import Image
 
 from fashion.evaluation.records import Measurement, Mistake, to_json
 from fashion.files import write_json, write_text
+from fashion.html_report import render_report
 from fashion.inference.attribution import occlusion_sensitivity
 from fashion.inference.predictor import Predictor
-from fashion.html_report import render_report
 from fashion.palette import ACCENT, rgb
 from fashion.runs.folder import METRICS_FILE, REPORT_FILE
 
