@@ -1,4 +1,4 @@
-"""``trainer.resume=FOLDER``: what was asked of the run that is to go on, and whether this is the way to go on."""
+"""``trainer.resume=FOLDER``: the command line that resumes a run, and the check that it does."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def command_line(arguments: list[str]) -> list[str]:
         arguments: The overrides given now.
 
     Returns:
-        The run's own overrides, then those given now, and the run's folder as the folder to write to; ``arguments``
-        as they are when nothing is to be resumed.
+        The run's own overrides, then those given now, with the run's folder as the output folder; ``arguments``
+        unchanged when nothing is to be resumed.
 
     Raises:
         InputError: When FOLDER is not the folder of an unfinished run.
@@ -43,14 +43,14 @@ def command_line(arguments: list[str]) -> list[str]:
 
 
 def check(config: ResolvedConfig, folder: Path) -> None:
-    """Refuse what would spoil an unfinished run: another configuration, or a fresh start in its folder.
+    """Refuse what would ruin an unfinished run: another configuration, or a fresh start in its folder.
 
     Args:
         config: A checked, resolved training configuration.
         folder: Where it would write.
 
     Raises:
-        InputError: Saying what differs, or how to go on.
+        InputError: Naming the key that differs, or saying how to resume.
     """
     wanted = config["trainer"]["resume"]
     run = RunFolder(folder)

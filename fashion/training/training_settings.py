@@ -43,7 +43,7 @@ class TrainerSettings(Keys):
 
 
 class Training(NamedTuple):
-    """A run that can start: its configuration is right, and Keras runs on its backend.
+    """A run that can start: its configuration is valid, and Keras runs on its backend.
 
     Attributes:
         config: The whole configuration, as recorded with the run.
@@ -61,7 +61,7 @@ def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = No
 
     Args:
         cfg: A configuration composed from ``configs/train.yaml``.
-        make_folder: Makes the run's folder, once the configuration is known to be right; None takes ``run_folder``.
+        make_folder: Makes the run's folder, once the configuration is known to be valid; None takes ``run_folder``.
 
     Raises:
         InputError: Naming the first key that is wrong, what it got and what is allowed.
@@ -74,7 +74,7 @@ def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = No
 
 
 def start_training(config: ResolvedConfig) -> TrainerSettings:
-    """Check a configuration and start its backend, in the only order possible: to check a group is to import Keras.
+    """Check a configuration and start its backend, which must run before the groups are checked: that imports Keras.
 
     Returns:
         The checked ``trainer`` group.
@@ -126,7 +126,7 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
 
 
 def check_groups(config: ResolvedConfig) -> None:
-    """Check the other groups against the signatures of what they name, on whichever backend Keras runs.
+    """Check the other groups against the signatures of their targets, on either backend.
 
     Raises:
         InputError: Naming the first key that is wrong, what it got and what is allowed.
