@@ -50,7 +50,7 @@ lint: install-dev  ## ruff, mypy, spelling, and the schemas of the workflow and 
 	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-benchmark:  ## measure speed beside the seed program and others: training, then serving (15 minutes); ARGS="--rounds 3"
+benchmark:  ## measure speed, compared with the baseline and others: training, then serving (15 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark
 	$(PY) scripts/benchmark.py training $(ARGS)
 	$(PY) scripts/benchmark.py serving $(ARGS)

@@ -1,4 +1,4 @@
-"""Measure this project, beside what one would use instead: ``python scripts/benchmark.py --help`` lists what."""
+"""Measure this project and its alternatives: ``python scripts/benchmark.py --help`` lists the benchmarks."""
 
 import argparse
 import json
@@ -57,7 +57,7 @@ def _photos(options: argparse.Namespace) -> None:
     mapping = labelled_photos.read_mapping(options.mapping or labelled_photos.MAPPING, classes)
     photos, unreadable = labelled_photos.readable(labelled_photos.find_photos(options.photos, mapping))
     for message in unreadable:
-        print(f"error: {message}; it is left out", file=sys.stderr)
+        print(f"error: {message}; it is skipped", file=sys.stderr)
     result = photo_accuracy.measure(photos, predictor, classes)
     options.folder.mkdir(parents=True, exist_ok=True)
     write_json(options.folder / "photos.json", {**result, "model": _model(loaded), "unreadable": unreadable})
@@ -123,42 +123,44 @@ def _show(name: str, benchmark: ModuleType, result: dict[str, Any], folder: Path
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(description="Measure this project beside what one would use instead.")
+    parser = ArgumentParser(description="Measure this project and its alternatives.")
     what = parser.add_subparsers(required=True, metavar="WHAT")
     training = what.add_parser(
         "training",
-        help="images/s of training and inference beside the seed program, stock Keras and ONNX Runtime (10 minutes)",
-        description="Contenders run by turns, each in its own process; medians are printed. Keep the machine idle.",
+        help="images/s of training and inference: the baseline, stock Keras, this project, ONNX Runtime (10 minutes)",
+        description="Contenders run in turns, each in its own process; medians are printed. Keep the machine idle.",
     )
     training.add_argument(
         "--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)"
     )
     serving = what.add_parser(
         "serving",
-        help="requests/s of the server beside the seed program's and beside servers that compute nothing (5 minutes)",
-        description="Contenders are asked by turns over HTTP; medians are printed. Keep the machine idle.",
+        help="requests/s of the server, compared with the baseline and with servers that compute nothing (5 minutes)",
+        description="Contenders are asked in turns over HTTP; medians are printed. Keep the machine idle.",
     )
     serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
     photos = what.add_parser(
         "photos",
-        help="how well photos are answered, beside simpler ways to prepare them (a minute for 300 photos)",
-        description="Each photo of a folder of folders is answered by one model, prepared in each of the ways.",
+        help="accuracy on photos, compared with simpler preprocessing (a minute for 300 photos)",
+        description="One model classifies each photo of a folder of folders, preprocessed in each of several ways.",
     )
-    photos.add_argument("photos", type=Path, metavar="FOLDER", help="holds a folder of photos for each kind of thing")
+    photos.add_argument(
+        "photos", type=Path, metavar="FOLDER", help="contains one folder of photos for each kind of garment"
+    )
     photos.add_argument(
         "--mapping",
         type=Path,
-        help="a YAML file that says which classes are right for each folder (default: the one for the folders of "
+        help="a YAML file with the correct classes for each folder (default: the one for the folders of "
         '"clothing dataset (small)")',
     )
     renderings = what.add_parser(
         "renderings",
-        help="whether test images that are rendered as a shop's pictures get their answers (2 minutes)",
+        help="accuracy on the test images, rendered as shop images (2 minutes)",
         description="Each test image is sent as a 28 x 28 PNG, and as a JPEG of a product on near-white: 8 to 20 times "
-        "as large, with margins of its own.",
+        "as large, with random margins.",
     )
     renderings.add_argument(
-        "--images", type=_positive, default=10_000, help="how many of the test images (default: %(default)s)"
+        "--images", type=_positive, default=10_000, help="number of test images (default: %(default)s)"
     )
     scenes = what.add_parser(
         "scenes",
@@ -167,13 +169,15 @@ def _parser() -> ArgumentParser:
     )
     records = what.add_parser(
         "records",
-        help="accuracy of a recipe over seeds, and its seconds (minutes to hours, as the recipe takes)",
+        help="accuracy of a recipe over seeds, and its training time (minutes to hours, depending on the recipe)",
         usage="%(prog)s RECIPE [KEY=VALUE ...] [--seeds SEEDS] [--runs RUNS] [--folder FOLDER]",
-        description="A recipe is trained once for each seed; what was finished before is kept. KEY=VALUE overrides the "
-        "recipe's own values. Keep the machine idle.",
+        description="A recipe is trained once for each seed; runs that are already complete are kept. KEY=VALUE "
+        "overrides the recipe's own values. Keep the machine idle.",
     )
     records.add_argument("recipe", metavar="RECIPE", help="a choice of experiment: speedrun, tiny, ...")
-    records.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: %(default)s)")
+    records.add_argument(
+        "--seeds", type=_positive, default=5, help="number of seeds, counted from 0 (default: %(default)s)"
+    )
     records.add_argument(
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
@@ -190,9 +194,7 @@ def _parser() -> ArgumentParser:
         if each in (renderings, scenes):
             each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")
         if each in (photos, renderings, scenes):
-            each.add_argument(
-                "--backend", choices=("jax", "tensorflow"), default="jax", help="what computes (default: %(default)s)"
-            )
+            each.add_argument("--backend", choices=("jax", "tensorflow"), default="jax", help="(default: %(default)s)")
         if each in (serving, photos, renderings, scenes):
             each.add_argument(
                 "--artifact",

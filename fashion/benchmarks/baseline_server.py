@@ -1,4 +1,4 @@
-"""The seed program's server, to the letter: Flask's own server, ``model.predict`` for each request.
+"""The server of the program this project started from, to the letter: Flask's own, ``model.predict`` per request.
 
 ``python -m fashion.benchmarks.baseline_server ARTIFACT PORT``
 """

@@ -26,7 +26,7 @@ from fashion.training.training_settings import start_training
 
 BATCH_SIZE = 128
 ONNX_FILE = "model.onnx"
-# Left out at the start of each turn: the first steps compile, and find memory and caches cold.
+# Excluded at the start of each turn: the first steps compile, with cold memory and caches.
 WARM_UP_STEPS = 5
 WARM_UP_SHARE = 0.2  # of the calls of an inference turn
 
@@ -51,7 +51,7 @@ class Contender(abc.ABC):
         return {name: _median_seconds(ask, images, calls) for name, ask in self.forward().items()}
 
     def peak_memory_mb(self) -> float:
-        """Return the most memory that this process has held."""
+        """Return the peak memory of this process."""
         return machine.peak_memory_mb()
 
 
@@ -62,7 +62,7 @@ class _Fit(Contender):
 
     @abc.abstractmethod
     def batches(self, steps: int) -> Any:
-        """Return what ``fit`` reads, at least ``steps`` batches of it."""
+        """Return the input of ``fit``, at least ``steps`` batches."""
 
     def train(self, steps: int) -> dict[str, float]:
         """Train for some steps of 128 images, after others that warm up.
@@ -95,8 +95,8 @@ def _clock(*steps: int) -> Any:
     return Clock()
 
 
-class Literal(_Fit):
-    """The seed program as literally as it can run: ready-made EfficientNetB0 on [0, 1] images, three random layers."""
+class Baseline(_Fit):
+    """The program this project started from, to the letter: Keras's EfficientNetB0 on [0, 1], three random layers."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -126,7 +126,7 @@ class Literal(_Fit):
         return self.dataset.prefetch(2)
 
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
-        """Ask as the seed program does, and by TensorFlow's compiled call."""
+        """Return ``model.predict``, which that program calls, and TensorFlow's compiled call."""
         import tensorflow as tf
 
         compiled = tf.function(lambda images: self.model(images, training=False), jit_compile=False)
@@ -223,7 +223,7 @@ class OnnxRuntime(Contender):
 
 
 CONTENDERS: dict[str, type[Contender]] = {
-    "literal": Literal,
+    "baseline": Baseline,
     "stock_jax": StockOnJax,
     "jax": ProjectOnJax,
     "tensorflow": ProjectOnTensorFlow,

@@ -208,7 +208,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
             bar = None if deviation is None else 100 * deviation
             axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
             _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
-            if row["recipe"] == BASELINE and (seconds := literal_seconds(row["machine"])) is not None:
+            if row["recipe"] == BASELINE and (seconds := original_seconds(row["machine"])) is not None:
                 axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
                 axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
                 _label(axes, "as it was written", seconds, mean, above=-14)
@@ -220,7 +220,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
         axes.margins(x=0.3, y=0.15)
 
 
-def literal_seconds(here: dict[str, Any]) -> float | None:
+def original_seconds(here: dict[str, Any]) -> float | None:
     """Return how long the seed program takes as it was written, by its rate in ``results/benchmark_training.json``.
 
     Args:
@@ -229,7 +229,7 @@ def literal_seconds(here: dict[str, Any]) -> float | None:
     measured = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
     if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
         return None
-    return BASELINE_IMAGES / measured["training"]["images_per_second"]["literal"]
+    return BASELINE_IMAGES / measured["training"]["images_per_second"]["baseline"]
 
 
 def _label(axes: Any, text: str, seconds: float, accuracy: float, above: int = 6) -> None:

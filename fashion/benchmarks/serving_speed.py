@@ -1,6 +1,6 @@
-"""How fast the server answers, beside the seed program's and beside servers that compute nothing, in one run.
+"""How fast the server answers, compared with the baseline and with servers that compute nothing, in one run.
 
-All are asked over real HTTP and by turns, so that a change of the machine's mood meets all of them.
+All are asked over real HTTP and in turns, so that a change in the machine's load affects all of them.
 """
 
 import base64
@@ -31,7 +31,7 @@ from fashion.palette import MUTED, PRIMARY
 from fashion.paths import PROJECT
 
 NAMES = {
-    "literal": "seed program, Flask's server",
+    "baseline": "baseline, Flask's server",
     "this": "this project",
     "no_inference": "the same, constant model",
     "bare": "the same, empty view",
@@ -46,15 +46,15 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
 
     Args:
         artifact: A ``.keras`` file with its card beside it, or the folder of a run.
-        seconds: How long each is asked in one turn, after a warm-up.
+        seconds: Length of one turn of each, after a warm-up.
         rounds: Turns of each.
 
     Returns:
         Machine and versions; under ``contenders``, for each and each number of clients, ``requests_per_second``,
         ``p50_ms`` and ``p99_ms`` as medians over the rounds, the sum of ``errors``, and the single rounds; under
-        ``ratios`` what this server has of each other, the median over the rounds of a comparison within one round.
-        The contenders: ``literal``, the seed program; ``this`` server; ``no_inference``, this application with a
-        constant for a model; ``bare``, the same gunicorn and upload with a view that does nothing.
+        ``ratios`` this server's figures relative to each other one's, medians over the rounds of the ratio within a
+        round. The contenders: ``baseline``; ``this`` server; ``no_inference``, this application with a constant for a
+        model; ``bare``, the same gunicorn and upload with a view that does nothing.
 
     Raises:
         InputError: When the model is not what its card says, or a contender does not start.
@@ -70,29 +70,29 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
         for turn in range(rounds):
             for clients in CLIENTS:
                 for name, port in ports.items():
-                    told = _ask(port, clients, seconds, request)
-                    turns[name][str(clients)].append(told)
+                    measured = _ask(port, clients, seconds, request)
+                    turns[name][str(clients)].append(measured)
                     _say(
                         f"round {turn + 1}/{rounds}  {clients:>2} clients  {NAMES[name]:<30}"
-                        f"{told['requests_per_second']:7.0f} requests/s"
+                        f"{measured['requests_per_second']:7.0f} requests/s"
                     )
     return {
         "machine": machine.describe_machine(PACKAGES),
         "rounds": rounds,
         "seconds": seconds,
         "contenders": {
-            name: {clients: _summary(told) for clients, told in by_clients.items()}
+            name: {clients: _summary(rounds) for clients, rounds in by_clients.items()}
             for name, by_clients in turns.items()
         },
         "ratios": {name: _ratios(turns["this"], turns[name]) for name in turns if name != "this"},
     }
 
 
-def _summary(told: list[dict[str, float]]) -> dict[str, Any]:
+def _summary(turns: list[dict[str, float]]) -> dict[str, Any]:
     medians = {
-        key: statistics.median(turn[key] for turn in told) for key in ("requests_per_second", "p50_ms", "p99_ms")
+        key: statistics.median(turn[key] for turn in turns) for key in ("requests_per_second", "p50_ms", "p99_ms")
     }
-    return {**medians, "errors": sum(turn["errors"] for turn in told), "turns": told}
+    return {**medians, "errors": sum(turn["errors"] for turn in turns), "turns": turns}
 
 
 def _ratios(this: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -112,7 +112,7 @@ def _command(name: str, artifact: Path, port: int, database_url: str) -> list[st
         case "this":
             options = [f"artifact={artifact}", f"server.port={port}", f"server.database_url={database_url}"]
             return [sys.executable, str(PROJECT / "scripts" / "serve.py"), *options]
-        case "literal":
+        case "baseline":
             return [sys.executable, "-m", "fashion.benchmarks.baseline_server", str(artifact), str(port)]
         case _:
             options = [name, str(artifact), str(port), database_url]
@@ -133,14 +133,14 @@ def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
             stdout=log,
             stderr=log,
             cwd=PROJECT,
-            env={**os.environ, "KERAS_BACKEND": "tensorflow" if name == "literal" else "jax"},
+            env={**os.environ, "KERAS_BACKEND": "tensorflow" if name == "baseline" else "jax"},
         )
     try:
         end = time.monotonic() + STARTING_SECONDS
         while not _predicts(port):
             if process.poll() is not None or time.monotonic() > end:
                 said = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-                raise InputError(f"the server {name} does not answer: {said[-1] if said else 'it said nothing'}")
+                raise InputError(f"the server {name} does not answer: {said[-1] if said else 'it printed nothing'}")
             time.sleep(0.2)
         yield port
     finally:
@@ -175,7 +175,7 @@ def _ask(port: int, clients: int, seconds: float, request: Path) -> dict[str, fl
 
 
 def _request() -> bytes:
-    """A whole HTTP request: a 28 x 28 PNG in a form, with the seed program's password."""
+    """A whole HTTP request: a 28 x 28 PNG in a form, with the default password."""
     stream = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     Image.fromarray(pixels).save(stream, "PNG")
@@ -204,8 +204,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     for name, by_clients in result["contenders"].items():
         cells = [
-            f"{told['requests_per_second']:10.0f}{told['p50_ms']:10.1f}{told['p99_ms']:10.1f}"
-            for told in by_clients.values()
+            f"{measured['requests_per_second']:10.0f}{measured['p50_ms']:10.1f}{measured['p99_ms']:10.1f}"
+            for measured in by_clients.values()
         ]
         lines.append(f"{NAMES[name]:<30}" + "    ".join(cells))
     rates = {name: ratio["requests_per_second"]["32"] for name, ratio in ratios.items()}
@@ -214,9 +214,9 @@ def table(result: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"this project's requests/s at 32 clients: {rates['literal']:.1f} times the seed program's, "
+            f"this project's requests/s at 32 clients: {rates['baseline']:.1f} times the baseline's, "
             f"{rates['no_inference']:.0%} of a constant model's, {rates['bare']:.0%} of an empty view's",
-            f"its p99 at 1 client: {slowest['literal']:.2f} times the seed program's, "
+            f"its p99 at 1 client: {slowest['baseline']:.2f} times the baseline's, "
             f"{slowest['no_inference']:.1f} times a constant model's, {slowest['bare']:.1f} times an empty view's",
         ]
     )

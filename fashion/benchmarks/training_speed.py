@@ -1,4 +1,4 @@
-"""How fast this project trains and infers, beside the seed program, stock Keras and ONNX Runtime, in one run."""
+"""How fast this project trains and infers, compared with the baseline, stock Keras and ONNX Runtime, in one run."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 
 NAMES = {
-    "literal": "seed program, TensorFlow",
+    "baseline": "baseline, TensorFlow",
     "stock_jax": "stock Keras, JAX",
     "jax": "this project, JAX",
     "tensorflow": "this project, TensorFlow",
@@ -29,9 +29,9 @@ NAMES = {
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy", "onnxruntime")
 # A forward pass, and twice as many for the gradients to inputs and to weights; two operations per multiply-add.
 OPERATIONS_PER_MULTIPLY_ADD_TRAINED = 6
-SLOW = {"stock_jax": 6}  # times fewer steps a round, so that a round takes as long for everyone
-CALLS = {1: 100, BATCH_SIZE: 10}  # of inference a turn, by batch size
-# The multiply-adds of EfficientNetB0 on 28 x 28 pixels, whoever pads: the work that was asked for.
+SLOW = {"stock_jax": 6}  # times fewer steps in a turn, so that turns take equally long
+CALLS = {1: 100, BATCH_SIZE: 10}  # inference calls in a turn, by batch size
+# The multiply-adds of EfficientNetB0 on 28 x 28 pixels, whether or not a contender pads: the work to be done.
 MULTIPLY_ADDS = 7_930_000
 
 
@@ -65,7 +65,7 @@ class _Process:
     def _answer(self) -> Any:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
-            last = self._log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+            last = self._log.read_text().strip().splitlines()[-1:] or ["it printed nothing"]
             raise InputError(f"benchmark: the contender {self.name} stopped: {last[0]}")
         return json.loads(line)
 
@@ -76,18 +76,18 @@ class _Process:
 
 
 def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, Any]:
-    """Measure the contenders by turns, each turn a process of its own, compilation and warm-up kept out.
+    """Measure the contenders in turns, each in a process of its own; compilation and warm-up are excluded.
 
     Args:
-        rounds: Turns of each; what is reported are the medians.
+        rounds: Turns of each; medians are reported.
         steps: Steps of 128 images a turn.
-        contenders: Names out of ``CONTENDERS``.
+        contenders: Names from ``CONTENDERS``.
 
     Returns:
         Machine, versions, and for each contender images/s, ratios, percent of the roofline, seconds and memory.
 
     Raises:
-        InputError: A contender stopped; its own last line is in the message.
+        InputError: A contender stopped; the message has its last line.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -105,9 +105,9 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
-            "training": _training({name: told for name, told in turns.items() if name != "onnx"}),
+            "training": _training({name: measured for name, measured in turns.items() if name != "onnx"}),
             "peak_memory_mb": {
-                name: statistics.median(turn["peak_memory_mb"] for turn in told) for name, told in turns.items()
+                name: statistics.median(turn["peak_memory_mb"] for turn in measured) for name, measured in turns.items()
             },
             "inference": _inference(turns),
         }
@@ -126,16 +126,18 @@ def _running(name: str, folder: Path) -> Iterator[_Process]:
 
 
 def _turn(name: str, folder: Path, steps: int) -> dict[str, Any]:
-    """Let one contender train and infer, alone in memory, as it would at its user's."""
+    """Have one contender train and infer, alone in memory, as it would for a user."""
     with _running(name, folder) as process:
-        told: dict[str, Any] = {}
+        measured: dict[str, Any] = {}
         if name != "onnx":
-            told["training"] = process.ask("train", steps=steps)
-            told["images_per_second"] = steps * BATCH_SIZE / told["training"]["seconds"]
+            measured["training"] = process.ask("train", steps=steps)
+            measured["images_per_second"] = steps * BATCH_SIZE / measured["training"]["seconds"]
         if name == "jax":
-            told["gflops"] = process.ask("matrix_product")
-        told["inference"] = {batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()}
-        return {**told, "peak_memory_mb": process.ask("peak_memory_mb")}
+            measured["gflops"] = process.ask("matrix_product")
+        measured["inference"] = {
+            batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()
+        }
+        return {**measured, "peak_memory_mb": process.ask("peak_memory_mb")}
 
 
 def _rate(turn: dict[str, Any]) -> str:
@@ -143,12 +145,12 @@ def _rate(turn: dict[str, Any]) -> str:
 
 
 def _training(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    rates = {name: [turn["images_per_second"] for turn in told] for name, told in turns.items()}
-    # Later turns read what the first compiled.
-    first = {name: told[0]["training"]["first_step"] for name, told in turns.items()}
+    rates = {name: [turn["images_per_second"] for turn in measured] for name, measured in turns.items()}
+    # Later turns find the first one's compiled programs in the cache.
+    first = {name: measured[0]["training"]["first_step"] for name, measured in turns.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result: dict[str, Any] = {"images_per_second": medians, "all_images_per_second": rates, "first_step_seconds": first}
-    for other in ("literal", "stock_jax"):
+    for other in ("baseline", "stock_jax"):
         if other in medians:
             result[f"times_{other}"] = {name: value / medians[other] for name, value in medians.items()}
     if "jax" in turns:
@@ -163,9 +165,9 @@ def _inference(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for batch in CALLS:
         seconds = {
-            f"{name}.{way}": [turn["inference"][batch][way] for turn in told]
-            for name, told in turns.items()
-            for way in told[0]["inference"][batch]
+            f"{name}.{way}": [turn["inference"][batch][way] for turn in measured]
+            for name, measured in turns.items()
+            for way in measured[0]["inference"][batch]
         }
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         result[str(batch)] = {
@@ -198,11 +200,11 @@ def table(result: dict[str, Any]) -> str:
     training = result["training"]
     lines = [machine.summarise_machine(result["machine"]), ""]
     head = f"training, batch {BATCH_SIZE}"
-    lines.append(f"{head:<28}images/s  x seed  x stock JAX  roofline  first step     memory")
+    lines.append(f"{head:<28}images/s  x baseline  x stock JAX  roofline  first step     memory")
     for name, rate in training["images_per_second"].items():
         cells = [
             f"{rate:8.0f}",
-            f"{training.get('times_literal', {}).get(name, float('nan')):6.2f}",
+            f"{training.get('times_baseline', {}).get(name, float('nan')):10.2f}",
             f"{training.get('times_stock_jax', {}).get(name, float('nan')):11.1f}",
             f"{100 * training.get('share_of_roofline', {}).get(name, float('nan')):7.0f} %",
             f"{training['first_step_seconds'][name]:8.1f} s",

@@ -147,7 +147,7 @@ def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, folder, run_
     finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
     assert finished.returncode == 2
     broken = tmp_path / "photos" / "dress" / "broken.jpg"
-    assert f"error: {broken}: is not an image, expected PNG, JPEG or WebP; it is left out\n" in finished.stderr
+    assert f"error: {broken}: is not an image, expected PNG, JPEG or WebP; it is skipped\n" in finished.stderr
     result = json.loads((tmp_path / "output" / "photos.json").read_text())
     assert result["ways"]["this project"]["summaries"]["all"]["photos"] == 6
     assert [message.rpartition("/")[2] for message in result["unreadable"]] == [

@@ -21,7 +21,7 @@ def test_all_contenders_answer_in_turns(small_artifact):
             assert told["errors"] == 0
             assert told["requests_per_second"] == turn["requests_per_second"] > 0
             assert 0 < told["p50_ms"] <= told["p99_ms"]
-    assert serving_speed.NAMES["literal"] in serving_speed.table(result)
+    assert serving_speed.NAMES["baseline"] in serving_speed.table(result)
 
 
 def test_a_server_that_does_not_start_says_why(small_artifact, tmp_path):
