@@ -62,7 +62,7 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
 
 
 def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what is told of a recipe.
+    """Return the recipe's row.
 
     Args:
         recipe: A choice of ``experiment``.
@@ -123,7 +123,7 @@ def _train(run: Path, overrides: list[str]) -> None:
         [sys.executable, "scripts/train.py", *command], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     if finished.returncode:
-        last = finished.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
         raise InputError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
 
 
@@ -204,14 +204,14 @@ def chart(result: dict[str, Any], path: Path) -> None:
         for row in rows:
             color = {BASELINE: MUTED, "speedrun": ACCENT}.get(row["recipe"], PRIMARY)
             mean, deviation = 100 * row["accuracy_mean"], row["accuracy_deviation"]
-            # Of one seed nothing is known of the spread.
+            # One seed says nothing about the spread.
             bar = None if deviation is None else 100 * deviation
             axes.errorbar(row["seconds"], mean, bar, fmt="o", color=color, capsize=4)
             _label(axes, f"{' '.join([row['recipe'], *row['overrides']])}  {mean:.2f} %", row["seconds"], mean)
             if row["recipe"] == BASELINE and (seconds := original_seconds(row["machine"])) is not None:
                 axes.plot([row["seconds"], seconds], [mean, mean], "--", color=MUTED, linewidth=1)
                 axes.plot(seconds, mean, "o", color=MUTED, markerfacecolor="white")
-                _label(axes, "as it was written", seconds, mean, above=-14)
+                _label(axes, "the original program", seconds, mean, above=-14)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -221,10 +221,10 @@ def chart(result: dict[str, Any], path: Path) -> None:
 
 
 def original_seconds(here: dict[str, Any]) -> float | None:
-    """Return how long the seed program takes as it was written, by its rate in ``results/benchmark_training.json``.
+    """Return how long the original baseline program takes, by its rate in ``results/benchmark_training.json``.
 
     Args:
-        here: The machine that is asked about; the answer is None when the rate is another one's.
+        here: The machine in question; the result is None when the rate was measured on another one.
     """
     measured = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
     if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
