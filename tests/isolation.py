@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if FIXTURE in getattr(item, "fixturenames", ()) or item.path.stem in {"test_readme", "test_docs"}:
+        if FIXTURE in getattr(item, "fixturenames", ()):
             item.add_marker(PROCESS)
     if config.getoption("--fast"):
         fast = [item for item in items if not (item.get_closest_marker(PROCESS) or item.get_closest_marker(SLOW))]

@@ -205,6 +205,7 @@ def test_the_requests_of_the_docs_are_answered_as_shown(server, tmp_path):
         assert list(answers[0]["probabilities"]) == list(shown["probabilities"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", MAKE)
 def test_a_make_command_of_the_docs_has_its_target(command, tmp_path):
     finished = run(["make", "-n", "-C", str(PROJECT), *shlex.split(command)[1:]], tmp_path)
@@ -212,6 +213,7 @@ def test_a_make_command_of_the_docs_has_its_target(command, tmp_path):
     assert "No rule" not in finished.stderr
 
 
+@pytest.mark.process
 def test_make_train_trains(fashion_mnist_root, tmp_path):
     if not (PROJECT / ".venv").exists():
         pytest.skip("this environment was not made by make, which would now make one")
@@ -228,6 +230,7 @@ def test_the_extras_of_the_docs_exist():
     assert {named[1], *named[2].split(", ")} == set(project["optional-dependencies"]) - {"dev"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", INLINE)
 def test_a_command_within_a_sentence_is_understood(command, tmp_path):
     script, *arguments = shlex.split(command)
@@ -380,7 +383,8 @@ def test_every_image_is_shown_and_every_page_is_reached():
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
     named = re.findall(r"`((?:fashion|scripts|configs|tests|results|hydra_plugins)/[\w./]*)`", PAGES[page])
-    gone = [path for path in named if "mine." not in path and not (PROJECT / path).exists()]
+    placeholder = re.compile(r"/mine\.|[A-Z]{2}")
+    gone = [path for path in named if not placeholder.search(path) and not (PROJECT / path).exists()]
     assert not gone, f"{page} names {', '.join(gone)}"
 
 

@@ -28,6 +28,7 @@ def test_a_scene_is_a_photo_whose_object_is_found(scene, test_set):
     assert abs(np.mean(prepared.pixels > 60) - np.mean(pixels > 60)) < 0.25
 
 
+@pytest.mark.slow
 def test_the_scenes_are_named_and_drawn_with_their_answers(test_set, tmp_path):
     predictor, loaded = Predictor.load(PRETRAINED)
     classes = loaded.card.classes
