@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -60,7 +61,8 @@ def _photos(options: argparse.Namespace) -> None:
         print(f"error: {message}; it is skipped", file=sys.stderr)
     result = photo_accuracy.measure(photos, predictor, classes)
     options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "photos.json", {**result, "model": _model(loaded), "unreadable": unreadable})
+    content = {**_provenance(), **result, "model": _model(loaded), "unreadable": unreadable}
+    write_json(options.folder / "photos.json", content)
     write_text(options.folder / "photos.html", sheet(photos, result))
     print(f"{loaded.path}\n{photo_accuracy.table(result)}")
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
@@ -78,7 +80,7 @@ def _renderings(options: argparse.Namespace) -> None:
     predictor, loaded = Predictor.load(options.artifact)
     result = renderings.measure(data.test_images[: options.images], data.test_labels[: options.images], predictor)
     options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "renderings.json", {**result, "model": _model(loaded)})
+    write_json(options.folder / "renderings.json", {**_provenance(), **result, "model": _model(loaded)})
     print(f"{loaded.path}\n{renderings.table(result)}")
     print(f"\nwritten: {options.folder / 'renderings.json'}")
 
@@ -114,9 +116,19 @@ def _records(options: argparse.Namespace) -> None:
     _show("records", recipe_records, {"rows": recipe_records.merged(rows, fresh)}, options.folder)
 
 
+def _provenance() -> dict[str, str]:
+    """Return the commit and the command of a result, for the JSON."""
+    from fashion.runs.run_record import git_state
+
+    return {
+        "commit": str(git_state() or "not recorded"),
+        "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
+    }
+
+
 def _show(name: str, benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{name}.json", result)
+    write_json(folder / f"{name}.json", result if "rows" in result else {**_provenance(), **result})
     benchmark.chart(result, folder / f"{name}.png")
     print(benchmark.table(result))
     print(f"\nwritten: {folder / f'{name}.json'} and {name}.png")

@@ -1,7 +1,8 @@
-"""Recipes over seeds: accuracy with its spread, and the seconds that it took."""
+"""Recipes over seeds: accuracy with its spread, and training time."""
 
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -28,20 +29,20 @@ PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
 
 def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Train a recipe once for each seed, one after the other; what was finished before is not run again.
+    """Train a recipe once for each seed, one after the other; completed runs are not repeated.
 
     Args:
         recipe: A choice of ``experiment``.
         seeds: The seeds.
-        overrides: Hydra overrides beside the recipe's own; they become part of the row's name.
+        overrides: Hydra overrides on top of the recipe's own; they become part of the row's name.
         folder: Where each run goes, in a folder of its own.
 
     Returns:
-        The recipe's row: parameters, multiply-adds, accuracies, seconds, machine and versions.
+        The recipe's row: parameters, multiply-adds, accuracies, seconds, machine, versions, commit and command.
 
     Raises:
-        InputError: When an override is not the user's to set, a folder holds a run of the recipe as it was once, or
-            a run does not end well; its own last line is in the message.
+        InputError: When an override is reserved, a folder has a run of an older version of the recipe, or a run fails;
+            its last line is in the message.
     """
     for override in overrides:
         key, found, _ = override.lstrip("+~").partition("=")
@@ -66,10 +67,10 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
 
     Args:
         recipe: A choice of ``experiment``.
-        overrides: What it was started with beside that.
+        overrides: Hydra overrides on top of the recipe's own.
         seeds: One for each run.
         runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds``,
-            ``measured`` (its day) and ``where``.
+            ``measured`` (its day), ``commit`` and ``where``.
 
     Raises:
         InputError: When the runs were not made on one kind of machine with one set of versions.
@@ -92,6 +93,10 @@ def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str
         "total_seconds": statistics.median(run["total_seconds"] for run in runs),
         **first["where"],
         "measured": max(run["measured"] for run in runs),
+        "commit": ", ".join(dict.fromkeys(run["commit"] for run in runs)),
+        "command": shlex.join(
+            ["python", "scripts/benchmark.py", "records", recipe, *overrides, "--seeds", str(len(seeds))]
+        ),
     }
 
 
@@ -139,6 +144,7 @@ def _read(run: Path) -> dict[str, Any]:
         "parameters": cost["parameters"],
         "multiply_adds": cost["multiply_adds"],
         "measured": record.started[:10],
+        "commit": str(record.git or "not recorded"),
         "where": {
             "backend": record.backend,
             "device": record.device,
@@ -149,7 +155,7 @@ def _read(run: Path) -> dict[str, Any]:
 
 
 def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows with one of them replaced, or added: those of CPUs first, the quickest first.
+    """Return the rows with one replaced or added: CPUs first, then by training time.
 
     A row is replaced by one of the same recipe and overrides, from the same kind of machine.
     """
@@ -162,7 +168,7 @@ def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the rows as the lines that a terminal shows; numbers stand for where they were measured."""
+    """Return the rows as the lines that a terminal shows; the last column numbers the machines, listed below."""
     rows = result["rows"]
     places = list(dict.fromkeys(_place(row) for row in rows))
     lines = [
@@ -196,7 +202,7 @@ def _on_cpu(row: dict[str, Any]) -> bool:
 def chart(result: dict[str, Any], path: Path) -> None:
     """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
 
-    Rows of accelerators stand in the table alone, unless there are no others: their seconds would need another axis.
+    Rows from accelerators are shown in the table only, unless there are no others: they would need another axis.
     """
     rows = [row for row in result["rows"] if _on_cpu(row)] or result["rows"]
     with saved_figure(path, 8, 4.4, "Test accuracy against seconds of training") as figure:

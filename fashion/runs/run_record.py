@@ -20,6 +20,9 @@ class GitState(pydantic.BaseModel):
     commit: str
     modified: bool
 
+    def __str__(self) -> str:
+        return f"{self.commit} (modified)" if self.modified else self.commit
+
 
 class Environment(pydantic.BaseModel):
     """The software and hardware that numbers depend on.

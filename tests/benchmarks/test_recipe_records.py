@@ -9,13 +9,20 @@ import pytest
 from fashion.benchmarks import recipe_records
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
+from fashion.runs.folder import RunFolder
 
 WHERE = {"backend": "jax", "device": "cpu:0", "machine": {"processor": "P", "cores": 2}, "versions": {"keras": "3"}}
 
 
 def run(accuracy: float, seconds: float = 10.0, **where: object) -> dict[str, object]:
     cost = {"parameters": 1000, "multiply_adds": 2000}
-    told = {"accuracy": accuracy, "seconds": seconds, "total_seconds": seconds + 5, "measured": "2026-11-26"}
+    told = {
+        "accuracy": accuracy,
+        "seconds": seconds,
+        "total_seconds": seconds + 5,
+        "measured": "2026-11-26",
+        "commit": "abc1234",
+    }
     return {**told, **cost, "where": {**WHERE, **where}}
 
 
@@ -35,6 +42,8 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     assert row["measured"] == json.loads((runs[1] / "run.json").read_text())["started"][:10]
     assert (row["recipe"], row["overrides"]) == ("smoke", ["trainer.epochs=1", root])
     assert 0 < row["seconds"] < row["total_seconds"]
+    assert row["commit"] == str(RunFolder(runs[0]).read_record().git or "not recorded")
+    assert row["command"] == f"python scripts/benchmark.py records smoke trainer.epochs=1 {root} --seeds 2"
     assert (tmp_path / "benchmarks" / "records.png").stat().st_size > 10_000
 
     before = [(each / "run.json").read_text() for each in runs]

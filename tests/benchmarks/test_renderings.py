@@ -12,6 +12,7 @@ from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
 from fashion.preprocessing.prepare import prepare
+from fashion.runs.run_record import git_state
 
 
 @pytest.fixture(scope="module")
@@ -59,4 +60,7 @@ def test_the_command_writes_what_it_shows(run_command, small_artifact, fashion_m
     finished = run_command("benchmark.py", "renderings", *arguments, "--images", 30, "--folder", tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "30 test images" in finished.stdout
-    assert json.loads((tmp_path / "renderings.json").read_text())["images"] == 30
+    written = json.loads((tmp_path / "renderings.json").read_text())
+    assert written["images"] == 30
+    assert written["command"].startswith("python scripts/benchmark.py renderings ")
+    assert written["commit"] == str(git_state() or "not recorded")
