@@ -1,6 +1,7 @@
 """``python scripts/serve.py`` as an operator runs it, over real HTTP."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
@@ -60,7 +61,7 @@ def test_it_serves_and_leaves_no_run_folder(server: Server):
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (13_000, 13_000), (8_000, 8_000)])
-def test_pictures_that_would_fill_the_memory_are_refused_undecoded(server: Server, size):
+def test_images_that_would_fill_the_memory_are_refused_undecoded(server: Server, size):
     server.predict(huge_png(100, 100))
     assert "decode_ms" in server.lines("request")[-1]
     before = server.resident_mebibytes()
@@ -101,7 +102,7 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_is_read(server: Serve
         (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
     ],
 )
-def test_what_is_not_http_gets_an_answer_with_the_same_headers(server: Server, sent, status):
+def test_malformed_http_gets_the_same_headers(server: Server, sent, status):
     head, _, body = answer_on(server.connect(sent)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"Content-Security-Policy: default-src 'none'" in head
@@ -127,7 +128,7 @@ def test_expect_100_continue_is_answered(server: Server):
     assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_clients_that_stall_are_given_up_and_keep_nobody_waiting(server: Server):
+def test_stalled_clients_are_disconnected_and_block_nobody(server: Server):
     body, kind = form(("file", IMAGE))
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\n"
@@ -144,7 +145,7 @@ def test_clients_that_stall_are_given_up_and_keep_nobody_waiting(server: Server)
         assert answer_on(connection) == b""
     for connection in in_body:
         assert answer_on(connection).startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - started < 10  # the server was told three seconds
+    assert time.monotonic() - started < 10  # the limit of this server is three seconds
     for connection in silent:
         connection.close()
     assert server.predict(IMAGE).status == 200
@@ -159,17 +160,17 @@ def test_one_address_cannot_hold_every_thread(server: Server):
     other.sendall(head.encode() + body)
     assert answer_on(other).startswith(b"HTTP/1.1 200 ")
     waiting = [connection for connection in many if connection not in select.select(many, [], [], 0)[0]]
-    assert len(waiting) >= MAX_THREADS_PER_ADDRESS  # none of them was given up before
+    assert len(waiting) >= MAX_THREADS_PER_ADDRESS  # none of them was closed before
     for connection in many:
         connection.close()
 
 
-def test_who_never_reads_the_answers_is_given_up(server: Server):
+def test_clients_that_never_read_are_disconnected(server: Server):
     connection = server.connect()
     connection.setblocking(False)
     request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
     given_up = False
-    end = time.monotonic() + 15  # the server was told three seconds
+    end = time.monotonic() + 15  # the limit of this server is three seconds
     while time.monotonic() < end and not given_up:
         try:
             connection.send(request)
@@ -328,12 +329,12 @@ def refused(run_command, small_artifact, tmp_path):
         (["server.database_url=mysql://x/y"], ".*expected sqlite:///FILE or postgresql:"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_status_2(refused, settings, message):
+def test_a_wrong_setting_is_one_line_and_status_2(refused, settings, message):
     assert re.match(message, refused(*settings))
 
 
 @pytest.mark.parametrize("settings", [["server.host=0.0.0.0"], ["server.host=::"], ["server.trusted_proxies=1"]])
-def test_the_default_password_never_meets_the_world(refused, tmp_path, settings):
+def test_the_default_password_is_never_reachable_from_elsewhere(refused, tmp_path, settings):
     assert "there are no accounts; add one with python scripts/users.py add NAME" in refused(*settings)
     accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
     accounts.create_default()
@@ -341,7 +342,7 @@ def test_the_default_password_never_meets_the_world(refused, tmp_path, settings)
     assert "the account admin still has the password password" in refused(*settings)
 
 
-def test_with_an_account_of_its_own_it_serves_the_world(start_server, tmp_path):
+def test_with_other_accounts_it_listens_on_any_address(start_server, tmp_path):
     accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
     accounts.upgrade()
     accounts.add("ada", "a long password", role="admin")
@@ -365,7 +366,8 @@ def changed_artifact(small_artifact, tmp_path):
         with zipfile.ZipFile(model, "w") as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
-        card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": artifact._sha256(model)}))
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        card.write_text(json.dumps({**json.loads(card.read_text()), "sha256": digest}))
         return folder
 
     return change
@@ -418,6 +420,6 @@ def test_help_explains_the_command(run_command):
     assert "server.port=8080" in run.stdout
 
 
-def test_the_accounts_are_those_of_the_users_command():
+def test_the_users_command_has_the_same_default_database():
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         assert compose("serve").server.database_url == DEFAULT_DATABASE_URL

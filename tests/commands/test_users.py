@@ -111,14 +111,14 @@ def test_the_life_of_a_token(users, accounts):
     assert refused(users("token", "revoke", "1")).startswith("token 1: does not exist")
 
 
-def test_the_default_account_is_warned_of(users, accounts):
+def test_the_default_account_triggers_a_warning(users, accounts):
     accounts.create_default()
     listed = users("list")
     assert listed.returncode == 0
     assert listed.stderr.decode().startswith("warning: admin / password is a valid log-in")
 
 
-def test_a_password_is_asked_for_twice_and_not_shown(at_a_terminal, accounts):
+def test_a_password_is_prompted_for_twice_and_not_shown(at_a_terminal, accounts):
     status, screen = at_a_terminal("add", "ann", lines=[PASSWORD, PASSWORD])
     assert (status, screen.split()) == (0, ["Password:", "Repeat", "password:", "account", "ann", "added"])
     assert accounts.verify("ann", PASSWORD)

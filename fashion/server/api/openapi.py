@@ -46,7 +46,7 @@ PREVIEW: Schema = {
 }
 
 
-class Answer(NamedTuple):
+class Success(NamedTuple):
     """A successful response: what it is, and its body's model, or its media type where it is not JSON."""
 
     description: str
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
 
 
 class SchemaGenerator(GenerateJsonSchema):
-    """Schemas without titles made of the names, and without a default for members that are left out."""
+    """Generates schemas without titles derived from names, and without defaults for members that are left out."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         """Set no title."""
@@ -77,14 +77,14 @@ def document(classes: tuple[str, ...]) -> Schema:
     """Return the description, for a model with these classes."""
     classification = tuple(PROBLEMS)
     ready = operation(
-        "Whether predictions are answered", Answer("They are.", ProtocolReady), problems=(503,), error=ProtocolError
+        "Whether predictions are answered", Success("They are.", ProtocolReady), problems=(503,), error=ProtocolError
     )
     paths = {
-        "/": {"get": operation("The page", Answer("The page.", "text/html"))},
+        "/": {"get": operation("The page", Success("The page.", "text/html"))},
         "/predict": {
             "post": operation(
                 "Classify one image",
-                Answer("The classification.", PredictResponse),
+                Success("The classification.", PredictResponse),
                 problems=classification,
                 request=(FORM, _form(IMAGE)),
                 parameters=[PREVIEW],
@@ -93,31 +93,31 @@ def document(classes: tuple[str, ...]) -> Schema:
         "/predict/batch": {
             "post": operation(
                 "Classify several images",
-                Answer("A classification or a problem for each image.", BatchResponse),
+                Success("A classification or a problem for each image.", BatchResponse),
                 problems=classification,
                 request=(FORM, _form(IMAGES)),
             )
         },
-        "/livez": {"get": operation("Whether the process is alive", Answer("It is.", Live))},
-        "/readyz": {"get": operation("Whether predictions are answered", Answer("They are.", Ready), problems=(503,))},
+        "/livez": {"get": operation("Whether the process is alive", Success("It is.", Live))},
+        "/readyz": {"get": operation("Whether predictions are answered", Success("They are.", Ready), problems=(503,))},
         "/metrics": {
             "get": operation(
                 "Prometheus metrics, without a log-in from the server's own machine only",
-                Answer("The metrics.", "text/plain"),
+                Success("The metrics.", "text/plain"),
                 problems=(401, 403, 429, 503),
                 security=[{}, *SECURITY],
             )
         },
-        "/openapi.json": {"get": operation("This document", Answer("The OpenAPI document.", JSON))},
-        "/v2": {"get": operation("Server metadata", Answer("The server metadata.", ServerMetadata))},
-        "/v2/health/live": {"get": operation("Whether the process is alive", Answer("It is.", ProtocolLive))},
+        "/openapi.json": {"get": operation("This document", Success("The OpenAPI document.", JSON))},
+        "/v2": {"get": operation("Server metadata", Success("The server metadata.", ServerMetadata))},
+        "/v2/health/live": {"get": operation("Whether the process is alive", Success("It is.", ProtocolLive))},
         "/v2/health/ready": {"get": ready},
         f"/v2/models/{NAME}/ready": {"get": ready},
-        f"/v2/models/{NAME}": {"get": operation("Model metadata", Answer("The model metadata.", ModelMetadata))},
+        f"/v2/models/{NAME}": {"get": operation("Model metadata", Success("The model metadata.", ModelMetadata))},
         f"/v2/models/{NAME}/infer": {
             "post": operation(
                 "Compute class probabilities",
-                Answer("Class probabilities.", InferenceResponse),
+                Success("Class probabilities.", InferenceResponse),
                 problems=(400, 401, 403, 408, 413, 415, 429, 503),
                 request=(JSON, _reference(InferenceRequest)),
                 error=ProtocolError,
@@ -140,7 +140,7 @@ def document(classes: tuple[str, ...]) -> Schema:
 
 def operation(
     summary: str,
-    answer: Answer,
+    answer: Success,
     *,
     problems: tuple[int, ...] = (),
     request: tuple[str, Schema] | None = None,

@@ -1,4 +1,4 @@
-"""Everything that is not a picture: an exact answer each, and a server that goes on."""
+"""Everything that is not an image: an exact answer each, and a server that keeps serving."""
 
 import errno
 import io
@@ -39,9 +39,9 @@ def broken(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
 
 
-def animation(frames: int, kind: str) -> bytes:
-    pictures = [Image.new("L", (8, 8), number * 80 % 256) for number in range(frames)]
-    return png(pictures[0], kind, save_all=True, append_images=pictures[1:])
+def animation(count: int, kind: str) -> bytes:
+    frames = [Image.new("L", (8, 8), number * 80 % 256) for number in range(count)]
+    return png(frames[0], kind, save_all=True, append_images=frames[1:])
 
 
 def with_scans(count: int) -> bytes:
@@ -93,7 +93,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("content", "status", "detail"), FILES.values(), ids=FILES)
-def test_a_bad_file_is_told_what_is_wrong(post, content, status, detail):
+def test_a_bad_file_gets_a_precise_error(post, content, status, detail):
     tracemalloc.start()
     answer = post(content)
     _, most = tracemalloc.get_traced_memory()
@@ -111,7 +111,7 @@ def test_64_mebibytes_of_plain_text_chunk_are_too_large_a_body(post):
     assert post(png_of(28, 28, chunk(b"tEXt", b"Comment\0" + bytes(64 * 2**20)))).status_code == 413
 
 
-def test_a_phones_second_picture_in_a_jpeg_is_not_an_animation(post):
+def test_a_phones_second_image_in_a_jpeg_is_not_an_animation(post):
     both = png(IMAGE, "MPO", save_all=True, append_images=[IMAGE])
     assert Image.open(io.BytesIO(both)).n_frames == 2
     assert post(both).status_code == 200
@@ -121,7 +121,7 @@ def test_a_progressive_jpeg_is_read(post):
     assert post(png(IMAGE, "JPEG", progressive=True)).status_code == 200
 
 
-def test_a_picture_without_a_readable_camera_note_is_taken_as_it_lies(post):
+def test_an_image_with_unreadable_exif_is_not_rotated(post):
     assert post(png(IMAGE, "JPEG", exif=b"Exif\0\0nonsense")).status_code == 200
 
 
@@ -173,7 +173,7 @@ NO_IMAGE = "No image was sent; send one in the field 'file' of a multipart/form-
         "1,001 parts", "too large", "large text",
     ],
 )  # fmt: skip
-def test_a_bad_body_is_told_what_is_wrong(client, body, kind, status, detail):
+def test_a_bad_body_gets_a_precise_error(client, body, kind, status, detail):
     answer = client.post("/predict", data=body, content_type=kind, headers=ADMIN)
     assert answer.status_code == status
     assert answer.json["detail"].startswith(detail)
@@ -183,8 +183,8 @@ def test_a_bad_body_is_told_what_is_wrong(client, body, kind, status, detail):
 def test_the_name_of_a_file_is_never_used(post, name, caplog, capsys):
     answer = post(PNG, name=name)
     assert answer.status_code in ({200} if name else {200, 400})
-    told = answer.text + caplog.text + "".join(capsys.readouterr())
-    assert not name or name not in told
+    output = answer.text + caplog.text + "".join(capsys.readouterr())
+    assert not name or name not in output
 
 
 SEEDS = [PNG, png(IMAGE, "JPEG"), png(IMAGE, "WEBP"), png(IMAGE.convert("P")), png(IMAGE, "MPO")]
@@ -214,7 +214,7 @@ def mutated(draw) -> bytes:
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(mutated())
-def test_thousands_of_mutated_pictures_are_read_or_refused(content):
+def test_thousands_of_mutated_images_are_read_or_refused(content):
     try:
         pixels = prepare(decode(io.BytesIO(content))).pixels
     except (InvalidImageError, UnsupportedImageError):
@@ -225,7 +225,7 @@ def test_thousands_of_mutated_pictures_are_read_or_refused(content):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(mutated())
-def test_mutated_pictures_over_http_never_give_a_server_error(post, content):
+def test_mutated_images_over_http_never_give_a_server_error(post, content):
     assert post(content).status_code in {200, 400, 415, 422}
 
 

@@ -1,4 +1,4 @@
-"""POST /predict and /predict/batch: what a picture gets."""
+"""POST /predict and /predict/batch: the response to an image."""
 
 import base64
 import dataclasses
@@ -20,9 +20,9 @@ from fashion.uncertainty.calibration import at_temperature
 
 
 def product(ground="white", shape="navy", size=(120, 200)) -> Image.Image:
-    picture = Image.new("RGB", size, ground)
-    ImageDraw.Draw(picture).ellipse((30, 40, 90, 170), fill=shape)
-    return picture
+    image = Image.new("RGB", size, ground)
+    ImageDraw.Draw(image).ellipse((30, 40, 90, 170), fill=shape)
+    return image
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_test_images_get_the_offline_answer(post, test_images, served_model):
     for image, row in zip(images, offline, strict=True):
         result = post(png(image)).json
         assert result["class_index"] == row.argmax()
-        # One image is computed in another batch shape than 300: equal but for the last bits.
+        # One image and 300 have different batch shapes, so the last bits may differ.
         assert np.allclose(list(result["probabilities"].values()), row, atol=1e-6)
         assert result["preprocessing"]["steps"] == ["used as is: 28 x 28 grey"]
 
@@ -68,15 +68,15 @@ def test_one_image_alone_gives_the_offline_probability_to_the_bit(post, test_ima
         assert list(post(png(image)).json["probabilities"].values()) == alone.tolist()
 
 
-def turned(picture: Image.Image) -> bytes:
+def turned(image: Image.Image) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return png(picture.rotate(90, expand=True), exif=exif)
+    return png(image.rotate(90, expand=True), exif=exif)
 
 
-def on_nothing(picture: Image.Image) -> Image.Image:
-    transparent = picture.convert("RGBA")
-    transparent.putalpha(Image.fromarray((np.asarray(picture.convert("L")) < 200).astype(np.uint8) * 255))
+def on_transparency(image: Image.Image) -> Image.Image:
+    transparent = image.convert("RGBA")
+    transparent.putalpha(Image.fromarray((np.asarray(image.convert("L")) < 200).astype(np.uint8) * 255))
     return transparent
 
 
@@ -89,12 +89,12 @@ def on_nothing(picture: Image.Image) -> Image.Image:
         png(product().convert("CMYK"), "JPEG", quality=95),
         png(product().convert("P", palette=Image.Palette.ADAPTIVE)),
         png(np.asarray(product().convert("L")).astype(np.uint16) * 257),
-        png(on_nothing(product())),
+        png(on_transparency(product())),
         turned(product()),
     ],
     ids=["png", "jpeg", "webp", "cmyk", "palette", "16 bits", "rgba", "turned"],
 )
-def test_every_picture_a_person_sends_gives_the_same_pixels(post, content):
+def test_every_kind_of_file_gives_the_same_pixels(post, content):
     answer = post(content, path="/predict?preview=1")
     assert answer.status_code == 200
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json["preview"].partition(",")[2]))))
@@ -118,7 +118,7 @@ def test_the_form_sends_what_predict_reads(client):
     assert 'type="file" name="file"' in page.text
 
 
-def test_several_pictures_get_an_answer_each(post, test_images):
+def test_several_images_get_a_result_each(post, test_images):
     bad = b"just text"
     answer = post(png(test_images[0]), bad, png(test_images[1]), b"", path="/predict/batch")
     assert answer.status_code == 200
@@ -137,7 +137,7 @@ def test_a_batch_of_nothing_but_bad_files_is_answered(post):
     assert [result["problem"]["status"] for result in answer.json["results"]] == [415, 415]
 
 
-def test_sixty_four_files_are_taken_and_one_more_is_not(post, test_images):
+def test_a_batch_of_sixty_four_files_is_accepted_and_one_more_is_not(post, test_images):
     contents = [png(image) for image in test_images[:65]]
     assert len(post(*contents[:64], path="/predict/batch").json["results"]) == 64
     refused = post(*contents, path="/predict/batch")
@@ -145,13 +145,13 @@ def test_sixty_four_files_are_taken_and_one_more_is_not(post, test_images):
     assert refused.json["detail"] == "Expected at most 64 images, got 65."
 
 
-def test_several_pictures_are_too_many_for_predict(post):
+def test_several_images_are_too_many_for_predict(post):
     answer = post(png(product()), png(product()))
     assert answer.status_code == 400
     assert answer.json["detail"] == "Expected one image, got 2; /predict/batch accepts several."
 
 
-def test_a_picture_above_the_threshold_is_abstained_from(client, post, served_model, monkeypatch):
+def test_the_model_abstains_above_the_threshold(client, post, served_model, monkeypatch):
     accepted = post(png(product())).json
     lower = served_model.uncertainty.abstention._replace(threshold=accepted["abstention"]["score"] - 0.5)
     monkeypatch.setattr(served_model, "uncertainty", dataclasses.replace(served_model.uncertainty, abstention=lower))
@@ -191,7 +191,7 @@ def test_an_id_of_the_client_comes_back_when_it_is_harmless(client):
         assert len(client.get("/livez", headers={"X-Request-ID": hostile}).headers["X-Request-ID"]) == 32
 
 
-def test_a_full_queue_sends_away_at_once(make_app):
+def test_a_full_queue_refuses_at_once(make_app):
     app = make_app(threads=1, queue=0)
     body, kind = form(("file", png(product())))
     with app.services.admission.admit():

@@ -1,4 +1,4 @@
-"""What admins see: counts out of the database, and what people said as a file."""
+"""The admin page: usage statistics from the database, and the feedback as a file."""
 
 import csv
 import datetime
@@ -80,7 +80,7 @@ def test_feedback_as_a_confusion_matrix(database):
     assert (found.feedback, found.confirmed, found.largest_confusion) == (4, 1, 2)
 
 
-def test_nothing_happened_yet(database):
+def test_usage_of_an_empty_database(database):
     found = usage_statistics(database, CLASSES, PERIODS["quarter"])
     assert (found.requests, found.predictions, found.abstentions, found.feedback, found.largest_confusion) == (0,) * 5
 
@@ -117,7 +117,7 @@ def test_the_page_shows_what_happened(make_app, accounts, sign_in):
         assert re.search(rf'aria-current="true">{step}<', text)
 
 
-def test_the_export_is_a_table_that_no_spreadsheet_computes(make_app, accounts, sign_in):
+def test_the_export_contains_no_formulas(make_app, accounts, sign_in):
     client = make_app().test_client()
     sign_in(client)
     comments = ['=HYPERLINK("http://evil.example")', "+1", "-1", "@x", 'plain, "quoted"']

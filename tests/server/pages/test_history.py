@@ -1,4 +1,4 @@
-"""What people got and said, and the pictures that are kept where the operator wants it."""
+"""Past predictions, feedback on them, and the images if the operator keeps them."""
 
 import datetime
 import io
@@ -26,7 +26,7 @@ HOSTILE = "=<script>alert(1)</script>"
 
 @pytest.fixture
 def ask(sign_in):
-    """Sign in, send a picture as a browser does, and return the number of the answer."""
+    """Sign in, upload an image as a browser does, and return the prediction's number."""
 
     def send(client, name="admin", password="password", content=None, file_name="p.png"):
         sign_in(client, name, password)
@@ -72,7 +72,7 @@ def age(database, days: float) -> None:
 # -- In the database
 
 
-def test_answers_are_their_owners(database):
+def test_predictions_belong_to_their_account(database):
     known = kept(database)
     numbers = [add(known) for _ in range(5)]
     others = add(known, "bob")
@@ -86,7 +86,7 @@ def test_answers_are_their_owners(database):
     assert count(database, PredictionRow) == 1
 
 
-def test_what_was_said_can_be_changed_and_taken_back(database):
+def test_feedback_can_be_changed_and_withdrawn(database):
     known = kept(database)
     number = add(known)
     assert known.find(number, "ann").was_right is None
@@ -100,7 +100,7 @@ def test_what_was_said_can_be_changed_and_taken_back(database):
     assert (found.said_class, found.comment, known.with_feedback()) == (None, None, [])
 
 
-def test_old_answers_go_unless_something_was_said_to_them(database):
+def test_old_predictions_without_feedback_are_deleted(database):
     known = kept(database)
     add(known)
     said = add(known)
@@ -110,7 +110,7 @@ def test_old_answers_go_unless_something_was_said_to_them(database):
     assert [each.id for each in known.page("ann", 1, 9)[0]] == [said]
 
 
-def test_pictures_are_kept_where_that_is_set_and_so_long(database):
+def test_images_are_kept_if_set_and_as_long_as_set(database):
     number = add(kept(database), jpeg=b"x")
     assert count(database, ImageRow) == 0
     known = kept(database, keep_images=True, keep_images_days=2)
@@ -126,7 +126,7 @@ def test_pictures_are_kept_where_that_is_set_and_so_long(database):
     assert count(database, ImageRow) == 0
 
 
-def test_pictures_go_with_their_answer_with_the_account_and_with_the_setting(database):
+def test_images_are_deleted_with_the_prediction_the_account_or_the_setting(database):
     known = kept(database, keep_images=True)
     one, _ = add(known, jpeg=b"x"), add(known, "bob", jpeg=b"x")
     known.delete("ann", one)
@@ -136,7 +136,7 @@ def test_pictures_go_with_their_answer_with_the_account_and_with_the_setting(dat
     assert count(database, PredictionRow) == 1
 
 
-def test_the_oldest_pictures_make_room(database, monkeypatch):
+def test_the_oldest_images_make_room(database, monkeypatch):
     monkeypatch.setattr(module, "MEBIBYTE", 10)
     known = kept(database, keep_images=True, keep_images_mebibytes=1)
     numbers = [add(known, jpeg=b"x" * size) for size in (4, 3, 3, 5)]
@@ -147,7 +147,7 @@ def test_the_oldest_pictures_make_room(database, monkeypatch):
 # -- On the page
 
 
-def test_an_answer_is_listed_shown_and_deleted(client, ask):
+def test_a_prediction_is_listed_shown_and_deleted(client, ask):
     number = ask(client)
     listed = client.get("/history").text
     assert f'id="prediction-{number}"' in listed
@@ -160,7 +160,7 @@ def test_an_answer_is_listed_shown_and_deleted(client, ask):
     assert "Nothing here yet" in client.get("/history").text
 
 
-def test_another_ones_answers_are_not_there(make_app, accounts, ask):
+def test_predictions_of_others_are_not_found(make_app, accounts, ask):
     accounts.add("bob", "a long password")
     app = make_app(keep_images=True)
     mine, theirs = app.test_client(), app.test_client()
@@ -176,7 +176,7 @@ def test_another_ones_answers_are_not_there(make_app, accounts, ask):
 
 
 @pytest.mark.parametrize("number", ["0", "999", str(2**31), str(2**80), "-1", "x", "1.5"])
-def test_answers_that_are_not_there(client, sign_in, number):
+def test_missing_predictions_are_not_found(client, sign_in, number):
     sign_in(client)
     assert client.get(f"/history/{number}").status_code == 404
     assert client.get(f"/history/{number}/picture").status_code == 404
@@ -214,7 +214,7 @@ def test_feedback_is_kept_and_shown_as_text(client, ask):
         ({"said": "Bag", "comment": "x" * 201}, "comment: got 201 characters, expected at most 200."),
     ],
 )
-def test_feedback_that_makes_no_sense(client, ask, sent, detail):
+def test_invalid_feedback_is_refused(client, ask, sent, detail):
     number = ask(client)
     answer = client.post(f"/history/{number}/feedback", data={**sent})
     assert answer.status_code == 400
@@ -222,23 +222,23 @@ def test_feedback_that_makes_no_sense(client, ask, sent, detail):
     assert "You said" not in client.get(f"/history/{number}").text
 
 
-def test_a_kept_picture_has_nothing_but_its_pixels(make_app, ask):
+def test_a_stored_image_has_nothing_but_its_pixels(make_app, ask):
     client = make_app(keep_images=True).test_client()
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "a camera", 6
     number = ask(client, content=png(Image.new("RGB", (4000, 3000), "navy"), "JPEG", exif=exif, comment=b"secret"))
     answer = client.get(f"/history/{number}/picture")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
-    picture = Image.open(io.BytesIO(answer.data))
-    assert picture.size == (768, 1024)  # upright
-    assert not picture.getexif()
+    image = Image.open(io.BytesIO(answer.data))
+    assert image.size == (768, 1024)  # upright
+    assert not image.getexif()
     assert b"camera" not in answer.data
     assert b"secret" not in answer.data
     assert f'src="/history/{number}/picture"' in client.get("/history").text
     assert "Images are stored on this server for a while" in client.get("/").text
 
 
-def test_by_default_no_picture_is_kept(client, ask):
+def test_by_default_no_image_is_stored(client, ask):
     number = ask(client)
     assert client.get(f"/history/{number}/picture").status_code == 404
     assert "Images are not stored." in client.get("/").text
@@ -259,13 +259,13 @@ def test_other_files_are_no_examples(client, sign_in, name):
     assert client.post(f"/examples/{name}").status_code == 404
 
 
-def test_programs_leave_no_answers_behind(post, accounts):
+def test_programs_leave_no_history(post, accounts):
     post(png(IMAGE))
     post(png(IMAGE), headers={**PAGE, "Authorization": "Basic YWRtaW46cGFzc3dvcmQ="})
     assert count(accounts.database, PredictionRow) == 0
 
 
-def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
+def test_abstaining_is_shown_as_not_sure(client, served_model, monkeypatch, ask):
     monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("abstain", 2.0, 1.0))
     number = ask(client)
     page = client.post("/examples/bag", headers=PAGE).text
@@ -275,7 +275,7 @@ def test_not_sure_is_said_in_words(client, served_model, monkeypatch, ask):
     assert "Not sure" in client.get(f"/history/{number}").text
 
 
-def test_what_is_also_likely_stands_beside_the_answer(client, sign_in, served_model, monkeypatch):
+def test_classes_that_are_also_likely_are_named(client, sign_in, served_model, monkeypatch):
     sign_in(client)
     monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
     for beside, said in (([4, 2], True), ([], False)):
@@ -292,5 +292,5 @@ def test_what_is_also_likely_stands_beside_the_answer(client, sign_in, served_mo
         (0.0, 0, "0 %"), (0.9996, 1, "> 99.9 %"), (0.00049, 1, "< 0.1 %"), (0.0005, 1, "0.1 %"), (0.254, 1, "25.4 %"),
     ],
 )  # fmt: skip
-def test_no_certainty_is_pretended(share, digits, words):
+def test_percentages_never_round_to_certainty(share, digits, words):
     assert percent(share, digits) == words

@@ -15,10 +15,10 @@ IMAGE = png(Image.effect_noise((90, 120), 80).convert("RGB"))
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 expect.set_options(timeout=15_000)
 MAX_BYTES = 60 * 1024
-# The parts of WCAG 2.2 that are AA, and what axe calls good practice.
+# WCAG 2.2 up to level AA, and what axe calls best practices.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
-# How a file gets into a page other than by a dialog: as the browser's own events tell of it.
+# Drops or pastes a file, by the events that a browser itself would send.
 GIVE = """([kind, name, content]) => {
   const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
@@ -78,7 +78,7 @@ def sign_in(page: Page, name="admin", password="password") -> None:
     page.locator("#login").get_by_role("button", name="Sign in").click()
 
 
-def picture(name="coat.png", content=IMAGE) -> dict:
+def file(name="coat.png", content=IMAGE) -> dict:
     return {"name": name, "mimeType": "image/png", "buffer": content}
 
 
@@ -99,7 +99,7 @@ def expect_answer(page: Page, number=0) -> None:
     assert result.locator(".pixels").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
 
 
-def test_the_whole_way(visit):
+def test_the_whole_visit(visit):
     page = visit()
     page.goto("/")
     page.get_by_role("banner").get_by_role("link", name="Sign in").click()
@@ -112,7 +112,7 @@ def test_the_whole_way(visit):
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
 
-    choose(page, picture())
+    choose(page, file())
     expect_answer(page)
     expect(page.locator(".result .file")).to_have_text("coat.png")
     expect(page.get_by_role("status")).to_contain_text("coat.png: ")
@@ -143,7 +143,7 @@ def test_the_whole_way(visit):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("drop", "dropped.png"), ("paste", "image.png")])
-def test_pictures_are_dropped_and_pasted(signed_in, kind, name):
+def test_images_are_dropped_and_pasted(signed_in, kind, name):
     page = signed_in()
     page.evaluate(GIVE, [kind, name, base64.b64encode(IMAGE).decode()])
     expect_answer(page)
@@ -154,11 +154,11 @@ def test_several_files_have_an_answer_or_an_error_each(signed_in):
     page = signed_in()
     page.locator("#file").set_input_files(
         [
-            picture(HOSTILE),
-            picture("notes.txt", b"x") | {"mimeType": "text/plain"},
-            picture("broken.png", IMAGE[:-40]),
-            picture("empty.png", b""),
-            picture("other.png"),
+            file(HOSTILE),
+            file("notes.txt", b"x") | {"mimeType": "text/plain"},
+            file("broken.png", IMAGE[:-40]),
+            file("empty.png", b""),
+            file("other.png"),
         ]
     )
     expect(page.locator(".result")).to_have_count(2)
@@ -178,7 +178,7 @@ def test_an_upload_is_shown_and_can_be_cancelled(signed_in):
     page = signed_in()
     held = []
     page.route("**/predict", lambda route: held.append(route))  # never answered
-    choose(page, picture())
+    choose(page, file())
     job = page.locator(".job")
     expect(job.get_by_role("progressbar")).to_be_visible()
     expect(job.locator("img")).to_be_visible()
@@ -189,15 +189,15 @@ def test_an_upload_is_shown_and_can_be_cancelled(signed_in):
     assert len(held) == 1
 
 
-def test_a_picture_that_is_too_large_is_made_smaller(signed_in):
+def test_an_image_that_is_too_large_is_scaled_down(signed_in):
     page = signed_in()
     large = png(Image.effect_noise((2400, 2300), 80), compress_level=0)
     assert len(large) > 5 * 2**20
-    page.locator("#file").set_input_files(picture("large.png", large))
+    page.locator("#file").set_input_files(file("large.png", large))
     expect(page.locator(".result .steps")).to_contain_text("2048 x ")
 
 
-def test_who_is_not_signed_in_is_asked_and_keeps_what_was_dropped(visit):
+def test_visitors_are_asked_to_sign_in_and_keep_what_they_dropped(visit):
     page = visit()
     page.goto("/")
     page.evaluate(GIVE, ["drop", "coat.png", base64.b64encode(IMAGE).decode()])
@@ -215,16 +215,16 @@ def test_who_is_not_signed_in_is_asked_and_keeps_what_was_dropped(visit):
     expect(page.locator(".result")).to_have_count(2)
 
 
-def test_who_does_not_sign_in_is_told_so_beside_the_file(visit):
+def test_without_signing_in_the_file_shows_why_it_failed(visit):
     page = visit()
     page.goto("/")
-    choose(page, picture())
+    choose(page, file())
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     expect(page.locator(".job.wrong .state")).to_have_text("You are not signed in.")
 
 
-def test_too_many_tries_are_told_how_long_to_wait(signed_in, visit):
-    signed_in()  # so that admin's own budget at this address is another than a stranger's
+def test_too_many_failed_log_ins_show_how_long_to_wait(signed_in, visit):
+    signed_in()  # admin is then known at this address, with a budget of its own
     page = visit()
     page.goto("/login")
     for _ in range(20):
@@ -240,14 +240,14 @@ def test_too_many_tries_are_told_how_long_to_wait(signed_in, visit):
 def test_without_javascript(visit):
     page = visit(java_script_enabled=False)
     page.goto("/")
-    page.get_by_label("Choose an image").set_input_files(picture())
+    page.get_by_label("Choose an image").set_input_files(file())
     page.get_by_role("button", name="Classify").click()
     expect(page.locator(".detail")).to_have_text("Sign in first, then try again.")
     page.get_by_role("main").get_by_role("link", name="Sign in").click()
     page.get_by_label("Name").fill("admin")
     page.get_by_label("Password").fill("password")
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Choose an image").set_input_files(picture())
+    page.get_by_label("Choose an image").set_input_files(file())
     page.get_by_role("button", name="Classify").click()
     expect(page.locator(".result h2")).to_have_text(re.compile(r" %$"))
     expect(page.locator(".bars li")).to_have_count(10)
@@ -260,7 +260,7 @@ def test_without_javascript(visit):
     page.get_by_role("button", name="Ankle boot").click()
     expect(page.locator(".steps")).to_contain_text("used as is")
     page.goto("/")
-    page.get_by_label("Choose an image").set_input_files(picture(content=b"text"))
+    page.get_by_label("Choose an image").set_input_files(file(content=b"text"))
     page.get_by_role("button", name="Classify").click()
     expect(page.locator(".detail")).to_have_text("The file is not an image, expected PNG, JPEG or WebP.")
     page.get_by_role("button", name="Sign out").click()
@@ -276,11 +276,11 @@ def test_the_keyboard_is_enough(signed_in):
 
     assert [tab() for _ in range(6)] == ["Skip to content", "Fashion", "History", "Admin", "Sign out", "file"]
     assert page.locator(".choose").evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
-    # Not the system's window: headless Chromium opens it now and then only. A key's click is what asks for it.
+    # Headless Chromium opens the system's dialog only now and then, so check the click that would open it.
     page.locator("#file").evaluate("input => input.onclick = event => { window.pressed = event.isTrusted; }")
     page.keyboard.press("Space")
     page.wait_for_function("window.pressed")
-    page.locator("#file").set_input_files([picture()])
+    page.locator("#file").set_input_files([file()])
     expect_answer(page)
     while tab() != "Yes":
         pass
@@ -290,7 +290,7 @@ def test_the_keyboard_is_enough(signed_in):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_nothing_keeps_people_out(visit, scheme, width):
+def test_the_pages_are_accessible(visit, scheme, width):
     page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
 
     def check() -> None:
@@ -300,14 +300,14 @@ def test_nothing_keeps_people_out(visit, scheme, width):
 
     page.goto("/")
     check()
-    choose(page, picture())
+    choose(page, file())
     page.get_by_role("dialog").get_by_label("Name").wait_for()
     check()
     sign_in(page, password="guess")
     check()
     sign_in(page)
     page.wait_for_url("/")
-    page.locator("#file").set_input_files([picture(), picture("notes.txt", b"") | {"mimeType": "text/plain"}])
+    page.locator("#file").set_input_files([file(), file("notes.txt", b"") | {"mimeType": "text/plain"}])
     expect_answer(page)
     page.get_by_text("No, correct it").click()
     check()
@@ -326,7 +326,7 @@ def test_nothing_keeps_people_out(visit, scheme, width):
     check()
 
 
-def test_the_first_page_is_light(visit):
+def test_the_first_page_is_small(visit):
     page = visit()
     sizes = {}
     page.on("response", lambda answer: sizes.update({answer.request.resource_type: len(answer.body())}))
@@ -336,7 +336,7 @@ def test_the_first_page_is_light(visit):
     assert page.locator("script, link[rel=stylesheet]").count() == 2
 
 
-def test_what_a_program_has_to_say_is_copied_and_works(visit, tmp_path):
+def test_the_example_programs_are_copied_and_work(visit, tmp_path):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.goto("/")
     (tmp_path / "shoe.png").write_bytes(IMAGE)
@@ -352,7 +352,7 @@ def test_what_a_program_has_to_say_is_copied_and_works(visit, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/history/delete", "/predict", "/logout", "/login"])
-def test_another_site_cannot_act_for_who_is_signed_in(signed_in, site, path):
+def test_another_site_cannot_act_for_a_signed_in_user(signed_in, site, path):
     page = signed_in()
     form = f'<form action="{site}{path}" method="post"><input name="name" value="x"></form>'
     page.route("http://evil.example/", lambda route: route.fulfill(content_type="text/html", body=form))
@@ -366,7 +366,7 @@ def test_another_site_cannot_act_for_who_is_signed_in(signed_in, site, path):
 
 
 @pytest.mark.parametrize("java_script_enabled", [True, False])
-def test_over_plain_http_the_origin_alone_lets_the_own_pages_through(visit, site, java_script_enabled):
+def test_over_plain_http_the_origin_header_suffices(visit, site, java_script_enabled):
     page = visit(java_script_enabled=java_script_enabled)
     sent = []
     page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)

@@ -1,4 +1,4 @@
-"""Who gets in, who does not, and what guessing costs."""
+"""Authentication by password and token, and the limits on failed log-ins."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def test_predictions_need_a_login(client, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/openapi.json", "/v2", "/v2/models/fashion_mnist"])
-def test_what_tells_nothing_needs_none(client, path):
+def test_public_pages_need_no_login(client, path):
     assert client.get(path).status_code == 200
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_or_malformed_header_is_refused_in_the_same_words(client, header
     }  # fmt: skip
 
 
-def test_passwords_and_tokens_open(client, accounts, monkeypatch):
+def test_passwords_and_tokens_authenticate(client, accounts, monkeypatch):
     monkeypatch.setattr(authentication, "AUTH_CACHE_SECONDS", 0)
     accounts.add("ada", "naïve: and long")
     token = accounts.create_token("ada", "test")
@@ -65,7 +65,7 @@ def test_passwords_and_tokens_open(client, accounts, monkeypatch):
     assert ask(client, {"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_the_default_password_does_not_pass_a_proxy_that_nobody_told_of(client, accounts):
+def test_the_default_password_does_not_pass_an_undeclared_proxy(client, accounts):
     accounts.add("ada", "a long password")
     for header in ("Forwarded", "Via", "X-Forwarded-For"):
         refused = ask(client, {**ADMIN, header: "for=192.0.2.1"}, address="127.0.0.1")
@@ -75,7 +75,7 @@ def test_the_default_password_does_not_pass_a_proxy_that_nobody_told_of(client, 
     assert ask(client, ADMIN, address="127.0.0.1").status_code == 400
 
 
-def test_a_token_opens_where_its_use_cannot_be_noted(client, accounts, monkeypatch, caplog):
+def test_a_token_works_while_its_last_use_cannot_be_stored(client, accounts, monkeypatch, caplog):
     token = {"Authorization": f"Bearer {accounts.create_token('admin', 'test')}"}
 
     def full():
@@ -86,7 +86,7 @@ def test_a_token_opens_where_its_use_cannot_be_noted(client, accounts, monkeypat
     assert "update skipped: the database cannot be used" in caplog.text
 
 
-def test_what_is_revoked_is_void_a_second_later(client, accounts):
+def test_a_removed_accounts_token_is_void_a_second_later(client, accounts):
     accounts.add("ada", "a long password")
     token = {"Authorization": f"Bearer {accounts.create_token('ada', 'test')}"}
     assert ask(client, token).status_code == 400
@@ -123,7 +123,7 @@ def test_guessing_beside_the_owner_is_limited_too(client):
     assert [ask(client, basic("admin", "guess")).status_code for _ in range(22)] == [401] * 20 + [429] * 2
 
 
-def test_a_hundred_guesses_at_once_are_no_more_than_one_after_the_other(make_app):
+def test_parallel_guesses_are_limited_like_sequential_ones(make_app):
     app: Flask = make_app()
     statuses = []
     barrier = threading.Barrier(40)
@@ -153,14 +153,14 @@ def test_processes_count_together_in_redis(make_app, redis_url):
     assert statuses == [401] * 20 + [429] * 4
 
 
-def test_a_redis_that_is_not_there_is_told_at_the_start():
+def test_a_missing_redis_is_reported_at_the_start():
     with pytest.raises(FashionError, match=r"server.redis_url: no Redis answers there"):
         LoginLimits("redis://127.0.0.1:1/0")
     with pytest.raises(FashionError, match=r"server.redis_url: no Redis answers there"):
         LoginLimits("nonsense")
 
 
-def test_without_redis_nobody_is_let_in_unlimited(make_app, monkeypatch):
+def test_without_redis_all_log_ins_are_refused(make_app, monkeypatch):
     client = make_app().test_client()
 
     def fail(*arguments):
@@ -184,5 +184,5 @@ def test_without_redis_nobody_is_let_in_unlimited(make_app, monkeypatch):
         ("", ""),
     ],
 )
-def test_one_user_is_one_address(address, counted):
+def test_an_ipv6_network_counts_as_one_address(address, counted):
     assert network_of(address) == counted

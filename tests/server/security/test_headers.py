@@ -1,4 +1,4 @@
-"""What every answer carries, health, metrics, logs, and how errors look."""
+"""The headers of every response, health, metrics, logs, and the form of errors."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_the_pages_need_nothing_inline(client, post):
         assert not re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page.text)
 
 
-def test_behind_tls_browsers_are_told_to_stay_there(make_app):
+def test_behind_tls_browsers_get_hsts(make_app):
     proxied = make_app(trusted_proxies=1).test_client()
     answer = proxied.get("/livez", headers={"X-Forwarded-Proto": "https"})
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
@@ -59,7 +59,7 @@ def test_without_a_trusted_proxy_forwarded_headers_mean_nothing(client):
     assert "Strict-Transport-Security" not in answer.headers
 
 
-def test_other_host_names_are_not_answered_to(make_app):
+def test_other_host_names_are_refused(make_app):
     client = make_app(allowed_hosts=["fashion.example", ".example.org"]).test_client()
     for host, status in (("fashion.example", 200), ("a.example.org:5000", 200), ("evil.example", 400)):
         answer = client.get("/livez", headers={"Host": host})
@@ -166,7 +166,7 @@ def test_a_served_model_stays_the_one_that_was_verified(small_artifact, keras_ba
     latest.symlink_to(one)
     model = ServedModel(latest, keras_backend)
     latest.unlink()
-    latest.symlink_to(other)  # as a training that ends meanwhile does
+    latest.symlink_to(other)  # as a training run that finishes in the meantime does
     model.load()
     image = np.zeros((1, 28, 28), np.uint8)
     first = model.probabilities(image)
@@ -190,7 +190,7 @@ def test_requests_are_kept_in_the_database(make_app, accounts):
     assert len(row.picture_sha256) == 64
 
 
-def test_one_line_of_json_tells_of_a_request(server: Server):
+def test_a_request_is_one_json_log_line(server: Server):
     answer = server.predict(IMAGE, **{"X-Request-ID": "line-1"})
     assert answer.status == 200
     (line,) = (line for line in server.lines("request") if line["request_id"] == "line-1")

@@ -28,7 +28,7 @@ def cookie_line(answer) -> str:
     return answer.headers["Set-Cookie"]
 
 
-def test_a_session_opens_what_a_password_opens(client, sign_in):
+def test_a_session_authenticates_like_a_password(client, sign_in):
     assert predict(client).status_code == 401
     sign_in(client)
     assert predict(client).json["predicted_class"]

@@ -68,7 +68,7 @@ def at_once(*tasks):
     return outcomes
 
 
-def test_an_account_opens_with_its_password_alone(accounts):
+def test_an_account_accepts_its_own_password_only(accounts):
     before = datetime.datetime.now(datetime.UTC)
     accounts.add("Ann", PASSWORD)
     account = accounts.verify("Ann", PASSWORD)
@@ -80,7 +80,7 @@ def test_an_account_opens_with_its_password_alone(accounts):
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff", "a:b", "' OR 1=1 --", "é" * 10_000])
-def test_what_no_account_can_have_is_simply_wrong(accounts, text):
+def test_impossible_credentials_are_simply_wrong(accounts, text):
     accounts.add("ann", PASSWORD)
     assert accounts.verify(text, PASSWORD) is None
     assert accounts.verify("ann", text) is None
@@ -99,13 +99,13 @@ def test_only_an_argon2id_hash_is_kept(real_hashing, accounts):
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 64, "Ann.B-c_d+e@example.org", "0"])
-def test_names_that_may_be(accounts, name):
+def test_valid_names_are_accepted(accounts, name):
     accounts.add(name, PASSWORD)
     assert accounts.verify(name, PASSWORD).name == name
 
 
 @pytest.mark.parametrize("name", ["", "a" * 65, "a b", "a:b", "é", "-a", ".a", "a\n", "a\0"])
-def test_names_that_may_not_be(accounts, name):
+def test_invalid_names_are_refused(accounts, name):
     with pytest.raises(FashionError, match=r"^account name: got .*, expected 1 to 64 of the letters"):
         accounts.add(name, PASSWORD)
 
@@ -121,7 +121,7 @@ def test_names_that_may_not_be(accounts, name):
         ("12345678\udcff", "not text in UTF-8"),
     ],
 )
-def test_passwords_that_may_not_be(accounts, password, said):
+def test_invalid_passwords_are_refused(accounts, password, said):
     with pytest.raises(FashionError, match=said):
         accounts.add("ann.smith", password)
     accounts.add("ann.smith", PASSWORD)
@@ -130,19 +130,19 @@ def test_passwords_that_may_not_be(accounts, password, said):
     assert accounts.verify("ann.smith", PASSWORD)
 
 
-def test_a_role_that_is_none(accounts):
+def test_an_unknown_role_is_refused(accounts):
     with pytest.raises(FashionError, match=r"^role: got root, expected one of user, admin$"):
         accounts.add("ann", PASSWORD, role="root")
 
 
-def test_a_name_is_given_once(accounts):
+def test_a_name_is_unique(accounts):
     accounts.add("ann", PASSWORD)
     with pytest.raises(FashionError, match="account ann: exists already"):
         accounts.add("ann", "another password", role="admin")
     assert accounts.verify("ann", PASSWORD).role == "user"
 
 
-def test_of_two_who_take_a_name_at_once_one_gets_it(accounts):
+def test_adding_one_name_twice_at_once_creates_one_account(accounts):
     first, second = sorted(at_once(*[lambda: accounts.add("ann", PASSWORD)] * 2), key=str)
     assert {type(first), type(second)} == {type(None), InputError}
     assert len(accounts.all()) == 1
@@ -182,7 +182,7 @@ def test_a_right_password_is_hashed_once(accounts, monkeypatch):
     assert accounts.verify("ann", PASSWORD) is None
 
 
-def test_what_is_remembered_is_bounded(accounts, monkeypatch):
+def test_the_password_cache_is_bounded(accounts, monkeypatch):
     monkeypatch.setattr(module, "MAX_CACHED_PASSWORDS", 2)
     for name in ("a", "b", "c"):
         accounts.add(name, PASSWORD)
@@ -206,7 +206,7 @@ def test_an_unknown_name_takes_the_same_work_as_a_wrong_password(real_hashing, a
     assert known == unknown
 
 
-def test_a_hash_of_older_parameters_is_made_anew(real_hashing, accounts):
+def test_a_hash_with_outdated_parameters_is_replaced(real_hashing, accounts):
     accounts.add("ann", PASSWORD)
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     with accounts.database.writing() as connection:
@@ -218,7 +218,7 @@ def test_a_hash_of_older_parameters_is_made_anew(real_hashing, accounts):
     assert accounts.verify("ann", PASSWORD)
 
 
-def test_the_default_account_comes_into_an_empty_database_alone(accounts):
+def test_the_default_account_is_created_in_an_empty_database_only(accounts):
     assert not accounts.has_default_account()
     at_once(*[accounts.create_default] * 4)
     assert [(account.name, account.role) for account in accounts.all()] == [("admin", "admin")]
@@ -235,7 +235,7 @@ def test_no_default_account_beside_others(accounts):
     assert [account.name for account in accounts.all()] == ["ann"]
 
 
-def test_removing_takes_the_tokens_along(accounts):
+def test_removing_an_account_removes_its_tokens(accounts):
     accounts.add("ann", PASSWORD)
     accounts.add("bob", PASSWORD)
     tokens = [accounts.create_token(name, "") for name in ("ann", "ann", "bob")]
@@ -267,12 +267,12 @@ def test_the_last_admin_stays(accounts):
         lambda accounts: accounts.tokens("nobody"),
     ],
 )
-def test_an_account_that_is_not_there(accounts, operation):
+def test_a_missing_account_is_reported(accounts, operation):
     with pytest.raises(FashionError, match=r"^account nobody: does not exist"):
         operation(accounts)
 
 
-def test_a_token_stands_for_its_account_until_it_is_revoked(accounts):
+def test_a_token_authenticates_its_account_until_it_is_revoked(accounts):
     accounts.add("ann", PASSWORD, role="admin")
     token = accounts.create_token("ann", "laptop")
     other = accounts.create_token("ann", "laptop")
@@ -290,10 +290,10 @@ def test_a_token_stands_for_its_account_until_it_is_revoked(accounts):
     with pytest.raises(FashionError, match=f"^token {known[1].id}: does not exist"):
         accounts.revoke_token(known[1].id)
     accounts.create_token("ann", "")
-    assert accounts.tokens()[-1].id > known[1].id  # so that revoking twice never meets another
+    assert accounts.tokens()[-1].id > known[1].id  # so that revoking twice never hits another token
 
 
-def test_a_token_dies_at_its_time(accounts, monkeypatch):
+def test_a_token_expires(accounts, monkeypatch):
     accounts.add("ann", PASSWORD)
     token = accounts.create_token("ann", "", expires_days=2)
     start = datetime.datetime.now(datetime.UTC)
@@ -320,14 +320,14 @@ def test_the_last_use_is_written_once_a_minute(accounts, monkeypatch):
 
 
 @pytest.mark.parametrize("label", ["x" * 65, "two\nlines", "\x1b[31m", "a\0b"])
-def test_labels_that_may_not_be(accounts, label):
+def test_invalid_labels_are_refused(accounts, label):
     accounts.add("ann", PASSWORD)
     with pytest.raises(FashionError, match=r"^label: got .*, expected at most 64 printable characters$"):
         accounts.create_token("ann", label)
 
 
 @pytest.mark.parametrize("days", [0, -1, 3651, 10**12])
-def test_days_that_may_not_be(accounts, days):
+def test_invalid_expiry_is_refused(accounts, days):
     accounts.add("ann", PASSWORD)
     with pytest.raises(FashionError, match=f"got {days}, expected 1 to 3650"):
         accounts.create_token("ann", "", expires_days=days)

@@ -1,4 +1,4 @@
-"""The database's schema and how it is reached, on SQLite and on a real PostgreSQL."""
+"""The database's schema and connections, on SQLite and on a real PostgreSQL."""
 
 import concurrent.futures
 import datetime
@@ -33,7 +33,7 @@ def database_url(request, tmp_path) -> str:
     return f"sqlite:///{tmp_path}/server/fashion.db"
 
 
-def test_the_steps_of_the_schema_end_at_the_tables(database_url):
+def test_the_migrations_produce_the_tables(database_url):
     database = Database(database_url)
     database.upgrade()
     with database.reading() as connection:
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path):
     assert (tmp_path / "b.db").read_text() == "not a database " * 100
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_an_unwritable_path_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FashionError, match=r"file/b\.db: the database cannot be created \(.*\); choose another path"):
         Database(f"sqlite:///{tmp_path}/file/b.db")
@@ -147,7 +147,7 @@ def test_without_the_driver_the_extra_is_named(monkeypatch):
         Database("postgresql://ann@127.0.0.1/db")
 
 
-def test_a_connection_that_was_cut_is_made_anew(empty_postgresql_url, postgresql_url):
+def test_a_lost_connection_is_reopened(empty_postgresql_url, postgresql_url):
     accounts = Accounts(empty_postgresql_url)
     accounts.upgrade()
     administrator = Database(postgresql_url)
@@ -186,7 +186,7 @@ def test_writers_wait_for_each_other(database_url):
 
     def work(number):
         for turn in range(25):
-            with databases[number].writing() as connection:  # reads first, which a plain BEGIN of SQLite fails after
+            with databases[number].writing() as connection:  # reads first, after which SQLite's plain BEGIN fails
                 count = connection.scalar(select(func.count()).select_from(RequestRow))
                 values = {"time": NOW, "request_id": f"{number} {turn}", "route": str(count), "status": 200}
                 connection.execute(insert(RequestRow).values(values))
@@ -209,7 +209,7 @@ def test_the_default_is_a_file_that_git_ignores():
 
 
 @pytest.mark.process
-def test_the_wheel_holds_the_steps(tmp_path):
+def test_the_wheel_contains_the_migrations(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(PROJECT / "fashion", source / "fashion", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", source)

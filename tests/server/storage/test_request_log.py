@@ -1,4 +1,4 @@
-"""The log of requests in the database."""
+"""The request log in the database."""
 
 import datetime
 import logging
@@ -32,7 +32,7 @@ def kept(database):
         return [LoggedRequest(*row) for row in connection.execute(select(*columns).order_by(RequestRow.id))]
 
 
-def test_what_was_recorded_is_there_once_it_is_closed(database):
+def test_recorded_requests_are_stored_once_the_log_is_closed(database):
     log = RequestLog(database)
     requests = [REQUEST, LoggedRequest(NOW, "two", None, "/predict", 401)] + [
         REQUEST._replace(request_id=str(n)) for n in range(500)
@@ -43,7 +43,7 @@ def test_what_was_recorded_is_there_once_it_is_closed(database):
     assert kept(database) == requests
 
 
-def test_the_old_and_the_many_are_deleted(database, monkeypatch):
+def test_old_and_excess_rows_are_deleted(database, monkeypatch):
     monkeypatch.setattr(module, "MAX_ROWS", 3)
     log = RequestLog(database)
     old = [REQUEST._replace(time=NOW - datetime.timedelta(days=91))] * 2
@@ -53,7 +53,7 @@ def test_the_old_and_the_many_are_deleted(database, monkeypatch):
     assert kept(database) == [REQUEST]
 
 
-def test_a_database_that_fails_costs_the_log_alone(database, caplog):
+def test_a_failing_database_loses_log_rows_only(database, caplog):
     log = RequestLog(database)
     with database.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE requests RENAME TO elsewhere")
@@ -63,7 +63,7 @@ def test_a_database_that_fails_costs_the_log_alone(database, caplog):
     assert caplog.messages[0].startswith("request log: lost 1 requests: ")
 
 
-def test_a_request_that_cannot_be_kept_costs_its_batch_alone(database, caplog, monkeypatch):
+def test_a_request_that_cannot_be_stored_loses_its_batch_only(database, caplog, monkeypatch):
     monkeypatch.setattr(module, "BATCH_SECONDS", 0)
     log = RequestLog(database)
     log.record(REQUEST._replace(route=None))
