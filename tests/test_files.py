@@ -11,7 +11,7 @@ from fashion.files import replacing, write_json, write_text
 from fashion.paths import PROJECT
 
 
-def test_a_file_appears_whole_with_its_folder(tmp_path):
+def test_a_file_is_written_with_its_folder(tmp_path):
     write_text(tmp_path / "new" / "note.txt", "text\n")
     assert (tmp_path / "new" / "note.txt").read_text() == "text\n"
     assert os.listdir(tmp_path / "new") == ["note.txt"]
@@ -40,16 +40,16 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
     ],
     ids=["system", "hdf5"],
 )
-def test_a_full_disk_is_told_in_one_sentence(tmp_path, error):
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path, error):
     path = tmp_path / "note.txt"
-    told = r"note\.txt: cannot be written \(No space left on device\)"
-    with pytest.raises(FashionError, match=told), replacing(path):
+    message = r"note\.txt: cannot be written \(No space left on device\)"
+    with pytest.raises(FashionError, match=message), replacing(path):
         raise error
 
 
 @pytest.mark.process
-def test_a_write_beyond_the_limit_of_the_system_is_told_in_one_sentence(tmp_path):
-    """A real refusal: the system lets this process write 1,000 bytes to a file."""
+def test_a_file_size_limit_is_reported_in_one_sentence(tmp_path):
+    """A real refusal: the process may write 1,000 bytes to a file."""
     program = (
         "import resource, signal, sys; from pathlib import Path; from fashion.files import write_text\n"
         "from fashion.cli import with_exit_status\n"
@@ -64,11 +64,11 @@ def test_a_write_beyond_the_limit_of_the_system_is_told_in_one_sentence(tmp_path
     assert os.listdir(tmp_path) == []
 
 
-def test_an_error_of_another_kind_is_not_disguised(tmp_path):
+def test_any_other_error_is_passed_on(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "note.txt"):
         raise FileNotFoundError("something else is missing")
 
 
-def test_json_has_null_for_what_json_cannot_say(tmp_path):
+def test_nan_and_infinity_become_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": 2}})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": 2}}

@@ -30,7 +30,7 @@ def test_evaluation_agrees_with_the_run_on_either_backend(smoke_run, run_command
     assert (tmp_path / "confusion_matrix.png").stat().st_size > 10_000
 
 
-def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_command, keras_backend, tmp_path):
+def test_the_whole_test_set_is_measured_by_default(smoke_run, run_command, keras_backend, tmp_path):
     folder, _ = smoke_run
     run = run_command(
         "evaluate.py", f"artifact={folder}", f"backend={keras_backend}", QUICK, f"hydra.run.dir={tmp_path}"
@@ -43,7 +43,7 @@ def test_the_whole_test_set_is_measured_unless_told_otherwise(smoke_run, run_com
     assert measured["validation"]["accuracy"] == pytest.approx(promised["val_accuracy"], abs=1e-6)
 
 
-def test_a_card_that_promises_too_much_is_called_out(smoke_run, run_command, keras_backend, tmp_path):
+def test_a_card_that_reports_too_much_is_refused(smoke_run, run_command, keras_backend, tmp_path):
     folder, _ = smoke_run
     model = (folder / artifact.MODEL_FILE).read_bytes()
     card = json.loads((folder / artifact.CARD_FILE).read_text())
@@ -83,7 +83,7 @@ def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, ke
     assert {row["name"]: row["difference"] for row in measured["comparison"]["rows"]}["accuracy"] == 0
 
 
-def test_data_that_cannot_be_had_is_one_line(smoke_run, run_command, keras_backend, tmp_path):
+def test_missing_data_is_one_line(smoke_run, run_command, keras_backend, tmp_path):
     options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.root=/nowhere", "data.download=false")
     run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
     assert run.returncode == 2
@@ -107,7 +107,7 @@ def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, options, me
     assert not (tmp_path / "run").exists()
 
 
-def test_robustness_is_measured_when_asked_for(smoke_run, run_command, keras_backend, tmp_path):
+def test_robustness_is_measured_on_request(smoke_run, run_command, keras_backend, tmp_path):
     options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.limit=2000", "robustness=true")
     run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
     assert run.returncode == 0, run.stderr

@@ -9,7 +9,7 @@ from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.inference.predictor import Predictor
 
 
-def test_pictures_of_any_name_get_the_class_that_the_model_gives(
+def test_images_with_any_file_name_get_the_class_that_the_model_predicts(
     smoke_run, run_command, keras_backend, fashion_mnist_root, tmp_path
 ):
     folder, _ = smoke_run

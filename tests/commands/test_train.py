@@ -136,7 +136,7 @@ def killed_run(keras_backend, tmp_path):
     return folder
 
 
-def test_what_is_refused_does_not_spoil_an_unfinished_run(run_command, killed_run):
+def test_a_refused_command_leaves_an_unfinished_run_unchanged(run_command, killed_run):
     refused = [
         (
             [f"trainer.resume={killed_run}", "optimizer.learning_rate=0.5"],
@@ -244,8 +244,8 @@ def test_efficientnetb0_trains(run_command, keras_backend, tmp_path):
 
 
 @pytest.mark.process
-def test_a_disk_that_takes_no_more_ends_the_run_in_one_line(keras_backend, fashion_mnist_root, tmp_path):
-    """The shell lets the process write files of 600 kB; the model has more."""
+def test_a_full_disk_ends_the_run_in_one_line(keras_backend, fashion_mnist_root, tmp_path):
+    """The shell limits files to 600 kB; the model is larger."""
     folder = tmp_path / "run"
     options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=1", f"hydra.run.dir={folder}")
     command = f'ulimit -f 600; exec "{sys.executable}" scripts/train.py "$@"'

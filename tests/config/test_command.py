@@ -1,4 +1,4 @@
-"""What a user sees when the command line is wrong: status 2 and one line."""
+"""A command: wrong input is one line and status 2, and a configuration is checked once."""
 
 import subprocess
 import sys
@@ -96,3 +96,28 @@ def test_interrupting_a_command_gives_status_130():
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT)
     assert run.returncode == 130
     assert run.stderr == "interrupted\n"
+
+
+COMMAND = """
+from fashion.config.command import hydra_command
+checked = []
+def prepare(cfg, make_folder):
+    make_folder()
+    checked.append(cfg.seed)
+    return cfg.seed
+@hydra_command("explore", prepare)
+def main(seed):
+    print(seed, checked)
+main()
+"""
+
+
+@pytest.mark.process
+def test_a_configuration_is_checked_once(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-c", COMMAND, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True).stdout.splitlines()
+
+    assert run("seed=3", f"hydra.run.dir={tmp_path / 'run'}") == ["3 [3]"]
+    lines = run("-m", "seed=3,4", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert [line for line in lines if line.startswith(("3", "4"))] == ["3 [3]", "4 [3, 4]"]
