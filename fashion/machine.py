@@ -9,10 +9,21 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 # Processor, cores, memory and system.
 Hardware = dict[str, str | int | float | None]
+
+
+class MachineDescription(TypedDict):
+    """What is recorded with a measurement: the hardware, versions of packages, and the date as ``measured``."""
+
+    processor: str
+    cores: int | None
+    memory_gb: float
+    system: str
+    versions: dict[str, str]
+    measured: str
 
 
 def hardware() -> Hardware:
@@ -34,15 +45,16 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def describe_machine(packages: Iterable[str]) -> dict[str, Any]:
-    """Return what is recorded with a measurement: the hardware, ``versions``, and the date as ``measured``."""
-    return {**hardware(), "versions": versions(packages), "measured": time.strftime("%Y-%m-%d")}
+def describe_machine(packages: Iterable[str]) -> MachineDescription:
+    """Return the description of this machine, with the versions of those packages that are installed."""
+    description = {**hardware(), "versions": versions(packages), "measured": time.strftime("%Y-%m-%d")}
+    return cast(MachineDescription, description)
 
 
-def summarise_machine(description: Mapping[str, Any]) -> str:
-    """Return the result of ``describe_machine`` as one line."""
-    packages = ", ".join(f"{name} {version}" for name, version in description["versions"].items())
-    return f"{description['processor']}, {description['cores']} cores; {packages}"
+def summarise_machine(hardware: Mapping[str, object], versions: Mapping[str, str]) -> str:
+    """Return processor, cores and versions as one line."""
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{hardware['processor']}, {hardware['cores']} cores; {packages}"
 
 
 def peak_memory_mb() -> float:

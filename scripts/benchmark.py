@@ -4,10 +4,11 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from fashion.artifact import Artifact
 from fashion.backend.selection import start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.files import write_json, write_text
@@ -32,7 +33,7 @@ def _training(options: argparse.Namespace) -> None:
 
     contenders = training_speed.available()
     if "onnx" not in contenders:
-        print('ONNX Runtime is left out; "make benchmark" installs it', file=sys.stderr)
+        print('ONNX Runtime is skipped; "make benchmark" installs it', file=sys.stderr)
     _show("training", training_speed, training_speed.measure(options.rounds, options.steps, contenders), options.folder)
 
 
@@ -102,7 +103,7 @@ def _scenes(options: argparse.Namespace) -> None:
     print(f"\nwritten: {options.folder / 'scenes.png'} and the photos in {options.folder / 'scenes'}")
 
 
-def _model(loaded: Any) -> dict[str, object]:
+def _model(loaded: Artifact) -> dict[str, object]:
     """Return which model was measured, for the JSON."""
     return {"path": str(loaded.path), "sha256": loaded.card.sha256, "test": loaded.card.test.model_dump()}
 
@@ -126,7 +127,7 @@ def _provenance() -> dict[str, str]:
     }
 
 
-def _show(name: str, benchmark: ModuleType, result: dict[str, Any], folder: Path) -> None:
+def _show(name: str, benchmark: ModuleType, result: Mapping[str, object], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", result if "rows" in result else {**_provenance(), **result})
     benchmark.chart(result, folder / f"{name}.png")

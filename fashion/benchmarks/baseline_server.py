@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
@@ -23,9 +24,9 @@ def main() -> None:
     model, card, _ = artifact.load(Path(sys.argv[1]))
     app = Flask(__name__)
 
-    def requires_auth(view):  # type: ignore[no-untyped-def]  # as it was
+    def requires_auth(view: Callable[..., Response]) -> Callable[..., Response]:
         @wraps(view)
-        def decorated(*args, **kwargs):  # type: ignore[no-untyped-def]
+        def decorated(*args: object, **kwargs: object) -> Response:
             auth = request.authorization
             if not auth or not (auth.username == "admin" and auth.password == "password"):
                 return Response("Login required", 401, {"WWW-Authenticate": 'Basic realm="Login Required"'})

@@ -1,4 +1,4 @@
-"""The limits that no model can beat: this project's gunicorn, the same uploads, no inference.
+"""Servers without inference, the upper bounds for any model: this project's gunicorn and the same uploads.
 
 ``python -m fashion.benchmarks.ceiling_server KIND ARTIFACT PORT DATABASE_URL``
 """
@@ -19,22 +19,22 @@ from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, Prediction
 
 
 class ConstantModel(ServedModel):
-    """Ready at once, with one answer for all."""
+    """Ready at once, with one prediction for every image."""
 
     def load(self) -> None:
         """Load nothing."""
         self._batcher = self  # type: ignore[assignment]
-        self.uncertainty = PosthocUncertainty()  # of features that nobody computes
+        self.uncertainty = PosthocUncertainty()  # the card's would need features
 
     def predict(self, images: np.ndarray) -> Prediction:
-        """Return equal shares."""
+        """Return equal probabilities."""
         return self.uncertainty.prediction(
             Outputs(np.full((len(images), len(self.classes)), 1 / len(self.classes), np.float32))
         )
 
 
 class BareServer(GunicornServer):
-    """A view that reads the upload and answers as much as a prediction: no log-in, no picture, no log."""
+    """A view that reads the upload and responds with as many bytes: no log-in, no decoding, no log."""
 
     def load(self) -> Flask:
         """Make the application."""
@@ -49,7 +49,7 @@ class BareServer(GunicornServer):
 
 
 def main() -> None:
-    """Serve until SIGTERM: ``no_inference`` is the whole application with a constant for a model; ``bare`` a view."""
+    """Serve until SIGTERM: ``no_inference`` is the whole application with a constant model; ``bare`` a single view."""
     kind, artifact, port, database_url = sys.argv[1:]
     defaults = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
     settings = Settings(**{**defaults, "port": int(port), "database_url": database_url})

@@ -1,4 +1,4 @@
-"""What is measured against each other, each turn in a process of its own.
+"""The contenders of the training benchmark, each in a process of its own.
 
 ``python -m fashion.benchmarks.contenders NAME FOLDER`` reads one command in JSON from each line of standard input,
 ``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -31,8 +31,15 @@ WARM_UP_STEPS = 5
 WARM_UP_SHARE = 0.2  # of the calls of an inference turn
 
 
+class TrainingSeconds(TypedDict):
+    """Seconds of some training steps, and of the very first, which compiles."""
+
+    seconds: float
+    first_step: float
+
+
 class Contender(abc.ABC):
-    """One way to ask the network, and for most also to train it.
+    """One way to run the network; most can train it too.
 
     Args:
         folder: Where contenders leave files for each other.
@@ -46,9 +53,9 @@ class Contender(abc.ABC):
         """Return the ways to get ``(n, 10)`` probabilities of ``(n, 28, 28, 1)`` float32 images in [0, 1], by name."""
 
     def infer(self, batch: int, calls: int) -> dict[str, float]:
-        """Return the median seconds of a call for each way of asking."""
+        """Return the median seconds of a call, for each way of calling."""
         images = np.random.default_rng(0).random((batch, 28, 28, 1), np.float32)
-        return {name: _median_seconds(ask, images, calls) for name, ask in self.forward().items()}
+        return {name: _median_seconds(call, images, calls) for name, call in self.forward().items()}
 
     def peak_memory_mb(self) -> float:
         """Return the peak memory of this process."""
@@ -64,12 +71,8 @@ class _Fit(Contender):
     def batches(self, steps: int) -> Any:
         """Return the input of ``fit``, at least ``steps`` batches."""
 
-    def train(self, steps: int) -> dict[str, float]:
-        """Train for some steps of 128 images, after others that warm up.
-
-        Returns:
-            ``seconds`` of the steps, and of the ``first_step`` of the warm-up.
-        """
+    def train(self, steps: int) -> TrainingSeconds:
+        """Train for some steps of 128 images, after the warm-up steps."""
         first, begin, end = 0, WARM_UP_STEPS - 1, WARM_UP_STEPS + steps - 1
         clock = _clock(first, begin, end)
         started = time.perf_counter()
@@ -81,7 +84,7 @@ def _clock(*steps: int) -> Any:
     import keras
 
     class Clock(keras.callbacks.Callback):
-        """The time at the end of these steps."""
+        """Records the time at the end of these steps."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -89,7 +92,7 @@ def _clock(*steps: int) -> Any:
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             if batch in steps:
-                float((logs or {})["loss"])  # JAX computes in the background: this waits for the step
+                float((logs or {})["loss"])  # JAX computes asynchronously: this waits for the step
                 self.times[batch] = time.perf_counter()
 
     return Clock()
@@ -160,7 +163,7 @@ class Project(_Fit):
         return as_pipeline(TrainingBatches(images[:count], labels[:count], BATCH_SIZE, seed=0))
 
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
-        """Ask as ``predict`` and the server do."""
+        """Return the compiled call that ``predict`` and the server use."""
         if not hasattr(self, "_forward"):
             from fashion.inference.predictor import compiled
 
@@ -172,7 +175,7 @@ class ProjectOnJax(Project):
     """This project's default."""
 
     def matrix_product(self, size: int = 2048) -> float:
-        """Return the GFLOP/s of the best of five products of square float32 matrices: the machine's roofline."""
+        """Return the GFLOP/s of the fastest of five products of square float32 matrices: the machine's roofline."""
         import jax
 
         matrix = jax.numpy.ones((size, size))
@@ -182,7 +185,7 @@ class ProjectOnJax(Project):
 
 
 class StockOnJax(Project):
-    """The same network of Keras's own layers on JAX, with nothing that this project sets there."""
+    """The same network of Keras's own layers on JAX, without this project's settings of JAX."""
 
     def network(self, config: dict[str, Any]) -> Any:
         """Compile the training network with stock layers."""
@@ -213,7 +216,7 @@ class OnnxRuntime(Contender):
     """The same network, exported, in ONNX Runtime (inference alone)."""
 
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
-        """Ask the session."""
+        """Return the call of the session."""
         if not hasattr(self, "_session"):
             onnxruntime = importlib.import_module("onnxruntime")  # an extra
             path = str(self.folder / ONNX_FILE)
@@ -231,22 +234,22 @@ CONTENDERS: dict[str, type[Contender]] = {
 }
 
 
-def _seconds(ask: Callable[[Any], Any], argument: Any) -> float:
+def _seconds(call: Callable[[Any], Any], argument: Any) -> float:
     started = time.perf_counter()
-    np.asarray(ask(argument))
+    np.asarray(call(argument))
     return time.perf_counter() - started
 
 
-def _median_seconds(ask: Callable[[np.ndarray], Any], images: np.ndarray, calls: int) -> float:
+def _median_seconds(call: Callable[[np.ndarray], Any], images: np.ndarray, calls: int) -> float:
     for _ in range(1 + int(WARM_UP_SHARE * calls)):  # the very first compiles
-        np.asarray(ask(images))
-    return statistics.median(_seconds(ask, images) for _ in range(calls))
+        np.asarray(call(images))
+    return statistics.median(_seconds(call, images) for _ in range(calls))
 
 
 def main() -> None:
-    """Build the contender, say that it is ready, and serve commands until standard input ends."""
+    """Build the contender, report that it is ready, and execute commands until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     contender = CONTENDERS[sys.argv[1]](Path(sys.argv[2]))
     print(json.dumps("ready"), file=answers)
     for line in sys.stdin:

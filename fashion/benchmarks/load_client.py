@@ -9,8 +9,18 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
+
+
+class LoadOutcome(TypedDict):
+    """What all clients together measured; the percentiles are of the time from a request to its whole response."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
 
 
 class Client:
@@ -77,10 +87,10 @@ def main() -> None:
     elapsed = time.perf_counter() - started
     milliseconds = np.concatenate([client.milliseconds for client in all_clients])
     p50, p99 = np.percentile(milliseconds, [50, 99])
-    outcome = {
+    outcome: LoadOutcome = {
         "requests_per_second": len(milliseconds) / elapsed,
-        "p50_ms": p50,
-        "p99_ms": p99,
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
         "errors": sum(client.errors for client in all_clients),
     }
     print(json.dumps(outcome))

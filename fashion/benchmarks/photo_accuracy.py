@@ -89,7 +89,7 @@ class WayResult(TypedDict):
 class PhotoAccuracy(TypedDict):
     """The result of the benchmark."""
 
-    machine: dict[str, object]
+    machine: machine.MachineDescription
     classes: list[str]
     abstention_rate: float
     ways: dict[str, WayResult]
@@ -235,7 +235,7 @@ def table(result: PhotoAccuracy) -> str:
     ours = ways[OURS]
     everything = ours["summaries"]["all"]
     lines = [
-        machine.summarise_machine(result["machine"]),
+        machine.summarise_machine(result["machine"], result["machine"]["versions"]),
         f"{everything['photos']} photos, {everything['answerable']} of one of the classes",
         "",
         f"{'accuracy':<29}macro   micro   {HALVES[0][1]}   {HALVES[1][1]}   ms",

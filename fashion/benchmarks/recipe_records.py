@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from fashion import machine
+from fashion.benchmarks.training_speed import TrainingSpeed
 from fashion.config.command import training_configuration
 from fashion.errors import InputError
 from fashion.figures import saved_figure
@@ -24,11 +26,62 @@ from fashion.runs.result import RunResult
 
 BASELINE = "baseline"
 BASELINE_IMAGES = 15 * 54_000
-OURS_TO_SET = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
+RESERVED_KEYS = ("trainer.seed", "trainer.resume", "hydra.run.dir", "experiment")
 PACKAGES = ("python", "keras", "jax", "tensorflow-cpu", "numpy")
 
 
-def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+class Where(NamedTuple):
+    """The software and hardware that a run was trained on."""
+
+    backend: str
+    device: str
+    machine: machine.Hardware
+    versions: dict[str, str]
+
+
+class TrainedRun(NamedTuple):
+    """What a row has of one run; ``measured`` is the day, ``seconds`` the time of training alone."""
+
+    accuracy: float
+    seconds: float
+    total_seconds: float
+    parameters: int
+    multiply_adds: int
+    measured: str
+    commit: str
+    where: Where
+
+
+class Row(TypedDict):
+    """A recipe over seeds, on one kind of machine: the mean accuracy and its deviation, medians of seconds."""
+
+    recipe: str
+    overrides: list[str]
+    parameters: int
+    multiply_adds: int
+    seeds: list[int]
+    accuracies: list[float]
+    accuracy_mean: float
+    accuracy_deviation: float | None
+    all_seconds: list[float]
+    seconds: float
+    total_seconds: float
+    backend: str
+    device: str
+    machine: machine.Hardware
+    versions: dict[str, str]
+    measured: str
+    commit: str
+    command: str
+
+
+class Records(TypedDict):
+    """The result of the benchmark."""
+
+    rows: list[Row]
+
+
+def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder: Path) -> Row:
     """Train a recipe once for each seed, one after the other; completed runs are not repeated.
 
     Args:
@@ -36,9 +89,6 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         seeds: The seeds.
         overrides: Hydra overrides on top of the recipe's own; they become part of the row's name.
         folder: Where each run goes, in a folder of its own.
-
-    Returns:
-        The recipe's row: parameters, multiply-adds, accuracies, seconds, machine, versions, commit and command.
 
     Raises:
         InputError: When an override is reserved, a folder has a run of an older version of the recipe, or a run fails;
@@ -48,7 +98,7 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
         key, found, _ = override.lstrip("+~").partition("=")
         if not found and not override.startswith("~"):
             raise InputError(f"{override}: expected KEY=VALUE, an override of the recipe")
-        if key in OURS_TO_SET:
+        if key in RESERVED_KEYS:
             raise InputError(f"{override}: {key} is set by the benchmark itself; see --seeds, --runs and RECIPE")
     name = " ".join([recipe, *overrides])
     folder = folder.resolve() / re.sub(r"[^\w.-]+", "_", name)  # the runs are started in the project's folder
@@ -58,42 +108,44 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
     for seed, (run, command) in zip(seeds, commands.items(), strict=True):
         _train(run, command)
         runs.append(_read(run))
-        _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1]['accuracy']:.2f} %  {runs[-1]['seconds']:.0f} s")
-    return row(recipe, list(overrides), list(seeds), runs)
+        _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1].accuracy:.2f} %  {runs[-1].seconds:.0f} s")
+    return make_row(recipe, list(overrides), list(seeds), runs)
 
 
-def row(recipe: str, overrides: list[str], seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def make_row(recipe: str, overrides: list[str], seeds: list[int], runs: Sequence[TrainedRun]) -> Row:
     """Return the recipe's row.
 
     Args:
         recipe: A choice of ``experiment``.
         overrides: Hydra overrides on top of the recipe's own.
         seeds: One for each run.
-        runs: For each, ``accuracy``, ``seconds``, ``total_seconds``, ``parameters``, ``multiply_adds``,
-            ``measured`` (its day), ``commit`` and ``where``.
+        runs: The runs.
 
     Raises:
         InputError: When the runs were not made on one kind of machine with one set of versions.
     """
     first = runs[0]
-    if any(run["where"] != first["where"] for run in runs):
+    if any(run.where != first.where for run in runs):
         raise InputError(f"{recipe}: its runs are of different machines or versions; remove the older ones' folders")
-    accuracies = [run["accuracy"] for run in runs]
+    accuracies = [run.accuracy for run in runs]
     return {
         "recipe": recipe,
         "overrides": overrides,
-        "parameters": first["parameters"],
-        "multiply_adds": first["multiply_adds"],
+        "parameters": first.parameters,
+        "multiply_adds": first.multiply_adds,
         "seeds": seeds,
         "accuracies": accuracies,
         "accuracy_mean": statistics.mean(accuracies),
         "accuracy_deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
-        "all_seconds": [run["seconds"] for run in runs],
-        "seconds": statistics.median(run["seconds"] for run in runs),
-        "total_seconds": statistics.median(run["total_seconds"] for run in runs),
-        **first["where"],
-        "measured": max(run["measured"] for run in runs),
-        "commit": ", ".join(dict.fromkeys(run["commit"] for run in runs)),
+        "all_seconds": [run.seconds for run in runs],
+        "seconds": statistics.median(run.seconds for run in runs),
+        "total_seconds": statistics.median(run.total_seconds for run in runs),
+        "backend": first.where.backend,
+        "device": first.where.device,
+        "machine": first.where.machine,
+        "versions": first.where.versions,
+        "measured": max(run.measured for run in runs),
+        "commit": ", ".join(dict.fromkeys(run.commit for run in runs)),
         "command": shlex.join(
             ["python", "scripts/benchmark.py", "records", recipe, *overrides, "--seeds", str(len(seeds))]
         ),
@@ -132,29 +184,29 @@ def _train(run: Path, overrides: list[str]) -> None:
         raise InputError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
 
 
-def _read(run: Path) -> dict[str, Any]:
+def _read(run: Path) -> TrainedRun:
     folder = RunFolder(run)
     record, result, cost = folder.read_record(), folder.read_result(), folder.read_metrics()["cost"]
     if result is None:
         raise InputError(f"{run}: has no result; remove it to train it again")
-    return {
-        "accuracy": result.metrics["test_accuracy"],
-        "seconds": record.timings_seconds["training"],
-        "total_seconds": record.timings_seconds["total"],
-        "parameters": cost["parameters"],
-        "multiply_adds": cost["multiply_adds"],
-        "measured": record.started[:10],
-        "commit": str(record.git or "not recorded"),
-        "where": {
-            "backend": record.backend,
-            "device": record.device,
-            "machine": record.hardware,
-            "versions": {package: record.versions[package] for package in PACKAGES if package in record.versions},
-        },
-    }
+    return TrainedRun(
+        accuracy=result.metrics["test_accuracy"],
+        seconds=record.timings_seconds["training"],
+        total_seconds=record.timings_seconds["total"],
+        parameters=cost["parameters"],
+        multiply_adds=cost["multiply_adds"],
+        measured=record.started[:10],
+        commit=str(record.git or "not recorded"),
+        where=Where(
+            backend=record.backend,
+            device=record.device,
+            machine=record.hardware,
+            versions={package: record.versions[package] for package in PACKAGES if package in record.versions},
+        ),
+    )
 
 
-def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, Any]]:
+def merged(rows: Sequence[Row], fresh: Row) -> list[Row]:
     """Return the rows with one replaced or added: CPUs first, then by training time.
 
     A row is replaced by one of the same recipe and overrides, from the same kind of machine.
@@ -163,11 +215,11 @@ def merged(rows: list[dict[str, Any]], fresh: dict[str, Any]) -> list[dict[str, 
     return sorted([*kept, fresh], key=lambda row: (not _on_cpu(row), row["seconds"]))
 
 
-def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
+def _subject(row: Row) -> tuple[object, ...]:
     return row["recipe"], row["overrides"], row["device"], row["machine"]["processor"], row["machine"]["cores"]
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Records) -> str:
     """Return the rows as the lines that a terminal shows; the last column numbers the machines, listed below."""
     rows = result["rows"]
     places = list(dict.fromkeys(_place(row) for row in rows))
@@ -186,20 +238,20 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *(f"{number}: {place}" for number, place in enumerate(places, 1))])
 
 
-def _place(row: dict[str, Any]) -> str:
-    line = machine.summarise_machine({**row["machine"], "versions": row["versions"]})
+def _place(row: Row) -> str:
+    line = machine.summarise_machine(row["machine"], row["versions"])
     return line if _on_cpu(row) else f"{row['device']} beside {line}"
 
 
-def _processors(row: dict[str, Any]) -> str:
-    return f"{row['machine']['cores']} cores" if _on_cpu(row) else str(row["device"])
+def _processors(row: Row) -> str:
+    return f"{row['machine']['cores']} cores" if _on_cpu(row) else row["device"]
 
 
-def _on_cpu(row: dict[str, Any]) -> bool:
+def _on_cpu(row: Row) -> bool:
     return row["device"].startswith("cpu")
 
 
-def chart(result: dict[str, Any], path: Path) -> None:
+def chart(result: Records, path: Path) -> None:
     """Write accuracy against seconds, each recipe a point with its standard deviation, as a PNG.
 
     Rows from accelerators are shown in the table only, unless there are no others: they would need another axis.
@@ -226,19 +278,19 @@ def chart(result: dict[str, Any], path: Path) -> None:
         axes.margins(x=0.3, y=0.15)
 
 
-def original_seconds(here: dict[str, Any]) -> float | None:
+def original_seconds(here: Mapping[str, object]) -> float | None:
     """Return how long the original baseline program takes, by its rate in ``results/benchmark_training.json``.
 
     Args:
         here: The machine in question; the result is None when the rate was measured on another one.
     """
-    measured = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
+    measured: TrainingSpeed = json.loads((PROJECT / "results" / "benchmark_training.json").read_text())
     if any(measured["machine"][key] != here[key] for key in ("processor", "cores")):
         return None
     return BASELINE_IMAGES / measured["training"]["images_per_second"]["baseline"]
 
 
-def _label(axes: Any, text: str, seconds: float, accuracy: float, above: int = 6) -> None:
+def _label(axes: Axes, text: str, seconds: float, accuracy: float, above: int = 6) -> None:
     axes.annotate(text, (seconds, accuracy), xytext=(8, above), textcoords="offset points")
 
 

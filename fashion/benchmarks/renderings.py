@@ -44,7 +44,7 @@ class FormatAccuracy(TypedDict):
 class RenderingAccuracy(TypedDict):
     """The result of the benchmark; ``accuracy`` is that of the arrays themselves."""
 
-    machine: dict[str, object]
+    machine: machine.MachineDescription
     images: int
     accuracy: float
     formats: dict[str, FormatAccuracy]
@@ -129,7 +129,7 @@ def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:
 def table(result: RenderingAccuracy) -> str:
     """Return the result as the lines that a terminal shows."""
     lines = [
-        machine.summarise_machine(result["machine"]),
+        machine.summarise_machine(result["machine"], result["machine"]["versions"]),
         f"{result['images']} test images; accuracy on the arrays themselves: {result['accuracy']:.2%}",
         "",
         f"{'sent as':<24}{'accuracy':>9}{'same pixels':>13}{'same class':>12}{'mistaken for photos':>21}{'ms':>7}",

@@ -171,7 +171,7 @@ def _garment(pixels: np.ndarray, scene: Scene, random: np.random.Generator) -> t
     to_scene[:, 2] += (SIDE - 1) / 2 + np.array(scene.offset) - 13.5
 
     def placed(image: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(image.astype(np.float32), to_scene, (SIDE, SIDE), flags=cv2.INTER_CUBIC)
+        return np.asarray(cv2.warpAffine(image.astype(np.float32), to_scene, (SIDE, SIDE), flags=cv2.INTER_CUBIC))
 
     coverage = np.clip((cv2.GaussianBlur(placed(present), (0, 0), 5) - 0.45) / 0.1, 0, 1)
     negated = 1 - placed(cloth) / 255  # dark cloth is bright in the data set
@@ -185,7 +185,7 @@ def _noise(random: np.random.Generator, width: int, height: int | None = None) -
     size = (SIDE // (height or width) + 2, SIDE // width + 2)
     coarse = random.standard_normal(size, np.float32)
     fine = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) if width > 1 else coarse[:SIDE, :SIDE]
-    return (fine - fine.mean()) / fine.std()
+    return np.asarray((fine - fine.mean()) / fine.std())
 
 
 def _tinted(brightness: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:

@@ -18,13 +18,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
+from matplotlib.axes import Axes
 from PIL import Image
 
 from fashion import machine
 from fashion.artifact import verify
+from fashion.benchmarks.load_client import LoadOutcome
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import MUTED, PRIMARY
@@ -41,20 +43,40 @@ CLIENTS = (1, 32)
 STARTING_SECONDS = 180
 
 
-def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
+class ContenderLoad(LoadOutcome):
+    """One contender at one number of clients: medians over its turns, and the sum of errors."""
+
+    turns: list[LoadOutcome]
+
+
+class Ratios(TypedDict):
+    """This server relative to another, by number of clients: medians over the rounds of the ratio within a round."""
+
+    requests_per_second: dict[str, float]
+    p99_ms: dict[str, float]
+
+
+class ServingSpeed(TypedDict):
+    """The result of the benchmark: ``contenders`` by name and number of clients, ``ratios`` by the other's name.
+
+    The contenders: ``baseline``; ``this`` server; ``no_inference``, this application with a constant for a model;
+    ``bare``, the same gunicorn and upload with a view that does nothing.
+    """
+
+    machine: machine.MachineDescription
+    rounds: int
+    seconds: float
+    contenders: dict[str, dict[str, ContenderLoad]]
+    ratios: dict[str, Ratios]
+
+
+def measure(artifact: Path, seconds: float, rounds: int) -> ServingSpeed:
     """Measure all contenders with 1 and with 32 clients.
 
     Args:
         artifact: A ``.keras`` file with its card beside it, or the folder of a run.
         seconds: Length of one turn of each, after a warm-up.
         rounds: Turns of each.
-
-    Returns:
-        Machine and versions; under ``contenders``, for each and each number of clients, ``requests_per_second``,
-        ``p50_ms`` and ``p99_ms`` as medians over the rounds, the sum of ``errors``, and the single rounds; under
-        ``ratios`` this server's figures relative to each other one's, medians over the rounds of the ratio within a
-        round. The contenders: ``baseline``; ``this`` server; ``no_inference``, this application with a constant for a
-        model; ``bare``, the same gunicorn and upload with a view that does nothing.
 
     Raises:
         InputError: When the model is not what its card says, or a contender does not start.
@@ -64,46 +86,53 @@ def measure(artifact: Path, seconds: float, rounds: int) -> dict[str, Any]:
         request = Path(folder) / "request"
         request.write_bytes(_request())
         ports = {name: running.enter_context(_running(name, artifact, Path(folder))) for name in NAMES}
-        turns: dict[str, dict[str, list[dict[str, float]]]] = {
+        turns: dict[str, dict[str, list[LoadOutcome]]] = {
             name: {str(clients): [] for clients in CLIENTS} for name in ports
         }
         for turn in range(rounds):
             for clients in CLIENTS:
                 for name, port in ports.items():
-                    measured = _ask(port, clients, seconds, request)
-                    turns[name][str(clients)].append(measured)
+                    outcome = _run_clients(port, clients, seconds, request)
+                    turns[name][str(clients)].append(outcome)
                     _say(
                         f"round {turn + 1}/{rounds}  {clients:>2} clients  {NAMES[name]:<30}"
-                        f"{measured['requests_per_second']:7.0f} requests/s"
+                        f"{outcome['requests_per_second']:7.0f} requests/s"
                     )
     return {
         "machine": machine.describe_machine(PACKAGES),
         "rounds": rounds,
         "seconds": seconds,
         "contenders": {
-            name: {clients: _summary(rounds) for clients, rounds in by_clients.items()}
+            name: {clients: _summarise(of_one) for clients, of_one in by_clients.items()}
             for name, by_clients in turns.items()
         },
         "ratios": {name: _ratios(turns["this"], turns[name]) for name in turns if name != "this"},
     }
 
 
-def _summary(turns: list[dict[str, float]]) -> dict[str, Any]:
-    medians = {
-        key: statistics.median(turn[key] for turn in turns) for key in ("requests_per_second", "p50_ms", "p99_ms")
-    }
-    return {**medians, "errors": sum(turn["errors"] for turn in turns), "turns": turns}
-
-
-def _ratios(this: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, float]]:
+def _summarise(turns: list[LoadOutcome]) -> ContenderLoad:
     return {
-        key: {
+        "requests_per_second": statistics.median(turn["requests_per_second"] for turn in turns),
+        "p50_ms": statistics.median(turn["p50_ms"] for turn in turns),
+        "p99_ms": statistics.median(turn["p99_ms"] for turn in turns),
+        "errors": sum(turn["errors"] for turn in turns),
+        "turns": turns,
+    }
+
+
+def _ratios(this: dict[str, list[LoadOutcome]], other: dict[str, list[LoadOutcome]]) -> Ratios:
+    rounds = {clients: list(zip(this[clients], other[clients], strict=True)) for clients in this}
+    return {
+        "requests_per_second": {
             clients: statistics.median(
-                ours[key] / theirs[key] for ours, theirs in zip(this[clients], other[clients], strict=True)
+                ours["requests_per_second"] / theirs["requests_per_second"] for ours, theirs in each
             )
-            for clients in this
-        }
-        for key in ("requests_per_second", "p99_ms")
+            for clients, each in rounds.items()
+        },
+        "p99_ms": {
+            clients: statistics.median(ours["p99_ms"] / theirs["p99_ms"] for ours, theirs in each)
+            for clients, each in rounds.items()
+        },
     }
 
 
@@ -121,7 +150,7 @@ def _command(name: str, artifact: Path, port: int, database_url: str) -> list[st
 
 @contextlib.contextmanager
 def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
-    """Start a contender, wait until it predicts, and give its port."""
+    """Start a contender, wait until it predicts, and yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -139,8 +168,8 @@ def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
         end = time.monotonic() + STARTING_SECONDS
         while not _predicts(port):
             if process.poll() is not None or time.monotonic() > end:
-                said = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-                raise InputError(f"the server {name} does not answer: {said[-1] if said else 'it printed nothing'}")
+                lines = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+                raise InputError(f"the server {name} does not answer: {lines[-1] if lines else 'it printed nothing'}")
             time.sleep(0.2)
         yield port
     finally:
@@ -162,20 +191,20 @@ def _predicts(port: int) -> bool:
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status == 200
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _ask(port: int, clients: int, seconds: float, request: Path) -> dict[str, float]:
+def _run_clients(port: int, clients: int, seconds: float, request: Path) -> LoadOutcome:
     command = [sys.executable, "-m", "fashion.benchmarks.load_client", port, clients, seconds, request]
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=PROJECT, check=True)
-    return json.loads(finished.stdout)
+    return cast(LoadOutcome, json.loads(finished.stdout))
 
 
 def _request() -> bytes:
-    """A whole HTTP request: a 28 x 28 PNG in a form, with the default password."""
+    """Return a whole HTTP request: a 28 x 28 PNG in a form, with the default password."""
     stream = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     Image.fromarray(pixels).save(stream, "PNG")
@@ -192,57 +221,58 @@ def _request() -> bytes:
     return head.encode() + body
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: ServingSpeed) -> str:
     """Return the result as the lines that a terminal shows."""
     ratios = result["ratios"]
     columns = "requests/s    p50 ms    p99 ms"
     lines = [
-        machine.summarise_machine(result["machine"]),
+        machine.summarise_machine(result["machine"], result["machine"]["versions"]),
         "",
         f"{'':<30}{'1 client':<34}32 clients",
         f"{'POST /predict, 28 x 28 PNG':<30}{columns}    {columns}",
     ]
     for name, by_clients in result["contenders"].items():
         cells = [
-            f"{measured['requests_per_second']:10.0f}{measured['p50_ms']:10.1f}{measured['p99_ms']:10.1f}"
-            for measured in by_clients.values()
+            f"{load['requests_per_second']:10.0f}{load['p50_ms']:10.1f}{load['p99_ms']:10.1f}"
+            for load in by_clients.values()
         ]
         lines.append(f"{NAMES[name]:<30}" + "    ".join(cells))
     rates = {name: ratio["requests_per_second"]["32"] for name, ratio in ratios.items()}
-    slowest = {name: ratio["p99_ms"]["1"] for name, ratio in ratios.items()}
+    p99 = {name: ratio["p99_ms"]["1"] for name, ratio in ratios.items()}
     return "\n".join(
         [
             *lines,
             "",
             f"this project's requests/s at 32 clients: {rates['baseline']:.1f} times the baseline's, "
             f"{rates['no_inference']:.0%} of a constant model's, {rates['bare']:.0%} of an empty view's",
-            f"its p99 at 1 client: {slowest['baseline']:.2f} times the baseline's, "
-            f"{slowest['no_inference']:.1f} times a constant model's, {slowest['bare']:.1f} times an empty view's",
+            f"its p99 at 1 client: {p99['baseline']:.2f} times the baseline's, "
+            f"{p99['no_inference']:.1f} times a constant model's, {p99['bare']:.1f} times an empty view's",
         ]
     )
 
 
-def chart(result: dict[str, Any], path: Path) -> None:
+def chart(result: ServingSpeed, path: Path) -> None:
     """Write bars of the rates at 32 clients and of the p99 at one as a PNG."""
     contenders = result["contenders"]
+    rates = {name: loads["32"]["requests_per_second"] for name, loads in contenders.items()}
+    p99 = {name: loads["1"]["p99_ms"] for name, loads in contenders.items()}
     with saved_figure(path, 10, 3.2, "Answers over HTTP on " + result["machine"]["processor"]) as figure:
-        for axes, clients, key, title in zip(
-            figure.subplots(1, 2),
-            ("32", "1"),
-            ("requests_per_second", "p99_ms"),
-            ("32 clients, requests/s (more is better)", "1 client, p99 in ms (less is better)"),
-            strict=True,
-        ):
-            names = list(contenders)[::-1]
-            bars = axes.barh(
-                [NAMES[name] for name in names],
-                [contenders[name][clients][key] for name in names],
-                color=[PRIMARY if name == "this" else MUTED for name in names],
-            )
-            axes.bar_label(bars, fmt="{:,.0f}" if clients == "32" else "{:,.1f}", padding=4)
-            axes.set_title(title)
-            axes.margins(x=0.15)
-            axes.grid(visible=False, axis="y")
+        left, right = figure.subplots(1, 2)
+        _bars(left, rates, "32 clients, requests/s (more is better)", "{:,.0f}")
+        _bars(right, p99, "1 client, p99 in ms (less is better)", "{:,.1f}")
+
+
+def _bars(axes: Axes, values: dict[str, float], title: str, label_format: str) -> None:
+    names = list(values)[::-1]
+    bars = axes.barh(
+        [NAMES[name] for name in names],
+        [values[name] for name in names],
+        color=[PRIMARY if name == "this" else MUTED for name in names],
+    )
+    axes.bar_label(bars, fmt=label_format, padding=4)
+    axes.set_title(title)
+    axes.margins(x=0.15)
+    axes.grid(visible=False, axis="y")
 
 
 def _say(line: str) -> None:

@@ -9,10 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+from matplotlib.axes import Axes
 
 from fashion import machine
-from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS
+from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS, TrainingSeconds
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
@@ -35,8 +37,63 @@ CALLS = {1: 100, BATCH_SIZE: 10}  # inference calls in a turn, by batch size
 MULTIPLY_ADDS = 7_930_000
 
 
-class _Process:
-    """A contender in its own process."""
+class Turn(TypedDict):
+    """One turn of one contender; ``inference`` has the seconds of a call by batch size and way of calling."""
+
+    training: NotRequired[TrainingSeconds]
+    images_per_second: NotRequired[float]
+    gflops: NotRequired[float]
+    inference: dict[int, dict[str, float]]
+    peak_memory_mb: float
+
+
+class TrainingRates(TypedDict):
+    """Training, by contender: medians over the turns, and ratios of medians.
+
+    The roofline is the rate at which the machine's matrix product would train; ``jax`` measures it.
+    """
+
+    images_per_second: dict[str, float]
+    all_images_per_second: dict[str, list[float]]
+    first_step_seconds: dict[str, float]
+    times_baseline: NotRequired[dict[str, float]]
+    times_stock_jax: NotRequired[dict[str, float]]
+    matrix_product_gflops: NotRequired[float]
+    roofline_images_per_second: NotRequired[float]
+    share_of_roofline: NotRequired[dict[str, float]]
+
+
+class InferenceRates(TypedDict):
+    """Inference at one batch size, by ``CONTENDER.WAY``: medians over the turns."""
+
+    milliseconds: dict[str, float]
+    images_per_second: dict[str, float]
+
+
+class TrainingSpeed(TypedDict):
+    """The result of the benchmark; ``inference`` is by batch size, ``start_seconds`` of ``scripts/train.py``."""
+
+    machine: machine.MachineDescription
+    batch_size: int
+    rounds: int
+    steps: int
+    training: TrainingRates
+    peak_memory_mb: dict[str, float]
+    inference: dict[str, InferenceRates]
+    start_seconds: NotRequired[dict[str, float]]
+
+
+class ContenderProcess:
+    """A contender in a process of its own; see ``fashion.benchmarks.contenders`` for the commands.
+
+    Args:
+        name: A key of ``CONTENDERS``.
+        folder: Where contenders leave files for each other; gets the log.
+        cache: Cache folder, with the compiled programs.
+
+    Raises:
+        InputError: The process stopped; the message has its last line.
+    """
 
     def __init__(self, name: str, folder: Path, cache: Path) -> None:
         command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder)]
@@ -75,16 +132,13 @@ class _Process:
         self._process.wait()
 
 
-def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, Any]:
+def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpeed:
     """Measure the contenders in turns, each in a process of its own; compilation and warm-up are excluded.
 
     Args:
         rounds: Turns of each; medians are reported.
         steps: Steps of 128 images a turn.
         contenders: Names from ``CONTENDERS``.
-
-    Returns:
-        Machine, versions, and for each contender images/s, ratios, percent of the roofline, seconds and memory.
 
     Raises:
         InputError: A contender stopped; the message has its last line.
@@ -95,19 +149,19 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
             _say("exporting the network as ONNX")
             with _running("tensorflow", folder) as process:
                 process.ask("export")
-        turns: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+        turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         for turn in range(rounds):
             for name in contenders:
                 turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
                 _say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
-        result: dict[str, Any] = {
+        result: TrainingSpeed = {
             "machine": machine.describe_machine(PACKAGES),
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
-            "training": _training({name: measured for name, measured in turns.items() if name != "onnx"}),
+            "training": _training({name: of_one for name, of_one in turns.items() if name != "onnx"}),
             "peak_memory_mb": {
-                name: statistics.median(turn["peak_memory_mb"] for turn in measured) for name, measured in turns.items()
+                name: statistics.median(turn["peak_memory_mb"] for turn in of_one) for name, of_one in turns.items()
             },
             "inference": _inference(turns),
         }
@@ -117,62 +171,66 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> dict[str, A
 
 
 @contextlib.contextmanager
-def _running(name: str, folder: Path) -> Iterator[_Process]:
-    process = _Process(name, folder, folder / "cache")
+def _running(name: str, folder: Path) -> Iterator[ContenderProcess]:
+    process = ContenderProcess(name, folder, folder / "cache")
     try:
         yield process
     finally:
         process.stop()
 
 
-def _turn(name: str, folder: Path, steps: int) -> dict[str, Any]:
+def _turn(name: str, folder: Path, steps: int) -> Turn:
     """Have one contender train and infer, alone in memory, as it would for a user."""
     with _running(name, folder) as process:
-        measured: dict[str, Any] = {}
-        if name != "onnx":
-            measured["training"] = process.ask("train", steps=steps)
-            measured["images_per_second"] = steps * BATCH_SIZE / measured["training"]["seconds"]
-        if name == "jax":
-            measured["gflops"] = process.ask("matrix_product")
-        measured["inference"] = {
-            batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()
+        training: TrainingSeconds | None = process.ask("train", steps=steps) if name != "onnx" else None
+        gflops = process.ask("matrix_product") if name == "jax" else None
+        turn: Turn = {
+            "inference": {batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()},
+            "peak_memory_mb": process.ask("peak_memory_mb"),
         }
-        return {**measured, "peak_memory_mb": process.ask("peak_memory_mb")}
+    if training is not None:
+        turn["training"], turn["images_per_second"] = training, steps * BATCH_SIZE / training["seconds"]
+    if gflops is not None:
+        turn["gflops"] = gflops
+    return turn
 
 
-def _rate(turn: dict[str, Any]) -> str:
+def _rate(turn: Turn) -> str:
     return f"{turn['images_per_second']:7.0f} images/s trained" if "images_per_second" in turn else ""
 
 
-def _training(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    rates = {name: [turn["images_per_second"] for turn in measured] for name, measured in turns.items()}
-    # Later turns find the first one's compiled programs in the cache.
-    first = {name: measured[0]["training"]["first_step"] for name, measured in turns.items()}
+def _training(turns: dict[str, list[Turn]]) -> TrainingRates:
+    rates = {name: [turn["images_per_second"] for turn in of_one] for name, of_one in turns.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    result: dict[str, Any] = {"images_per_second": medians, "all_images_per_second": rates, "first_step_seconds": first}
-    for other in ("baseline", "stock_jax"):
-        if other in medians:
-            result[f"times_{other}"] = {name: value / medians[other] for name, value in medians.items()}
+    result: TrainingRates = {
+        "images_per_second": medians,
+        "all_images_per_second": rates,
+        # Later turns find the first one's compiled programs in the cache.
+        "first_step_seconds": {name: of_one[0]["training"]["first_step"] for name, of_one in turns.items()},
+    }
+    if "baseline" in medians:
+        result["times_baseline"] = {name: rate / medians["baseline"] for name, rate in medians.items()}
+    if "stock_jax" in medians:
+        result["times_stock_jax"] = {name: rate / medians["stock_jax"] for name, rate in medians.items()}
     if "jax" in turns:
         gflops = statistics.median(turn["gflops"] for turn in turns["jax"])
-        limit = gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
-        result["matrix_product_gflops"], result["roofline_images_per_second"] = gflops, limit
-        result["share_of_roofline"] = {name: value / limit for name, value in medians.items()}
+        roofline = gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
+        result["matrix_product_gflops"], result["roofline_images_per_second"] = gflops, roofline
+        result["share_of_roofline"] = {name: rate / roofline for name, rate in medians.items()}
     return result
 
 
-def _inference(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _inference(turns: dict[str, list[Turn]]) -> dict[str, InferenceRates]:
+    result: dict[str, InferenceRates] = {}
     for batch in CALLS:
-        seconds = {
-            f"{name}.{way}": [turn["inference"][batch][way] for turn in measured]
-            for name, measured in turns.items()
-            for way in measured[0]["inference"][batch]
+        medians = {
+            f"{name}.{way}": statistics.median(turn["inference"][batch][way] for turn in of_one)
+            for name, of_one in turns.items()
+            for way in of_one[0]["inference"][batch]
         }
-        medians = {name: statistics.median(values) for name, values in seconds.items()}
         result[str(batch)] = {
-            "milliseconds": {name: 1000 * value for name, value in medians.items()},
-            "images_per_second": {name: batch / value for name, value in medians.items()},
+            "milliseconds": {name: 1000 * seconds for name, seconds in medians.items()},
+            "images_per_second": {name: batch / seconds for name, seconds in medians.items()},
         }
     return result
 
@@ -195,10 +253,10 @@ def _starts(folder: Path) -> dict[str, float]:
     return seconds
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: TrainingSpeed) -> str:
     """Return the result as the lines that a terminal shows."""
     training = result["training"]
-    lines = [machine.summarise_machine(result["machine"]), ""]
+    lines = [machine.summarise_machine(result["machine"], result["machine"]["versions"]), ""]
     head = f"training, batch {BATCH_SIZE}"
     lines.append(f"{head:<28}images/s  x baseline  x stock JAX  roofline  first step     memory")
     for name, rate in training["images_per_second"].items():
@@ -212,8 +270,8 @@ def table(result: dict[str, Any]) -> str:
         ]
         lines.append(f"{NAMES[name]:<28}" + "  ".join(cells))
     if "matrix_product_gflops" in training:
-        gflops, limit = training["matrix_product_gflops"], training["roofline_images_per_second"]
-        lines.append(f"roofline: a matrix product's {gflops:.0f} GFLOP/s would train {limit:.0f} images/s")
+        gflops, roofline = training["matrix_product_gflops"], training["roofline_images_per_second"]
+        lines.append(f"roofline: a matrix product's {gflops:.0f} GFLOP/s would train {roofline:.0f} images/s")
     lines += ["", f"{'inference':<40}one image  batch {BATCH_SIZE}"]
     for name in result["inference"]["1"]["milliseconds"]:
         contender, way = name.split(".")
@@ -229,7 +287,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def chart(result: dict[str, Any], path: Path) -> None:
+def chart(result: TrainingSpeed, path: Path) -> None:
     """Write bars of training and of inference rates as a PNG."""
     training = result["training"]["images_per_second"]
     inference = {
@@ -243,7 +301,7 @@ def chart(result: dict[str, Any], path: Path) -> None:
         _bars(right, {name.split(".")[0]: rate for name, rate in inference.items()}, "inference, images/s (batch 128)")
 
 
-def _bars(axes: Any, rates: dict[str, float], title: str) -> None:
+def _bars(axes: Axes, rates: dict[str, float], title: str) -> None:
     names = list(rates)[::-1]
     colors = [{"jax": PRIMARY, "tensorflow": ACCENT}.get(name, MUTED) for name in names]
     bars = axes.barh([NAMES[name] for name in names], [rates[name] for name in names], color=colors)

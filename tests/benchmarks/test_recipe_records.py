@@ -1,4 +1,4 @@
-"""Recipes over seeds: real runs, the table of what is known, and that of docs/benchmarks.md."""
+"""Recipes over seeds: real runs, the table, and the one in docs/benchmarks.md."""
 
 import json
 import shutil
@@ -7,23 +7,25 @@ import statistics
 import pytest
 
 from fashion.benchmarks import recipe_records
+from fashion.benchmarks.recipe_records import TrainedRun, Where
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 
-WHERE = {"backend": "jax", "device": "cpu:0", "machine": {"processor": "P", "cores": 2}, "versions": {"keras": "3"}}
+WHERE = Where("jax", "cpu:0", {"processor": "P", "cores": 2}, {"keras": "3"})
 
 
-def run(accuracy: float, seconds: float = 10.0, **where: object) -> dict[str, object]:
-    cost = {"parameters": 1000, "multiply_adds": 2000}
-    told = {
-        "accuracy": accuracy,
-        "seconds": seconds,
-        "total_seconds": seconds + 5,
-        "measured": "2026-11-26",
-        "commit": "abc1234",
-    }
-    return {**told, **cost, "where": {**WHERE, **where}}
+def run(accuracy: float, seconds: float = 10.0, **where: str) -> TrainedRun:
+    return TrainedRun(
+        accuracy,
+        seconds,
+        total_seconds=seconds + 5,
+        parameters=1000,
+        multiply_adds=2000,
+        measured="2026-11-26",
+        commit="abc1234",
+        where=WHERE._replace(**where),
+    )
 
 
 def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fashion_mnist_root, tmp_path):
@@ -80,7 +82,7 @@ def test_a_recipe_that_does_not_exist_is_one_line(run_command, tmp_path):
         ("--fast", "unrecognized arguments: --fast"),
     ],
 )
-def test_what_is_not_the_users_to_set_is_one_line(run_command, tmp_path, override, message):
+def test_a_reserved_override_is_one_line(run_command, tmp_path, override, message):
     finished = run_command("benchmark.py", "records", "smoke", "--runs", str(tmp_path), override)
     assert finished.returncode == 2
     assert finished.stderr.startswith(f"error: {message}")
@@ -89,31 +91,31 @@ def test_what_is_not_the_users_to_set_is_one_line(run_command, tmp_path, overrid
 
 
 def test_a_row_of_one_run_has_no_deviation():
-    row = recipe_records.row("a", [], [0], [run(0.94)])
+    row = recipe_records.make_row("a", [], [0], [run(0.94)])
     assert row["accuracy_deviation"] is None
     assert "94.00 %  " in recipe_records.table({"rows": [row]})
 
 
 def test_runs_of_two_machines_make_no_row():
     with pytest.raises(FashionError, match="a: its runs are of different machines or versions"):
-        recipe_records.row("a", [], [0, 1], [run(0.9), run(0.9, backend="tensorflow")])
+        recipe_records.make_row("a", [], [0, 1], [run(0.9), run(0.9, backend="tensorflow")])
 
 
-def test_a_fresh_row_replaces_the_old_one_and_rows_stand_by_their_seconds():
+def test_a_fresh_row_replaces_the_old_one_and_rows_are_sorted_by_seconds():
     slow, quick = (
-        recipe_records.row("slow", [], [0], [run(0.9, 100)]),
-        recipe_records.row("quick", [], [0], [run(0.8, 10)]),
+        recipe_records.make_row("slow", [], [0], [run(0.9, 100)]),
+        recipe_records.make_row("quick", [], [0], [run(0.8, 10)]),
     )
     rows = recipe_records.merged([slow], quick)
     assert [row["recipe"] for row in rows] == ["quick", "slow"]
-    better = recipe_records.row("slow", [], [0], [run(0.95, 100)])
+    better = recipe_records.make_row("slow", [], [0], [run(0.95, 100)])
     assert recipe_records.merged(rows, better) == [quick, better]
 
 
-def test_rows_of_several_machines_stand_side_by_side(tmp_path):
-    here = recipe_records.row("a", [], [0, 1], [run(0.94), run(0.95)])
+def test_rows_of_several_machines_are_listed_together(tmp_path):
+    here = recipe_records.make_row("a", [], [0, 1], [run(0.94), run(0.95)])
     device = "gpu:0 (NVIDIA H100 80GB HBM3)"
-    there = recipe_records.row("a", ["trainer.backend=jax"], [0], [run(0.96, 3, device=device)])
+    there = recipe_records.make_row("a", ["trainer.backend=jax"], [0], [run(0.96, 3, device=device)])
     rows = recipe_records.merged([here], there)
     assert rows == [here, there]
     assert recipe_records.merged(rows, here) == rows
@@ -122,9 +124,9 @@ def test_rows_of_several_machines_stand_side_by_side(tmp_path):
     assert overrides == "  trainer.backend=jax"
     assert (first[-3:], second[-3:]) == ("  1", "  2")
     assert places == ["1: P, 2 cores; keras 3", f"2: {device} beside P, 2 cores; keras 3"]
-    recipe_records.chart({"rows": rows}, tmp_path / "of_both.png")
-    recipe_records.chart({"rows": [here]}, tmp_path / "of_here.png")
-    assert (tmp_path / "of_both.png").read_bytes() == (tmp_path / "of_here.png").read_bytes()
+    recipe_records.chart({"rows": rows}, tmp_path / "both.png")
+    recipe_records.chart({"rows": [here]}, tmp_path / "here.png")
+    assert (tmp_path / "both.png").read_bytes() == (tmp_path / "here.png").read_bytes()
 
 
 def test_the_docs_show_the_committed_rows():

@@ -16,11 +16,11 @@ def test_all_contenders_answer_in_turns(small_artifact):
     result = serving_speed.measure(small_artifact, seconds=0.5, rounds=1)
     assert list(result["contenders"]) == list(serving_speed.NAMES)
     for by_clients in result["contenders"].values():
-        for told in by_clients.values():
-            (turn,) = told["turns"]
-            assert told["errors"] == 0
-            assert told["requests_per_second"] == turn["requests_per_second"] > 0
-            assert 0 < told["p50_ms"] <= told["p99_ms"]
+        for load in by_clients.values():
+            (turn,) = load["turns"]
+            assert load["errors"] == 0
+            assert load["requests_per_second"] == turn["requests_per_second"] > 0
+            assert 0 < load["p50_ms"] <= load["p99_ms"]
     assert serving_speed.NAMES["baseline"] in serving_speed.table(result)
 
 
@@ -44,13 +44,13 @@ def test_ratios_compare_turns_of_the_same_round():
                 pairs = zip(this[clients]["turns"], other[clients]["turns"], strict=True)
                 single = sorted(ours[key] / theirs[key] for ours, theirs in pairs)
                 assert single[0] <= ratio <= single[-1]
-    assert not any(told["errors"] for by_clients in RESULT["contenders"].values() for told in by_clients.values())
+    assert not any(load["errors"] for by_clients in RESULT["contenders"].values() for load in by_clients.values())
 
 
 def test_the_docs_show_the_committed_result():
     assert serving_speed.table(RESULT) in (PROJECT / "docs" / "benchmarks.md").read_text()
 
 
-def test_the_chart_is_a_picture(tmp_path):
+def test_the_chart_is_written(tmp_path):
     serving_speed.chart(RESULT, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 10_000

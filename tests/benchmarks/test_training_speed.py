@@ -29,7 +29,7 @@ def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path
 @pytest.mark.process
 def test_a_contender_that_stops_says_why(tmp_path):
     with pytest.raises(FashionError, match="the contender nonsense stopped: KeyError: 'nonsense'"):
-        training_speed._Process("nonsense", tmp_path, tmp_path)
+        training_speed.ContenderProcess("nonsense", tmp_path, tmp_path)
 
 
 def test_a_count_that_measures_nothing_is_refused(run_command):
@@ -50,6 +50,6 @@ def test_the_docs_show_the_committed_result():
     assert training_speed.table(RESULT) in (PROJECT / "docs" / "benchmarks.md").read_text()
 
 
-def test_the_chart_is_a_picture(tmp_path):
+def test_the_chart_is_written(tmp_path):
     training_speed.chart(RESULT, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 10_000
