@@ -54,7 +54,7 @@ class Answer(TypedDict):
     milliseconds: Milliseconds
 
 
-class Abstention(TypedDict):
+class AbstentionShares(TypedDict):
     """Shares at one threshold; None where there is no such photo."""
 
     abstained: float | None
@@ -63,7 +63,7 @@ class Abstention(TypedDict):
     correct_or_abstained: float | None
 
 
-class Summary(TypedDict):
+class PhotoSummary(TypedDict):
     """Accuracy over some photos; macro is the mean over kinds, micro over photos."""
 
     photos: int
@@ -73,14 +73,14 @@ class Summary(TypedDict):
     correct_named: float | None
     names: float | None
     by_kind: dict[str, float | None]
-    at_own_threshold: Abstention
-    at_equal_abstention: Abstention
+    at_own_threshold: AbstentionShares
+    at_equal_abstention: AbstentionShares
 
 
 class WayResult(TypedDict):
     """One way of preprocessing: ``summaries`` by set of photos, ``confusion`` counts by kind and predicted class."""
 
-    summaries: dict[str, Summary]
+    summaries: dict[str, PhotoSummary]
     confusion: dict[str, dict[int, int]]
     milliseconds: Milliseconds
     answers: list[Answer]
@@ -191,7 +191,7 @@ def _answer(photo: LabelledPhoto, predictor: Predictor, preprocess: Preprocess) 
     }
 
 
-def summarise(answers: Sequence[Answer], threshold: float) -> Summary:
+def summarise(answers: Sequence[Answer], threshold: float) -> PhotoSummary:
     """Return the accuracy of answers, and of those that are accepted.
 
     Args:
@@ -214,7 +214,7 @@ def summarise(answers: Sequence[Answer], threshold: float) -> Summary:
     }
 
 
-def _abstention(answers: Sequence[Answer], abstained: Sequence[bool]) -> Abstention:
+def _abstention(answers: Sequence[Answer], abstained: Sequence[bool]) -> AbstentionShares:
     rows = [(answer["correct"], abstains) for answer, abstains in zip(answers, abstained, strict=True)]
     return {
         "abstained": _mean([abstains for correct, abstains in rows if correct is not None]),
@@ -260,14 +260,14 @@ def table(result: PhotoAccuracy) -> str:
     return "\n".join(lines)
 
 
-def _abstention_row(title: str, shares: Abstention) -> str:
+def _abstention_row(title: str, shares: AbstentionShares) -> str:
     return (
         f"{title:<32}{_percent(shares['abstained']):>9}{_percent(shares['accuracy_accepted']):>22}"
         f"{_percent(shares['ood_abstained']):>15}{_percent(shares['correct_or_abstained']):>22}"
     )
 
 
-def _names_line(summary: Summary) -> str:
+def _names_line(summary: PhotoSummary) -> str:
     named = _percent(summary["correct_named"])
     return f"a correct class is named for {named} of the photos, with {summary['names'] or 0:.2f} names each"
 

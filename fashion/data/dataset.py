@@ -1,4 +1,4 @@
-"""What the rest of the project knows of the data: arrays, split into train, validation and test, and class names."""
+"""The interface between data and everything else: class names, and arrays split into train, validation and test."""
 
 from dataclasses import dataclass
 

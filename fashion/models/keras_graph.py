@@ -1,7 +1,7 @@
 """The graph of calls behind a functional model: the one place that uses Keras's private API.
 
 Keras has no public way to ask which call made a tensor, or to run the layers of a model with other code than their own.
-``tests/models/test_keras_graph.py`` names the Keras series that this module holds for.
+``tests/models/test_keras_graph.py`` names the Keras series that this module was checked with.
 """
 
 from collections.abc import Callable, Iterator

@@ -214,7 +214,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 
 @pytest.mark.process
 def test_a_full_disk_leaves_nothing_half_written(machine: Machine, server: Server) -> None:
-    """A limit on the size of files stands for the full disk: the write fails in the middle, for the real reason."""
+    """A limit on the size of files simulates the full disk: the write fails in the middle, for the real reason."""
     server.files = PACKED
     settings = {
         "files": [(file.name, file.sha256, file.shape) for file in fashion_mnist_files.IDX_FILES],

@@ -16,7 +16,7 @@ from fashion.errors import FashionError
 @pytest.mark.parametrize("files", [CONTENTS, PACKED], ids=["idx", "gz"])
 def test_local_folders_fill_root_without_the_network(machine: Machine, folder: str, files: dict[str, bytes]) -> None:
     put(getattr(machine, folder), files)
-    machine.root.mkdir()  # without the network a folder that does not exist is taken for a mistyped one
+    machine.root.mkdir()  # without the network a folder that does not exist counts as a mistyped one
     assert_right(load_idx_files(machine.root, download=False))
     assert stored(machine.root) == CONTENTS
 
@@ -40,7 +40,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(machine: Machine, serv
 
 
 def test_sources_are_asked_in_order(machine: Machine, server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """Each source holds one file more than those before it, so each gives one."""
+    """Each source has one file more than those before it, so each gives one."""
     caplog.set_level("INFO", "fashion.data.fashion_mnist_files")
     put(machine.root, {name: PACKED[name] for name in list(PACKED)[:1]})
     put(machine.debian, {name: PACKED[name] for name in list(PACKED)[:2]})

@@ -1,4 +1,4 @@
-"""The contract with Keras's private API: what ``fashion.models.keras_graph`` relies on, in the series it holds for."""
+"""The contract with Keras's private API: what ``fashion.models.keras_graph`` relies on, in the series named here."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ def model(shared: layers.Dense) -> keras.Model:
     return keras.Model(inputs, nested(both))
 
 
-def test_the_installed_keras_is_of_the_series_that_this_holds_for():
+def test_the_installed_keras_is_of_the_checked_series():
     constraint = re.search(r"^keras==(\S+)$", (PROJECT / "constraints.txt").read_text(), re.MULTILINE)
     for version in (keras.__version__, constraint[1]):
         assert version.rsplit(".", 1)[0] == KERAS_SERIES, (
