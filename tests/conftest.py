@@ -4,6 +4,7 @@ Keras can run on one backend in a process. ``KERAS_BACKEND`` names it; ``make te
 tests marked ``backend`` on TensorFlow.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from jaxtyping import install_import_hook
 from omegaconf import DictConfig
@@ -92,9 +94,20 @@ def compose_train() -> Compose:
 
 
 @pytest.fixture(scope="session")
-def smoke_run(run_command, fashion_mnist_root, keras_backend, tmp_path_factory):
-    """The folder and the output of ``experiment=smoke`` as a user runs it."""
-    folder = tmp_path_factory.mktemp("smoke") / "run"
-    run = run_command("train.py", "experiment=smoke", f"trainer.backend={keras_backend}", f"hydra.run.dir={folder}")
-    assert run.returncode == 0, run.stderr
-    return folder, run
+def shared_folder(tmp_path_factory, worker_id) -> Path:
+    """A folder of this test session that all workers of pytest-xdist see."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def smoke_run(run_command, fashion_mnist_root, keras_backend, shared_folder):
+    """The folder and the output of ``experiment=smoke`` as a user runs it; the first worker to need it runs it."""
+    folder, output = shared_folder / "smoke" / "run", shared_folder / "smoke" / "output.json"
+    with FileLock(shared_folder / "smoke.lock"):
+        if not output.exists():
+            backend_and_folder = f"trainer.backend={keras_backend}", f"hydra.run.dir={folder}"
+            run = run_command("train.py", "experiment=smoke", *backend_and_folder)
+            assert run.returncode == 0, run.stderr
+            output.write_text(json.dumps(vars(run)))
+    return folder, subprocess.CompletedProcess(**json.loads(output.read_text()))

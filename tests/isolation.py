@@ -43,6 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if FIXTURE in getattr(item, "fixturenames", ()):
             item.add_marker(PROCESS)
+    items.sort(
+        key=lambda item: item.get_closest_marker(PROCESS) is None
+    )  # the longest first, so that none is left alone
     if config.getoption("--fast"):
         fast = [item for item in items if not (item.get_closest_marker(PROCESS) or item.get_closest_marker(SLOW))]
         config.hook.pytest_deselected(items=[item for item in items if item not in fast])

@@ -1,7 +1,6 @@
 """How well a score separates out-of-distribution images, and how well confidence separates wrong predictions."""
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float:
@@ -14,7 +13,11 @@ def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float
         out_of_distribution: ``(m,)`` scores.
     """
     count = len(out_of_distribution)
-    ranks = rankdata(np.concatenate([out_of_distribution, in_distribution]))[:count]
+    # Ranks from 1, ties sharing their mean rank. scipy.stats has them too, but takes half a second to import.
+    _, position, ties = np.unique(
+        np.concatenate([out_of_distribution, in_distribution]), return_inverse=True, return_counts=True
+    )
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[position[:count]]
     wins = ranks.sum() - count * (count + 1) / 2
     return float(wins / (count * len(in_distribution)))
 

@@ -61,7 +61,8 @@ def test_a_rerun_is_identical_to_the_byte(measured, tmp_path):
 
 def test_the_table_has_a_row_for_each_cell(measured, tmp_path):
     write_table(measured, tmp_path / "table.csv")
-    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    with (tmp_path / "table.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
     assert len(rows) == 76
     jpeg = [row for row in rows if row["corruption"] == "jpeg"]
     assert [int(row["strength"]) for row in jpeg] == list(CORRUPTIONS["jpeg"].strengths)

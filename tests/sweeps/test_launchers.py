@@ -20,6 +20,7 @@ def assert_both_jobs_completed(run, folder) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the second node has an address that only Linux's loopback has")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # Ray forks its nodes from this process, where JAX is
 def test_ray_runs_jobs_on_a_cluster_of_two_nodes(run_command, fashion_mnist_root, ray_cluster, tmp_path):
     launcher = ("hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray_cluster}")
     run = run_command("train.py", "-m", *launcher, *QUICK, CHOICES, f"hydra.sweep.dir={tmp_path}")

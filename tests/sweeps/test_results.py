@@ -80,7 +80,8 @@ def test_main_effects_are_means_over_everything_else(folder):
 
 def test_the_table_has_a_line_for_each_job(folder):
     write_report(folder)
-    rows = list(csv.DictReader((folder / "sweep.csv").open()))
+    with (folder / "sweep.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
     assert [row["status"] for row in rows] == ["completed", "completed", "completed", "failed", "waiting"]
     assert rows[0]["val_accuracy"] == "0.8"
     assert (rows[0]["epochs"], rows[0]["seconds"], rows[0]["memory_mb"]) == ("2", "3.5", "700.5")

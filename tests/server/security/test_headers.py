@@ -30,6 +30,7 @@ IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 )  # fmt: skip
 def test_every_answer_carries_the_headers(client, method, path, status):
     answer = client.open(path, method=method)
+    answer.close()  # a static file stays open until then
     assert answer.status_code == status
     for name, value in HEADERS.items():
         assert answer.headers.getlist(name) == [value]
