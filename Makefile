@@ -42,11 +42,12 @@ services:  ## install PostgreSQL, Redis, Chromium and Slurm on Debian; tests sta
 	    echo 'install PostgreSQL, Redis and Chromium as this system does it (macOS: brew install postgresql redis chromium)'; \
 	fi
 
-lint: install-dev  ## ruff, mypy, spelling, and the schemas of the workflow and CITATION.cff; changes nothing
+lint: install-dev  ## ruff, mypy, spelling, vocabulary, and the schemas of the workflow and CITATION.cff; changes nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m codespell_lib
+	$(PY) scripts/check_vocabulary.py
 	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 

@@ -1,0 +1,87 @@
+"""Find words this project does not use, and print what it says instead; part of ``make lint``.
+
+The field's own term wins over a metaphor, and a sentence should read as a native engineer would say it. The list is
+short and each pattern has few false positives. A line that has to use a word, such as one that recognises an old
+configuration, ends with the comment ``vocabulary:ignore``.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("configs", "deploy", "docs", "fashion", "hydra_plugins", "scripts", "tests")
+ROOT_FILES = ("*.md", "*.toml", "*.cff", "Makefile")
+SUFFIXES = {".cff", ".css", ".html", ".js", ".md", ".py", ".toml", ".yaml", ".yml"}
+# The list itself with its test, and the changelog, which names what was renamed.
+EXEMPT = {"CHANGELOG.md", "scripts/check_vocabulary.py", "tests/commands/test_check_vocabulary.py"}
+IGNORE = "vocabulary:ignore"
+
+
+class Rule(NamedTuple):
+    """A pattern that is not used here, the wording to use instead, and text with the pattern."""
+
+    pattern: re.Pattern[str]
+    instead: str
+    example: str
+
+
+class Finding(NamedTuple):
+    """A line that matches a rule."""
+
+    line: int
+    text: str
+    instead: str
+
+
+# Word, what to say instead, and an example that has to be found.
+RULES = tuple(
+    Rule(re.compile(pattern), instead, example)
+    for pattern, instead, example in (
+        (r"\b[Ll]ikeliest\b", "most probable", "the likeliest class"),
+        (r"\bLEAST_[A-Z_]+", "MIN_...", "LEAST_IMAGES = 2"),
+        (r"\bdoubts?\b", "OOD score, or uncertainty", "a doubt fitted on photos"),
+        (r"\bforgiv(e|es|ing|en)\b", "robust to", "the model forgives noise"),
+        (r"\bto be had\b", "available", "no data is to be had"),
+    )
+)
+
+
+def findings(text: str) -> Iterator[Finding]:
+    """Yield each match in a text, in the order of its lines."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if IGNORE in line:
+            continue
+        for rule in RULES:
+            for match in rule.pattern.finditer(line):
+                yield Finding(number, match[0], rule.instead)
+
+
+def project_files() -> list[Path]:
+    """Return the files of the project whose words are its own."""
+    in_folders = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
+    in_root = (path for pattern in ROOT_FILES for path in ROOT.glob(pattern))
+    return sorted(path for path in (*in_folders, *in_root) if path.suffix in SUFFIXES or path.name == "Makefile")
+
+
+def main() -> int:
+    """Check the files named on the command line, or the whole project; the exit status is 1 if a word was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", type=Path, help="default: every text file of the project")
+    files = [path.resolve() for path in parser.parse_args().files] or project_files()
+    found = False
+    for path in files:
+        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+        if name in EXEMPT:
+            continue
+        for finding in findings(path.read_text(encoding="utf-8")):
+            print(f"{name}:{finding.line}: '{finding.text}', say instead: {finding.instead}")
+            found = True
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
