@@ -43,6 +43,11 @@ RULES = tuple(
     for pattern, instead, example in (
         (r"\b[Ll]ikeliest\b", "most probable", "the likeliest class"),
         (r"\bLEAST_[A-Z_]+", "MIN_...", "LEAST_IMAGES = 2"),
+        (r"\bMOST_[A-Z_]+", "MAX_...", "MOST_PIXELS = 25_000_000"),
+        (r"\bmend(s|ed|ing)?\b", "fix", "the user can mend it"),
+        (r"\blooks? after\b", "operate, administer", "who looks after the server"),
+        (r"\bmakes? no sense\b", "is malformed", "The request makes no sense."),
+        (r"\bworkplaces?\b", "slot, worker", "wait for a workplace"),
         (r"\bdoubts?\b", "OOD score, or uncertainty", "a doubt fitted on photos"),
         (r"\bforgiv(e|es|ing|en)\b", "robust to", "the model forgives noise"),
         (r"\bto be had\b", "available", "no data is to be had"),
