@@ -194,7 +194,8 @@ class RunFolder:
         if not self.resume_state.is_file():
             return None
         try:
-            with np.load(self.resume_state, allow_pickle=False) as stored:
+            # np.load leaves a file open that it opened by its path and found to be damaged.
+            with self.resume_state.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return TrainingProgress.model_validate(json.loads(str(stored["about"])))
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(
