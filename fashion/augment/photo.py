@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 import keras
 import numpy as np
+from jaxtyping import Float32
 from keras import ops
 from pydantic import Field, NonNegativeFloat
 
+from fashion.arrays import GrayImages
 from fashion.augment import silhouette
 from fashion.augment.random_parameters import RandomParameters
 from fashion.augment.resample import resample
@@ -87,7 +89,7 @@ class Photo(keras.layers.Layer):
             return images
         return self._transform(images, self.product_share)
 
-    def simulate_photos(self, pixels: np.ndarray) -> np.ndarray:
+    def simulate_photos(self, pixels: GrayImages) -> Float32[np.ndarray, "n h w"]:
         """Return a simulated photo of every image; none stays a product.
 
         Args:
@@ -112,7 +114,8 @@ class Photo(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            return tf.function(transform)
+            compiled: Callable[[np.ndarray], keras.KerasTensor] = tf.function(transform)
+            return compiled
         import jax
 
         @jax.jit

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from jaxtyping import Float32
 from keras import ops
 
 UNIFORMS, NORMALS = 64, 1_600  # numbers for each image, a few more than are used
@@ -47,7 +48,8 @@ class RandomParameters:
         return ops.reshape(self._normals[:, start : self._normals_used], (-1, self._height, self._width, 1))
 
 
-def _interpolation(side: int, knots: int) -> np.ndarray:
+def _interpolation(side: int, knots: int) -> Float32[np.ndarray, "side knots"]:
     """Return the ``(side, knots)`` float32 matrix of linear interpolation."""
     places = np.arange(side)[:, np.newaxis] * ((knots - 1) / (side - 1))
-    return np.maximum(0, 1 - np.abs(places - np.arange(knots))).astype(np.float32)
+    weights: np.ndarray = np.maximum(0, 1 - np.abs(places - np.arange(knots)))
+    return weights.astype(np.float32)

@@ -158,7 +158,7 @@ def render(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     photo = coverage[..., np.newaxis] * cloth + (1 - coverage[..., np.newaxis]) * floor
     x = np.linspace(1.06, 0.92, SIDE, dtype=np.float32)  # light from the left
     photo = photo * x[np.newaxis, :, np.newaxis] + 3 * _noise(random, 1)[..., np.newaxis]
-    return np.clip(np.round(photo), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.round(photo), 0, 255), np.uint8)
 
 
 def _garment(pixels: np.ndarray, scene: Scene, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

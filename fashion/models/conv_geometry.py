@@ -1,6 +1,7 @@
 """Which input pixels the taps of a convolution read, for the kernels of both backends."""
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
 Pair = tuple[int, int]
 
@@ -21,7 +22,7 @@ def axis_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[in
     return output, total // 2, total - total // 2
 
 
-def band_pattern(size: Pair, kernel: Pair, strides: Pair, padding: str) -> np.ndarray:
+def band_pattern(size: Pair, kernel: Pair, strides: Pair, padding: str) -> Float32[np.ndarray, "kh kw outputs inputs"]:
     """Return which tap connects which input pixel to which output pixel: ``(kh, kw, oh * ow, h * w)`` float32, 0 or 1.
 
     A depthwise convolution is, for each channel, a product with the sum of these matrices, each weighted by its tap.
@@ -32,7 +33,7 @@ def band_pattern(size: Pair, kernel: Pair, strides: Pair, padding: str) -> np.nd
     return pattern.reshape(*kernel, oh * ow, h * w).astype(np.float32)
 
 
-def _taps(size: int, kernel: int, stride: int, padding: str) -> np.ndarray:
+def _taps(size: int, kernel: int, stride: int, padding: str) -> Bool[np.ndarray, "output size kernel"]:
     """Return whether a tap of an output reads a pixel: ``(output, size, kernel)`` bool."""
     output, before, _ = axis_geometry(size, kernel, stride, padding)
     tap = np.arange(size)[None, :] - np.arange(output)[:, None] * stride + before
