@@ -183,7 +183,7 @@ def test_the_real_data_set(fashion_mnist_root: Path) -> None:
     assert digest == "fc61d5d1a1934cf0caadd7eb5d310558ffd5ea7025d7d848508610f5547b34d5"
 
 
-def test_classes_are_the_ten_of_the_seed_program_in_order() -> None:
+def test_classes_are_the_ten_of_the_baseline_in_order() -> None:
     assert CLASSES == (
         "T-shirt/top",
         "Trouser",

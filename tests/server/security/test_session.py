@@ -218,7 +218,7 @@ def test_a_database_that_fails_is_reported_on_a_page_too(client, accounts, sign_
     sign_in(client)
     with accounts.database.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE sessions RENAME TO elsewhere")
-        connection.exec_driver_sql("ALTER TABLE pictures RENAME TO nowhere")
+        connection.exec_driver_sql("ALTER TABLE pictures RENAME TO nowhere")  # vocabulary:ignore
     answer = client.get("/history", headers=PAGE)
     assert answer.status_code == 503
     assert "storage is unavailable; try again later." in answer.text
