@@ -390,6 +390,7 @@ def test_files_that_a_page_names_exist(page):
 
 def test_no_program_reads_the_docs():
     programs = [path for folder in ("fashion", "hydra_plugins", "scripts") for path in (PROJECT / folder).rglob("*.py")]
+    programs.remove(PROJECT / "scripts" / "check_vocabulary.py")  # it reads every text
     reading = [str(path) for path in programs if re.search(r"[\"']docs[\"'/]|docs/\w+\.(?!md)", path.read_text())]
     assert reading == []
 
