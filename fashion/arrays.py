@@ -9,8 +9,11 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 Images = UInt8[np.ndarray, "n h w c"]  # 0-255
 GrayImages = UInt8[np.ndarray, "n h w"]
+Pixels = UInt8[np.ndarray, "n h w"] | Float32[np.ndarray, "n h w"]  # 0-255, or in [0, 1]
 GrayImage = UInt8[np.ndarray, "h w"]
 RgbImage = UInt8[np.ndarray, "h w 3"]
+Mask = Bool[np.ndarray, "h w"]
+HeatMap = Float32[np.ndarray, "h w"]  # in [0, 1]
 ModelInputs = Float32[np.ndarray, "n h w c"]  # in [0, 1]
 
 Labels = Int[np.ndarray, "n"]  # index of the class

@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Int
 
+from fashion.arrays import Flags, GrayImages, Labels, Positions, Probabilities
 from fashion.audit.duplicates import NEAR, SENSITIVITY, SimilarPairs, exact_duplicates, groups, similar_pairs
 from fashion.audit.findings import (
     AccuracyEffect,
@@ -88,7 +90,7 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
     return found
 
 
-def _training_file(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _training_file(dataset: Dataset) -> tuple[GrayImages, Labels, Positions]:
     """Return images, labels and positions of train and validation together, in the order of the official file."""
     positions = np.concatenate([dataset.train.positions, dataset.validation.positions])
     order = np.argsort(positions)
@@ -97,7 +99,7 @@ def _training_file(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _find_duplicates(
-    images: np.ndarray, labels: np.ndarray, in_test: np.ndarray, names: list[str]
+    images: GrayImages, labels: Labels, in_test: Flags, names: list[str]
 ) -> tuple[Duplicates, SimilarPairs]:
     """Return the duplicates as they are reported, and all pairs above the lowest threshold."""
     started = time.monotonic()
@@ -115,22 +117,20 @@ def _find_duplicates(
     return found, pairs
 
 
-def _counts(pairs: SimilarPairs, labels: np.ndarray, in_test: np.ndarray, threshold: float) -> DuplicateCounts:
+def _counts(pairs: SimilarPairs, labels: Labels, in_test: Flags, threshold: float) -> DuplicateCounts:
     conflicting = labels[pairs.first] != labels[pairs.second]
     tests = in_test[pairs.first].astype(int) + in_test[pairs.second]
 
-    def counted(chosen: np.ndarray) -> PairCounts:
+    def counted(chosen: Bool[np.ndarray, " pairs"]) -> PairCounts:
         return PairCounts(int(chosen.sum()), int((chosen & conflicting).sum()))
 
     return DuplicateCounts(threshold, counted(tests == 0), counted(tests == 2), counted(tests == 1))
 
 
-def _accuracy_effect(
-    predictor: Predictor, dataset: Dataset, pairs: SimilarPairs, in_test: np.ndarray
-) -> AccuracyEffect:
+def _accuracy_effect(predictor: Predictor, dataset: Dataset, pairs: SimilarPairs, in_test: Flags) -> AccuracyEffect:
     labels, probabilities = dataset.test.labels, predictor.probabilities(dataset.test.images)
 
-    def measured(chosen: np.ndarray) -> SubsetScores:
+    def measured(chosen: Flags) -> SubsetScores:
         return SubsetScores(int(chosen.sum()), *summary(labels[chosen], probabilities[chosen]))
 
     rows = []
@@ -141,8 +141,8 @@ def _accuracy_effect(
     return AccuracyEffect(measured(np.ones(len(labels), bool)), rows)
 
 
-def _has_twin_in_train(pairs: SimilarPairs, in_test: np.ndarray) -> np.ndarray:
-    """Return ``(test images,)`` bool: whether one of the pairs connects the image to a training image."""
+def _has_twin_in_train(pairs: SimilarPairs, in_test: Flags) -> Bool[np.ndarray, " tests"]:
+    """Return for each test image whether one of the pairs connects it to a training image."""
     joined = in_test[pairs.second] & ~in_test[pairs.first]  # test images follow those of train
     found = np.zeros(len(in_test), bool)
     found[pairs.second[joined]] = True
@@ -151,9 +151,9 @@ def _has_twin_in_train(pairs: SimilarPairs, in_test: np.ndarray) -> np.ndarray:
 
 def _label_errors(
     classes: tuple[str, ...],
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    errors: np.ndarray,
+    labels: Labels,
+    probabilities: Probabilities,
+    errors: Int[np.ndarray, " errors"],
     names: list[str],
     seconds: float,
 ) -> LabelErrors:

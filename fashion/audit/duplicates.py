@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from fashion.arrays import GrayImages
 
 # Chosen by eye. Of 144 pairs of other classes than trousers, those above 0.99 show the same product, often in another
 # colour or with another print; from 0.985 to 0.99 about half do, below that few: the rest have the same cut. Of 144
@@ -20,40 +23,40 @@ class SimilarPairs(NamedTuple):
     """Pairs of images, by position.
 
     Attributes:
-        first: ``(m,)`` int64.
-        second: ``(m,)`` int64, each greater than its ``first``.
-        similarity: ``(m,)`` float32, correlation of their pixels, at most 1.
+        first: The one that comes first.
+        second: The other.
+        similarity: Correlation of their pixels, at most 1.
     """
 
-    first: np.ndarray
-    second: np.ndarray
-    similarity: np.ndarray
+    first: Int[np.ndarray, " pairs"]
+    second: Int[np.ndarray, " pairs"]
+    similarity: Float32[np.ndarray, " pairs"]
 
     def above(self, threshold: float) -> "SimilarPairs":
         """Return the pairs whose similarity is greater than a threshold."""
         return self.where(self.similarity > threshold)
 
-    def where(self, chosen: np.ndarray) -> "SimilarPairs":
-        """Return the pairs that a mask ``(m,)`` or an index array selects."""
+    def where(self, chosen: Bool[np.ndarray, " pairs"] | Int[np.ndarray, " chosen"]) -> "SimilarPairs":
+        """Return the pairs that a mask or an index array selects."""
         return SimilarPairs(self.first[chosen], self.second[chosen], self.similarity[chosen])
 
 
-def exact_duplicates(images: np.ndarray) -> list[list[int]]:
-    """Return the groups of two or more positions whose ``(n, 28, 28)`` uint8 images are identical."""
+def exact_duplicates(images: GrayImages) -> list[list[int]]:
+    """Return the groups of two or more positions whose images are identical."""
     positions: dict[bytes, list[int]] = {}
     for position, image in enumerate(images):
         positions.setdefault(image.tobytes(), []).append(position)
     return [group for group in positions.values() if len(group) > 1]
 
 
-def similar_pairs(images: np.ndarray, threshold: float) -> SimilarPairs:
+def similar_pairs(images: GrayImages, threshold: float) -> SimilarPairs:
     """Find all pairs of highly correlated images, by blocked matrix products.
 
     Correlation ignores brightness and contrast. Geier (2019, arXiv 1906.08255) found Fashion-MNIST's near duplicates
     between train and test; here the pairs within a split are compared too.
 
     Args:
-        images: ``(n, 28, 28)`` uint8.
+        images: Any number of them.
         threshold: The correlation above which a pair is returned.
 
     Returns:
@@ -74,7 +77,7 @@ def similar_pairs(images: np.ndarray, threshold: float) -> SimilarPairs:
     return pairs.where(np.argsort(-pairs.similarity, kind="stable"))
 
 
-def groups(pairs: SimilarPairs, count: int) -> np.ndarray:
-    """Return ``(count,)`` int: images that pairs connect, directly or through others, have the same number."""
+def groups(pairs: SimilarPairs, count: int) -> Int[np.ndarray, " count"]:
+    """Return a number for each image: images that pairs connect, directly or through others, have the same number."""
     links = coo_array((np.ones(len(pairs.first), bool), (pairs.first, pairs.second)), shape=(count, count))
     return connected_components(links, directed=False)[1]

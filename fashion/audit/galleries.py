@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fashion.arrays import Flags, GrayImages, Labels
 from fashion.audit.duplicates import SimilarPairs
 from fashion.figures import saved_figure, show_tiles
 
@@ -12,13 +13,13 @@ SHOWN_PAIRS = 14
 ERROR_ROWS, ERROR_COLUMNS = 4, 8
 
 
-def draw_pairs(images: np.ndarray, near: SimilarPairs, in_test: np.ndarray, path: Path) -> None:
+def draw_pairs(images: GrayImages, near: SimilarPairs, in_test: Flags, path: Path) -> None:
     """Draw near duplicates, one above the other: across and within splits, the most and the least similar pairs.
 
     Args:
-        images: ``(n, 28, 28)`` uint8.
+        images: All images.
         near: Pairs of them, the most similar first.
-        in_test: ``(n,)`` bool.
+        in_test: Which of them are test images.
         path: The PNG file.
     """
     across = in_test[near.first] != in_test[near.second]
@@ -37,15 +38,13 @@ def draw_pairs(images: np.ndarray, near: SimilarPairs, in_test: np.ndarray, path
             axes.set_title(title)
 
 
-def draw_errors(
-    images: np.ndarray, labels: np.ndarray, guesses: np.ndarray, classes: Sequence[str], path: Path
-) -> None:
+def draw_errors(images: GrayImages, labels: Labels, guesses: Labels, classes: Sequence[str], path: Path) -> None:
     """Draw the first 32 of the images, each below its label and the quick model's prediction.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, the most likely label errors first.
-        labels: ``(n,)`` int, as given.
-        guesses: ``(n,)`` int, predicted by the quick model.
+        images: The most likely label errors first.
+        labels: As given.
+        guesses: Predicted by the quick model.
         classes: Names of the classes.
         path: The PNG file.
     """

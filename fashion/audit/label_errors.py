@@ -4,7 +4,9 @@ import importlib.util
 import warnings
 
 import numpy as np
+from jaxtyping import Int
 
+from fashion.arrays import GrayImages, Labels, Probabilities
 from fashion.errors import InputError
 
 FOLDS = 5
@@ -27,18 +29,15 @@ def check_packages() -> None:
 
 
 def cross_validated_probabilities(
-    images: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int
-) -> np.ndarray:
+    images: GrayImages, labels: Labels, groups: Int[np.ndarray, " n"], *, seed: int
+) -> Probabilities:
     """Return the predictions of a perceptron with one hidden layer for each image, after training on the other folds.
 
     Args:
-        images: ``(n, 28, 28)`` uint8.
-        labels: ``(n,)`` int64, 0 to k - 1; every fold trains on all classes.
-        groups: ``(n,)`` int; images of one group are in the same fold, so that no duplicate confirms its twin's label.
+        images: Of all folds.
+        labels: Their classes; every fold trains on all of them.
+        groups: Images of one group are in the same fold, so that no duplicate confirms its twin's label.
         seed: Of the folds and the training.
-
-    Returns:
-        ``(n, k)`` float32.
     """
     from joblib import parallel_config
     from sklearn.exceptions import ConvergenceWarning
@@ -56,7 +55,7 @@ def cross_validated_probabilities(
     return probabilities.astype(np.float32)
 
 
-def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def likely_errors(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, " errors"]:
     """Return the positions of likely label errors, the most likely first, by confident learning.
 
     The number of errors between two classes is estimated from how often the model is as confident of one class as it is
@@ -64,8 +63,8 @@ def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     70:1373).
 
     Args:
-        labels: ``(n,)`` int64.
-        probabilities: ``(n, k)``, predicted for images that the model was not trained on.
+        labels: As given.
+        probabilities: Predicted for images that the model was not trained on.
     """
     from cleanlab.filter import find_label_issues
 

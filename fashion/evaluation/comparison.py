@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest, chi2
 
+from fashion.arrays import Flags, Labels, Probabilities, Scores
 from fashion.evaluation.records import ComparisonRow, McNemarTest
 from fashion.metrics import Z_95, Interval, log_losses, squared_distances
 
 MAX_EXACT = 1_000  # discordant images; for more, the exact and the approximate test agree to three digits
 
 
-def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemarTest:
-    """Test two models' ``(n,)`` bool results on the same images."""
+def mcnemar(first_right: Flags, second_right: Flags) -> McNemarTest:
+    """Test which predictions of two models are right on the same images."""
     only_first = int(np.sum(first_right & ~second_right))
     only_second = int(np.sum(second_right & ~first_right))
     discordant = only_first + only_second
@@ -25,22 +26,22 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemarTest:
     return McNemarTest(only_first, only_second, float(chi2.sf(statistic, 1)), False)
 
 
-def paired_interval(differences: np.ndarray) -> Interval:
-    """Return the 95 % interval of the mean of ``(n,)`` paired differences, by the normal approximation."""
+def paired_interval(differences: Scores) -> Interval:
+    """Return the 95 % interval of the mean of paired differences, by the normal approximation."""
     mean = float(differences.mean())
     reach = Z_95 * float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return Interval(mean - reach, mean + reach)
 
 
 def compare(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, classes: Sequence[str]
+    labels: Labels, first: Probabilities, second: Probabilities, classes: Sequence[str]
 ) -> tuple[McNemarTest, list[ComparisonRow]]:
     """Compare two models' calibrated probabilities for the same images.
 
     Args:
-        labels: ``(n,)`` int64.
-        first: ``(n, classes)`` probabilities of one model.
-        second: ``(n, classes)`` probabilities of the other.
+        labels: The true classes.
+        first: One model's.
+        second: The other's.
         classes: Names of the classes.
     """
     both = (first, second)
@@ -55,7 +56,7 @@ def compare(
     return mcnemar(*right), rows
 
 
-def _row(name: str, values: list[np.ndarray], chosen: np.ndarray) -> ComparisonRow:
+def _row(name: str, values: Sequence[Flags | Scores], chosen: Flags) -> ComparisonRow:
     first, second = (each[chosen].astype(np.float64) for each in values)
     low, high = paired_interval(first - second)
     return ComparisonRow(name, float(first.mean()), float(second.mean()), float((first - second).mean()), low, high)

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import poisson
 
+from fashion.arrays import GrayImages, Positions
 from fashion.errors import InputError
 from fashion.preprocessing.model_input import INPUT_SIDE
 
@@ -34,29 +36,32 @@ POISSON_STEPS = 1024
 JPEG_BLOCK = 8
 
 
+Corrupted = Shaped[np.ndarray, "n h w"]
+
+
 class BlockRandom:
     """Random numbers for images of one block; an image's do not depend on which others are asked for.
 
     Args:
         entropy: Seed, corruption and block, on which the numbers depend.
-        rows: ``(n,)`` int, the images' positions within their block.
+        rows: The images' positions within their block.
     """
 
-    def __init__(self, entropy: list[int], rows: np.ndarray) -> None:
+    def __init__(self, entropy: list[int], rows: Positions) -> None:
         # By name, because a later numpy may change its default generator.
         self._random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
         self._rows = rows
 
-    def uniform(self, *shape: int) -> np.ndarray:
+    def uniform(self, *shape: int) -> Float[np.ndarray, "n ..."]:
         """Return ``(n, *shape)`` float32 in [0, 1)."""
         return self._random.random((BLOCK, *shape), np.float32)[self._rows]
 
-    def normal(self, *shape: int) -> np.ndarray:
+    def normal(self, *shape: int) -> Float[np.ndarray, "n ..."]:
         """Return ``(n, *shape)`` float32, standard normal."""
         return self._random.standard_normal((BLOCK, *shape), np.float32)[self._rows]
 
-    def sign(self) -> np.ndarray:
-        """Return ``(n,)`` of -1 and 1."""
+    def sign(self) -> Float[np.ndarray, " n"]:
+        """Return -1 or 1 for each image."""
         return np.where(self.uniform() < 0.5, -1.0, 1.0)
 
 
@@ -64,31 +69,31 @@ class Corruption(NamedTuple):
     """One row of the table.
 
     Attributes:
-        apply: From images ``(n, 28, 28)`` uint8, a strength and random numbers to images of any real dtype, which are
-            then rounded and clipped to 0-255.
+        apply: From images, a strength and random numbers to images of any real type, which are then rounded and
+            clipped to 0-255.
         parameter: What the strength measures, with its unit.
         strengths: The strength at severity 1 to 5.
     """
 
-    apply: Callable[[np.ndarray, Any, BlockRandom], np.ndarray]
+    apply: Callable[[GrayImages, Any, BlockRandom], Corrupted]
     parameter: str
     strengths: tuple[Any, Any, Any, Any, Any]
 
 
 def corrupt(
-    images: np.ndarray, name: str, severity: int, *, seed: int, positions: np.ndarray | None = None
-) -> np.ndarray:
+    images: GrayImages, name: str, severity: int, *, seed: int, positions: Positions | None = None
+) -> GrayImages:
     """Corrupt images.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, 0-255, light garments on black.
+        images: Light garments on black.
         name: A key of ``CORRUPTIONS``.
         severity: 1 to 5.
         seed: Of the random numbers, not negative.
-        positions: ``(n,)`` int, the images' positions in the data set; None if they are all of it, in order.
+        positions: The images' positions in the data set; None if they are all of it, in order.
 
     Returns:
-        ``(n, 28, 28)`` uint8, a new array.
+        A new array.
 
     Raises:
         InputError: When there is no such corruption or severity.
@@ -112,23 +117,23 @@ def corrupt(
 # -- noise ------------------------------------------------------------------------------------------------------------
 
 
-def _gaussian_noise(images: np.ndarray, deviation: float, random: BlockRandom) -> np.ndarray:
+def _gaussian_noise(images: GrayImages, deviation: float, random: BlockRandom) -> Corrupted:
     return images + np.float32(255 * deviation) * random.normal(INPUT_SIDE, INPUT_SIDE)
 
 
-def _shot_noise(images: np.ndarray, photons: float, random: BlockRandom) -> np.ndarray:
+def _shot_noise(images: GrayImages, photons: float, random: BlockRandom) -> Corrupted:
     steps = (random.uniform(INPUT_SIDE, INPUT_SIDE) * POISSON_STEPS).astype(np.int64)
     return _photon_counts(photons)[images, steps] * (255 / photons)
 
 
 @functools.lru_cache(maxsize=SEVERITIES)
-def _photon_counts(photons: float) -> np.ndarray:
-    """Return ``(256, POISSON_STEPS)``: for each grey the quantiles of its number of photons."""
+def _photon_counts(photons: float) -> Float[np.ndarray, "256 steps"]:
+    """Return for each grey the quantiles of its number of photons."""
     expected = photons / 255 * np.arange(256)[:, np.newaxis]
     return poisson.ppf((np.arange(POISSON_STEPS) + 0.5) / POISSON_STEPS, expected)
 
 
-def _impulse_noise(images: np.ndarray, share: float, random: BlockRandom) -> np.ndarray:
+def _impulse_noise(images: GrayImages, share: float, random: BlockRandom) -> Corrupted:
     hit = random.uniform(INPUT_SIDE, INPUT_SIDE) < share
     return np.where(hit, np.where(random.uniform(INPUT_SIDE, INPUT_SIDE) < 0.5, 0, 255), images)
 
@@ -136,12 +141,12 @@ def _impulse_noise(images: np.ndarray, share: float, random: BlockRandom) -> np.
 # -- blur -------------------------------------------------------------------------------------------------------------
 
 
-def _gaussian_blur(images: np.ndarray, sigma: float, random: BlockRandom) -> np.ndarray:
+def _gaussian_blur(images: GrayImages, sigma: float, random: BlockRandom) -> Corrupted:
     rows_blurred = gaussian_filter1d(images.astype(np.float32), sigma, axis=1, mode="constant")
     return gaussian_filter1d(rows_blurred, sigma, axis=2, mode="constant")
 
 
-def _motion_blur(images: np.ndarray, length: int, random: BlockRandom) -> np.ndarray:
+def _motion_blur(images: GrayImages, length: int, random: BlockRandom) -> Corrupted:
     """Average along a line of ``length`` pixels: horizontal, vertical, or diagonal."""
     directions = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])[(random.uniform() * 4).astype(int)]
     reach = length // 2
@@ -159,41 +164,40 @@ def _motion_blur(images: np.ndarray, length: int, random: BlockRandom) -> np.nda
 # -- geometry ---------------------------------------------------------------------------------------------------------
 
 
-def _translate(images: np.ndarray, pixels: float, random: BlockRandom) -> np.ndarray:
+def _translate(images: GrayImages, pixels: float, random: BlockRandom) -> Corrupted:
     angle = 2 * np.pi * random.uniform().astype(np.float64)
     return _warp(images, _repeat(images, np.eye(2)), pixels * np.stack([np.sin(angle), np.cos(angle)], axis=1))
 
 
-def _rotate(images: np.ndarray, degrees: float, random: BlockRandom) -> np.ndarray:
+def _rotate(images: GrayImages, degrees: float, random: BlockRandom) -> Corrupted:
     angle = np.radians(degrees) * random.sign()
     cosine, sine = np.cos(angle), np.sin(angle)
     return _warp(images, np.stack([cosine, sine, -sine, cosine], axis=1).reshape(-1, 2, 2))
 
 
-def _shear(images: np.ndarray, slope: float, random: BlockRandom) -> np.ndarray:
+def _shear(images: GrayImages, slope: float, random: BlockRandom) -> Corrupted:
     matrices = _repeat(images, np.eye(2)).copy()
     matrices[:, 1, 0] = slope * random.sign()
     return _warp(images, matrices)
 
 
-def _scale(images: np.ndarray, factor: float, random: BlockRandom) -> np.ndarray:
+def _scale(images: GrayImages, factor: float, random: BlockRandom) -> Corrupted:
     return _warp(images, _repeat(images, np.eye(2) / factor))
 
 
-def _repeat(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _repeat(images: GrayImages, matrix: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "n 2 2"]:
     return np.broadcast_to(matrix, (len(images), 2, 2))
 
 
-def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray | None = None) -> np.ndarray:
+def _warp(
+    images: GrayImages, matrices: Float[np.ndarray, "n 2 2"], shifts: Float[np.ndarray, "n 2"] | None = None
+) -> Float[np.ndarray, "n h w"]:
     """Sample every image at ``matrix @ (row, column) + shift`` from its centre, bilinearly; outside is black.
 
     Args:
-        images: ``(n, 28, 28)`` uint8.
-        matrices: ``(n, 2, 2)`` float.
-        shifts: ``(n, 2)`` float, in pixels; None shifts nothing.
-
-    Returns:
-        ``(n, 28, 28)`` float64.
+        images: Any images.
+        matrices: One for each.
+        shifts: In pixels; None shifts nothing.
     """
     centre = (INPUT_SIDE - 1) / 2
     grid = np.stack(np.meshgrid(*2 * [np.arange(INPUT_SIDE) - centre], indexing="ij"))
@@ -215,7 +219,7 @@ def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray | None = 
     return upper * (1 - down) + lower * down
 
 
-def _quarter_turn(images: np.ndarray, orientation: tuple[int, bool], random: BlockRandom) -> np.ndarray:
+def _quarter_turn(images: GrayImages, orientation: tuple[int, bool], random: BlockRandom) -> Corrupted:
     quarters, mirrored = orientation
     return np.rot90(images[:, :, ::-1] if mirrored else images, quarters, axes=(1, 2))
 
@@ -223,23 +227,23 @@ def _quarter_turn(images: np.ndarray, orientation: tuple[int, bool], random: Blo
 # -- light ------------------------------------------------------------------------------------------------------------
 
 
-def _brightness(images: np.ndarray, added: float, random: BlockRandom) -> np.ndarray:
+def _brightness(images: GrayImages, added: float, random: BlockRandom) -> Corrupted:
     return images + 255 * added
 
 
-def _contrast(images: np.ndarray, kept: float, random: BlockRandom) -> np.ndarray:
+def _contrast(images: GrayImages, kept: float, random: BlockRandom) -> Corrupted:
     means = images.sum(axis=(1, 2), dtype=np.int64, keepdims=True) / INPUT_SIDE**2
     return means + kept * (images - means)
 
 
-def _inversion(images: np.ndarray, blend: float, random: BlockRandom) -> np.ndarray:
+def _inversion(images: GrayImages, blend: float, random: BlockRandom) -> Corrupted:
     return (1 - blend) * images + blend * (255.0 - images)
 
 
 # -- compression and occlusion ----------------------------------------------------------------------------------------
 
 
-def _jpeg(images: np.ndarray, quality: int, random: BlockRandom) -> np.ndarray:
+def _jpeg(images: GrayImages, quality: int, random: BlockRandom) -> Corrupted:
     """Encode all images as one grey JPEG: its 8 x 8 blocks are independent, so each is encoded as if alone."""
     padded_side = -(-INPUT_SIDE // JPEG_BLOCK) * JPEG_BLOCK
     padding = padded_side - INPUT_SIDE
@@ -251,7 +255,7 @@ def _jpeg(images: np.ndarray, quality: int, random: BlockRandom) -> np.ndarray:
     return decoded[:, :INPUT_SIDE, :INPUT_SIDE]
 
 
-def _occlusion(images: np.ndarray, side: int, random: BlockRandom) -> np.ndarray:
+def _occlusion(images: GrayImages, side: int, random: BlockRandom) -> Corrupted:
     """Cover each image with a square of mid-grey, its centre in the inner half."""
     centres = (INPUT_SIDE / 4 + random.uniform(2) * INPUT_SIDE / 2)[:, :, None]
     covered = np.abs(np.arange(INPUT_SIDE) + 0.5 - centres) < side / 2

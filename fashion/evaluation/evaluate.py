@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion import artifact
+from fashion.arrays import Probabilities
 from fashion.card import CARD_FILE, MODEL_FILE, Card
 from fashion.config.build import build
 from fashion.config.renames import upgrade_config
@@ -102,7 +103,7 @@ def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness
     return measured
 
 
-def _comparison(data: Dataset, first: np.ndarray, other: Predictor, loaded: artifact.Artifact) -> Comparison:
+def _comparison(data: Dataset, first: Probabilities, other: Predictor, loaded: artifact.Artifact) -> Comparison:
     second = other.probabilities(data.test.images)
     return Comparison(ModelSummary.of(loaded), *compare(data.test.labels, first, second, data.classes))
 

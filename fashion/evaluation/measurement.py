@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fashion.arrays import Flags, Labels, Probabilities
 from fashion.evaluation.records import (
     AbstentionScores,
     CalibrationDiagram,
@@ -28,7 +29,7 @@ MAX_MISTAKES = 12
 
 def measure(
     model: ModelSummary,
-    labels: np.ndarray,
+    labels: Labels,
     outputs: Outputs,
     uncertainty: PosthocUncertainty,
     classes: Sequence[str],
@@ -37,7 +38,7 @@ def measure(
 
     Args:
         model: Which model it is.
-        labels: ``(n,)`` int64 of the test images.
+        labels: Of the test images.
         outputs: What the network computes for them.
         uncertainty: Its calibration and abstention.
         classes: Names of the classes.
@@ -65,13 +66,8 @@ def measure(
     )
 
 
-def scores(labels: np.ndarray, probabilities: np.ndarray) -> ClassifierScores:
-    """Return accuracy with its interval, loss, Brier score and calibration error.
-
-    Args:
-        labels: ``(n,)`` int64.
-        probabilities: ``(n, classes)``.
-    """
+def scores(labels: Labels, probabilities: Probabilities) -> ClassifierScores:
+    """Return accuracy with its interval, loss, Brier score and calibration error."""
     return ClassifierScores(
         len(labels),
         *summary(labels, probabilities),
@@ -80,7 +76,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> ClassifierScores:
     )
 
 
-def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> list[Mistake]:
+def most_confident_mistakes(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> list[Mistake]:
     """Return the wrong predictions of the highest confidence, highest first."""
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
@@ -121,7 +117,7 @@ def _ood_scores(name: str, predictor: Predictor, in_distribution: Prediction, im
     )
 
 
-def _abstention(right: np.ndarray, accepted: np.ndarray, threshold: float) -> AbstentionScores:
+def _abstention(right: Flags, accepted: Flags, threshold: float) -> AbstentionScores:
     return AbstentionScores(
         threshold=threshold,
         test_accepted=float(accepted.mean()),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fashion.arrays import ConfusionMatrix
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, INK, PRIMARY
 
@@ -32,11 +33,11 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
+def confusion_matrix(counts: ConfusionMatrix, classes: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix: shares of each row as colours, counts as numbers.
 
     Args:
-        counts: ``(classes, classes)`` int; row: the true class, column: the predicted one.
+        counts: Row: the true class, column: the predicted one.
         classes: Names in the order of the rows.
         path: The PNG file.
     """

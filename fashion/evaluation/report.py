@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from fashion.arrays import GrayImage, GrayImages, HeatMap, RgbImage
 from fashion.evaluation.records import Measurement, Mistake, to_json
 from fashion.files import write_json, write_text
 from fashion.html_report import render_report
@@ -56,13 +57,13 @@ def write(
 
 
 def mistake_images(
-    predictor: Predictor, images: np.ndarray, mistakes: Sequence[Mistake], classes: Sequence[str]
+    predictor: Predictor, images: GrayImages, mistakes: Sequence[Mistake], classes: Sequence[str]
 ) -> list[MistakeImages]:
     """Return images of mistakes, plain and with the pixels marked that supported the wrong prediction.
 
     Args:
         predictor: The model that made the mistakes.
-        images: ``(n, h, w)`` uint8, the test images.
+        images: The test images.
         mistakes: Which of them.
         classes: Names of the classes.
     """
@@ -74,14 +75,14 @@ def mistake_images(
     return shown
 
 
-def overlaid(image: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
-    """Return ``(h, w, 3)`` uint8: an image, ``(h, w)`` uint8, coloured in proportion to ``(h, w)`` in [0, 1]."""
+def overlaid(image: GrayImage, sensitivity: HeatMap) -> RgbImage:
+    """Return an image, coloured in proportion to the sensitivity of each pixel."""
     opacity = MAX_OPACITY * sensitivity[..., np.newaxis]
     colour = np.array(rgb(ACCENT), np.float32)
     return np.round((1 - opacity) * image[..., np.newaxis] + opacity * colour).astype(np.uint8)
 
 
-def _png(pixels: np.ndarray) -> str:
+def _png(pixels: GrayImage | RgbImage) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return _data_url(stream.getvalue())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fashion.arrays import GrayImage, GrayImages, Labels, Probabilities
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fashion.evaluation.records import Robustness
 from fashion.figures import saved_figure, show_tiles
@@ -15,19 +16,18 @@ from fashion.files import write_text
 from fashion.metrics import accuracy
 from fashion.palette import INK
 
-# From images (n, 28, 28) uint8 to probabilities (n, classes).
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[GrayImages], Probabilities]
 
 LEVELS = range(1, SEVERITIES + 1)
 
 
-def robustness(predict: Predict, images: np.ndarray, labels: np.ndarray, seed: int) -> Robustness:
+def robustness(predict: Predict, images: GrayImages, labels: Labels, seed: int) -> Robustness:
     """Measure the accuracy on clean images and on each corruption of them.
 
     Args:
-        predict: From ``(n, 28, 28)`` uint8 images to ``(n, classes)`` probabilities; called 76 times.
-        images: ``(n, 28, 28)`` uint8, 0-255.
-        labels: ``(n,)`` int.
+        predict: From images to probabilities; called 76 times.
+        images: The test images.
+        labels: Their classes.
         seed: Of the corruptions; the same one gives the same images.
     """
     started = time.monotonic()
@@ -78,8 +78,8 @@ def draw_heat_map(measured: Robustness, path: Path) -> None:
             axes.text(column, row, f"{100 * share:.1f}", ha="center", va="center", color=colour, fontsize=9)
 
 
-def draw_samples(image: np.ndarray, seed: int, path: Path) -> None:
-    """Draw a ``(28, 28)`` uint8 image under every corruption, a row for each, from severity 1 to 5."""
+def draw_samples(image: GrayImage, seed: int, path: Path) -> None:
+    """Draw one image under every corruption, a row for each, from severity 1 to 5."""
     tiles = np.stack(
         [
             np.concatenate([corrupt(image[np.newaxis], name, severity, seed=seed) for severity in LEVELS])

@@ -6,7 +6,9 @@ It needs nothing but predictions, so it works on every backend and for every mod
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
+from fashion.arrays import GrayImage, HeatMap, Pixels, Probabilities
 from fashion.inference.batcher import BATCH_SIZES
 
 PATCH, STRIDE = 6, 2
@@ -17,19 +19,19 @@ MIN_PROBABILITY = 1e-7
 
 
 def occlusion_sensitivity(
-    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, class_index: int
-) -> np.ndarray:
+    predict: Callable[[Pixels], Probabilities], image: GrayImage | Float32[np.ndarray, "h w"], class_index: int
+) -> HeatMap:
     """Return how much each pixel supports a class: by how much covering it lowers the class's log-odds.
 
     A grey square moves over the image; a pixel gets the mean of the losses under the squares that cover it.
 
     Args:
-        predict: ``(n, h, w)`` float32 images in [0, 1] to ``(n, classes)`` probabilities.
-        image: ``(h, w)`` uint8, 0-255, or float32 in [0, 1].
+        predict: From float32 images in [0, 1] to probabilities.
+        image: 0-255, or in [0, 1].
         class_index: The class.
 
     Returns:
-        ``(h, w)`` float32 in [0, 1], relative to the strongest pixel; all 0 if covering never lowers the log-odds.
+        Relative to the strongest pixel; all 0 if covering never lowers the log-odds.
     """
     pixels = image if image.dtype == np.float32 else image.astype(np.float32) / 255
     patches = _patches(*pixels.shape)
@@ -44,14 +46,14 @@ def occlusion_sensitivity(
     return np.clip(loss / strongest, 0, 1).astype(np.float32)
 
 
-def _patches(height: int, width: int) -> np.ndarray:
-    """Return ``(n, h, w)`` bool, the squares; some extend beyond the edges, so that all pixels are covered as often."""
+def _patches(height: int, width: int) -> Bool[np.ndarray, "n h w"]:
+    """Return the squares; some extend beyond the edges, so that all pixels are covered as often."""
     rows, columns = _intervals(height), _intervals(width)
     return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(-1, height, width)
 
 
-def _intervals(length: int) -> np.ndarray:
-    """Return ``(n, length)`` bool: the pixels along one axis that each position of the square covers."""
+def _intervals(length: int) -> Bool[np.ndarray, "n length"]:
+    """Return the pixels along one axis that each position of the square covers."""
     starts = np.arange(STRIDE - PATCH + 1, length - STRIDE, STRIDE)
     position = np.arange(length)
     return (position >= starts[:, None]) & (position < starts[:, None] + PATCH)

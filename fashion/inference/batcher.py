@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fashion.arrays import Pixels
 from fashion.uncertainty.posthoc import Prediction
 
 # XLA compiles once for each batch size, which takes seconds; smaller batches are padded to the next of these.
@@ -15,7 +16,7 @@ BATCH_SIZES = (1, 8, 64, 512)
 
 
 class _Request(NamedTuple):
-    images: np.ndarray
+    images: Pixels
     prediction: "Future[Prediction]"
 
 
@@ -25,11 +26,11 @@ class Batcher:
     A thread of its own computes; requests that arrive in the meantime form the next batch.
 
     Args:
-        predict: ``(n, 28, 28)`` images to their predictions, called in that one thread.
+        predict: From images to their predictions; called in that one thread.
         max_images: Images in a batch; a single request may have more.
     """
 
-    def __init__(self, predict: Callable[[np.ndarray], Prediction], max_images: int) -> None:
+    def __init__(self, predict: Callable[[Pixels], Prediction], max_images: int) -> None:
         self._predict = predict
         self._max_images = max_images
         self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
@@ -40,8 +41,8 @@ class Batcher:
         """The number of requests that wait for the batch in progress to end."""
         return self._waiting.qsize()
 
-    def predict(self, images: np.ndarray) -> Prediction:
-        """Return the predictions for ``(n, 28, 28)`` images, of the same dtype in all calls."""
+    def predict(self, images: Pixels) -> Prediction:
+        """Return the predictions for images, of the same dtype in all calls."""
         request = _Request(images, Future())
         self._waiting.put(request)
         return request.prediction.result()

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from fashion import artifact
+from fashion.arrays import ModelInputs, Pixels, Probabilities
 from fashion.inference.batcher import BATCH_SIZES
 from fashion.inference.features import feature_tensors
 from fashion.models.fast_model import fast_layers
@@ -52,26 +53,22 @@ class Predictor:
         """Height and width of the images, in pixels."""
         return self._image_shape[:2]
 
-    def predict(self, images: np.ndarray) -> Prediction:
-        """Predict images.
-
-        Args:
-            images: ``(n, h, w)`` uint8, 0-255, or float32 in [0, 1].
-        """
+    def predict(self, images: Pixels) -> Prediction:
+        """Return the predictions for images."""
         return self.uncertainty.prediction(self.outputs(images))
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return ``(n, classes)`` float32 calibrated probabilities of images, given as to ``predict``."""
+    def probabilities(self, images: Pixels) -> Probabilities:
+        """Return the calibrated probabilities of images."""
         return self.predict(images).probabilities
 
-    def outputs(self, images: np.ndarray) -> Outputs:
-        """Return what the network itself computes for images, given as to ``predict``."""
+    def outputs(self, images: Pixels) -> Outputs:
+        """Return what the network itself computes for images."""
         largest = BATCH_SIZES[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
         probabilities, *features = (np.concatenate(rows) for rows in zip(*parts, strict=True))
         return Outputs(probabilities, tuple(features))
 
-    def _batch(self, images: np.ndarray) -> list[np.ndarray]:
+    def _batch(self, images: Pixels) -> list[np.ndarray]:
         count = len(images)
         size = next(size for size in BATCH_SIZES if size >= count)
         batch = np.zeros((size, *self._image_shape), np.float32)
@@ -80,7 +77,7 @@ class Predictor:
         return [np.asarray(rows)[:count] for rows in (computed if isinstance(computed, list | tuple) else [computed])]
 
 
-def compiled(model: keras.Model) -> Callable[[np.ndarray], Any]:
+def compiled(model: keras.Model) -> Callable[[ModelInputs], Any]:
     """Compile the forward pass once for each shape, without the bookkeeping of ``model.predict`` (11 ms a call)."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -97,7 +94,7 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], Any]:
     any_weights = jax.jit(forward)
     these_weights = jax.jit(partial(forward, *jax.tree.map(np.asarray, (trainable, fixed))))
 
-    def run(batch: np.ndarray) -> Any:
+    def run(batch: ModelInputs) -> Any:
         return these_weights(batch) if len(batch) <= MAX_FROZEN_BATCH else any_weights(trainable, fixed, batch)
 
     return run

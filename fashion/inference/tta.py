@@ -3,24 +3,26 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Shaped
 
+from fashion.arrays import GrayImages
 from fashion.preprocessing.model_input import ModelInput
 from fashion.uncertainty.posthoc import Prediction
 
 
-def predict_with_tta(inputs: Sequence[ModelInput], predict: Callable[[np.ndarray], Prediction]) -> Prediction:
+def predict_with_tta(inputs: Sequence[ModelInput], predict: Callable[[GrayImages], Prediction]) -> Prediction:
     """Return one row for each input; those of photos have the probabilities for photos.
 
     Args:
         inputs: At least one.
-        predict: ``(n, 28, 28)`` uint8 images to their predictions.
+        predict: From images to their predictions.
     """
     views = [each.views for each in inputs]
     counts = np.array([len(each) for each in views])
     starts = np.cumsum(counts) - counts
     prediction = predict(np.concatenate(views))
 
-    def mean(rows: np.ndarray) -> np.ndarray:
+    def mean(rows: Shaped[np.ndarray, " views *shape"]) -> Shaped[np.ndarray, " n *shape"]:
         sums = np.add.reduceat(rows, starts)
         return sums / counts.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
 

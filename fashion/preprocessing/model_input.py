@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fashion.arrays import GrayImage, GrayImages, Mask
+
 INPUT_SIDE = 28  # pixels; the models take square images
 
 
@@ -16,9 +18,9 @@ class ModelInput(NamedTuple):
         mask: ``(h, w)`` bool, the pixels of the object in the upright, reduced photo; None if nothing was segmented.
     """
 
-    pixels: np.ndarray
+    pixels: GrayImage
     steps: tuple[str, ...]
-    mask: np.ndarray | None = None
+    mask: Mask | None = None
 
     @property
     def is_photo(self) -> bool:
@@ -26,6 +28,6 @@ class ModelInput(NamedTuple):
         return self.mask is not None
 
     @property
-    def views(self) -> np.ndarray:
+    def views(self) -> GrayImages:
         """The images to predict, ``(k, 28, 28)`` uint8: for a photo also its mirror image, since nobody posed it."""
         return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]

@@ -1,6 +1,7 @@
 """Product images on a plain background, processed as the data set was made (Xiao et al., 2017, section 2)."""
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 from PIL import Image, ImageFilter, ImageOps
 
 from fashion.preprocessing import rgb
@@ -102,8 +103,8 @@ def _corner_colour(image: Image.Image) -> tuple[int, int, int]:
     return int(red), int(green), int(blue)
 
 
-def _differs(pixels: np.ndarray, corner: tuple[int, int, int]) -> np.ndarray:
-    """Return which of ``(..., 3)`` pixels are not close to the corner colour, ``(...)`` bool."""
+def _differs(pixels: Shaped[np.ndarray, " *shape 3"], corner: tuple[int, int, int]) -> Bool[np.ndarray, " *shape"]:
+    """Return which pixels are not close to the corner colour."""
     return np.linalg.norm(pixels.astype(np.float32) - np.array(corner, np.float32), axis=-1) > TRIM_DISTANCE
 
 

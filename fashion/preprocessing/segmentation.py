@@ -5,8 +5,10 @@ Nothing is assumed about the object, only that it is near the middle and that th
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
+from fashion.arrays import GrayImage, HeatMap, Mask, RgbImage
 from fashion.preprocessing import rgb
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 
@@ -45,15 +47,15 @@ def prepare_photo(image: Image.Image) -> ModelInput:
     return ModelInput(fitted, (*steps, "negated and brightened", f"resized to {width} x {height}, centred"), mask)
 
 
-def _soft_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return how much each pixel of the larger photo belongs to the object: ``(h, w)`` float32 in [0, 1]."""
+def _soft_mask(mask: Mask, shape: tuple[int, ...]) -> Float32[np.ndarray, "height width"]:
+    """Return how much each pixel of a larger photo of this shape belongs to the object, in [0, 1]."""
     large = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
     large = cv2.GaussianBlur(large, (0, 0), EDGE_SMOOTHING)
     return np.clip((large - EDGE_LOW) / (EDGE_HIGH - EDGE_LOW), 0, 1)
 
 
-def _negated(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the object, dark parts bright, on 0: ``(h, w)`` float32, 0-255, cropped to it."""
+def _negated(pixels: RgbImage, weight: HeatMap) -> Float32[np.ndarray, "height width"]:
+    """Return the object, dark parts bright, on 0: 0-255, cropped to it."""
     rows, columns = np.nonzero(weight.max(axis=1) > 0.5)[0], np.nonzero(weight.max(axis=0) > 0.5)[0]
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     dark = 255 - cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)[box]
@@ -62,8 +64,8 @@ def _negated(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.clip(dark * gain, MIN_BRIGHTNESS, 255) * weight[box]
 
 
-def _fitted(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return ``(28, 28)`` uint8 with the object centred and as large as possible, and its width and height."""
+def _fitted(grey: Float32[np.ndarray, "height width"]) -> tuple[GrayImage, tuple[int, int]]:
+    """Return the 28 x 28 pixels with the object centred and as large as possible, and its width and height."""
     scale = INPUT_SIDE / max(grey.shape)
     height, width = (max(1, round(side * scale)) for side in grey.shape)
     square = np.zeros((INPUT_SIDE, INPUT_SIDE), np.float32)
@@ -73,17 +75,17 @@ def _fitted(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return np.round(square).astype(np.uint8), (width, height)
 
 
-def find_object(pixels: np.ndarray) -> np.ndarray:
+def find_object(pixels: RgbImage) -> Mask:
     """Return the mask of the object by GrabCut (Rother et al., 2004, ACM TOG 23:309).
 
     The border is certain background, everything else possible object. Better initial masks (unlike the border's
     colours, enclosed by edges) were tried on half of 341 photos, and gave no more right answers.
 
     Args:
-        pixels: ``(h, w, 3)`` uint8, 0-255, RGB, whose longer side is about ``WORKING_SIDE``.
+        pixels: 0-255; the longer side is about ``WORKING_SIDE``.
 
     Returns:
-        ``(h, w)`` bool; all False if there is no object.
+        True on the object; all False if there is none.
     """
     guess = np.full(pixels.shape[:2], cv2.GC_PR_FGD, np.uint8)
     thickness = max(2, round(BORDER_SHARE * min(guess.shape)))
@@ -92,8 +94,8 @@ def find_object(pixels: np.ndarray) -> np.ndarray:
     return clean_mask(_grabcut(pixels, guess))
 
 
-def clean_mask(mask: np.ndarray) -> np.ndarray:
-    """Keep the components of a ``(h, w)`` bool mask that are large and near the middle, and fill small holes in them.
+def clean_mask(mask: Mask) -> Mask:
+    """Keep the components of a mask that are large and near the middle, and fill small holes in them.
 
     Thin structures, such as hangers and strings, are removed first.
     """
@@ -111,7 +113,7 @@ def clean_mask(mask: np.ndarray) -> np.ndarray:
     return kept | (small & inside)[gaps]
 
 
-def _grabcut(pixels: np.ndarray, guess: np.ndarray) -> np.ndarray:
+def _grabcut(pixels: RgbImage, guess: UInt8[np.ndarray, "h w"]) -> Mask:
     if not (guess == cv2.GC_PR_FGD).any():
         return np.zeros(guess.shape, bool)
     cv2.setRNGSeed(SEED)
@@ -121,14 +123,14 @@ def _grabcut(pixels: np.ndarray, guess: np.ndarray) -> np.ndarray:
     return (guess & 1).astype(bool)
 
 
-def _opened(mask: np.ndarray, radius: int) -> np.ndarray:
+def _opened(mask: Mask, radius: int) -> Mask:
     """Return a mask without what is thinner than twice the radius."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(bool)
 
 
-def _centre_weights(height: int, width: int) -> np.ndarray:
-    """Return ``(h, w)``: 1 in the middle, less towards the border."""
+def _centre_weights(height: int, width: int) -> Float[np.ndarray, "h w"]:
+    """Return weights that are 1 in the middle and less towards the border."""
     y = (np.arange(height) - (height - 1) / 2) / (height * CENTRE_WIDTH)
     x = (np.arange(width) - (width - 1) / 2) / (width * CENTRE_WIDTH)
     return np.exp(-(y[:, np.newaxis] ** 2 + x**2))

@@ -10,39 +10,38 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
+from fashion.arrays import Features, Scores
 from fashion.card import AbstentionEntry, FeatureEntry
 
 METHOD = "Mahalanobis distances of penultimate and intermediate features to the nearest class, log, standardised, mean"
 MIN_DISTANCE = 1e-12
+
+FeatureVectors = tuple[Float[np.ndarray, "n _"], ...]  # of the same images, of different lengths
 
 
 class MahalanobisDistance(NamedTuple):
     """The distance of one feature vector to the nearest class. Cards store its arrays as float16, so values are.
 
     Attributes:
-        mean: ``(d,)`` float32, of the training images' features.
-        whitening: ``(d, k)`` float32; whitened features have the same covariance within each class, a multiple of the
-            identity.
-        class_means: ``(classes, k)`` float32, of whitened features.
+        mean: Of the training images' features.
+        whitening: Whitened features have the same covariance within each class, a multiple of the identity.
+        class_means: Of whitened features.
         normalize: Whether features are scaled to unit length first.
         log_mean: Mean of the logarithms of the validation images' squared distances.
         log_deviation: Their standard deviation.
     """
 
-    mean: np.ndarray
-    whitening: np.ndarray
-    class_means: np.ndarray
+    mean: Float[np.ndarray, " features"]
+    whitening: Float[np.ndarray, "features axes"]
+    class_means: Float[np.ndarray, "classes axes"]
     normalize: bool
     log_mean: float = 0.0
     log_deviation: float = 1.0
 
-    def log_distances(self, features: np.ndarray) -> np.ndarray:
-        """Return ``(n,)`` float32: the standardised logarithm of the squared distance to the nearest class.
-
-        Args:
-            features: ``(n, d)`` float32.
-        """
+    def log_distances(self, features: Features) -> Scores:
+        """Return the standardised logarithm of each squared distance to the nearest class."""
         features = unit_length(features) if self.normalize else features
         # As matrix products: |a - b|^2 of every image and class without a loop over classes.
         whitened = (features - self.mean) @ self.whitening
@@ -63,11 +62,11 @@ class Abstention(NamedTuple):
     distances: tuple[MahalanobisDistance, ...]
     threshold: float
 
-    def scores(self, features: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Return ``(n,)`` float32 scores: 0 is a typical validation image, 1 a standard deviation above.
+    def scores(self, features: FeatureVectors) -> Scores:
+        """Return scores: 0 is a typical validation image, 1 a standard deviation above.
 
         Args:
-            features: For each distance ``(n, d)`` float32.
+            features: One for each distance.
         """
         logs = [distance.log_distances(each) for distance, each in zip(self.distances, features, strict=True)]
         return np.stack(logs).mean(axis=0, dtype=np.float32)
@@ -112,6 +111,6 @@ class Abstention(NamedTuple):
         return cls(tuple(distances), entry.threshold)
 
 
-def unit_length(features: np.ndarray) -> np.ndarray:
-    """Return ``(n, d)`` features divided by their lengths; zeros stay zeros."""
+def unit_length(features: Features) -> Features:
+    """Return features divided by their lengths; zeros stay zeros."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-9))

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from fashion.arrays import Probabilities
 
-def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+
+def at_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
     """Return the softmax of the same logits divided by a temperature (Guo et al., 2017, arXiv:1706.04599).
 
     The probabilities are all it needs: logits are their logarithms, up to a constant in each row that the softmax
@@ -11,11 +13,8 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     classes equal.
 
     Args:
-        probabilities: ``(n, classes)`` float32.
+        probabilities: Uncalibrated.
         temperature: Above 1 lowers the confidence, below 1 raises it, 1 changes nothing.
-
-    Returns:
-        ``(n, classes)`` float32.
     """
     if temperature == 1:
         return probabilities

@@ -4,15 +4,17 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
+from fashion.arrays import Features, GrayImages, Labels, Pixels, Probabilities
 from fashion.augment.photo import Photo
 from fashion.card import CalibrationEntry, CalibrationScores, Card
 from fashion.data.dataset import Dataset
 from fashion.data.split import stratified_sample
 from fashion.metrics import cross_entropy
-from fashion.uncertainty.abstention import MIN_DISTANCE, Abstention, MahalanobisDistance, unit_length
+from fashion.uncertainty.abstention import MIN_DISTANCE, Abstention, FeatureVectors, MahalanobisDistance, unit_length
 from fashion.uncertainty.calibration import at_temperature
 from fashion.uncertainty.photo_ood import PhotoOodScore, regression_inputs
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
@@ -35,8 +37,8 @@ RIDGE = 1e-6
 PHOTO_PRIORS = {"Pullover": 3.0, "Dress": 2.5, "Shirt": 0.65, "Sandal": 2.0, "Sneaker": 2.0, "Ankle boot": 2.0}
 WEIGHT_DECAY = 1e-3  # of the logistic regression's weights, on standardised inputs
 
-# From images (n, 28, 28), uint8 or float32 in [0, 1], to what a network computes for them, with its features.
-Network = Callable[[np.ndarray], Outputs]
+# From images to what a network computes for them, with its features.
+Network = Callable[[Pixels], Outputs]
 
 
 def fit_uncertainty(
@@ -64,13 +66,13 @@ def fit_uncertainty(
     return PosthocUncertainty(temperature, abstention, fit_photo_ood(network, data, abstention, augment), priors)
 
 
-def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: np.ndarray, validation: Outputs) -> Card:
+def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: Labels, validation: Outputs) -> Card:
     """Return a card with a fitted uncertainty, in place of any earlier fit.
 
     Args:
         card: The same model's.
         uncertainty: As fitted.
-        labels: ``(n,)`` int64 of the validation images.
+        labels: Of the validation images.
         validation: The network's outputs for them.
     """
     after = uncertainty.prediction(validation).probabilities
@@ -94,13 +96,8 @@ def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: np.ndarray,
     return Card.model_validate(card.model_dump(exclude_unset=True, exclude=fitted)).model_copy(update=entries)
 
 
-def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the temperature of maximum likelihood (Guo et al., 2017, arXiv:1706.04599).
-
-    Args:
-        labels: ``(n,)`` int64.
-        probabilities: ``(n, classes)`` float32, uncalibrated.
-    """
+def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the temperature that maximises the likelihood of the labels (Guo et al., 2017, arXiv:1706.04599)."""
 
     def loss(log_temperature: float) -> float:  # has a single minimum
         return cross_entropy(labels, at_temperature(probabilities, float(np.exp(log_temperature))))
@@ -110,13 +107,13 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def fit_abstention(
-    training: tuple[np.ndarray, ...], labels: np.ndarray, validation: tuple[np.ndarray, ...]
+    training: FeatureVectors, labels: Labels, validation: tuple[Float[np.ndarray, "m _"], ...]
 ) -> Abstention:
     """Fit the distances on training features, and their scale and the threshold on validation features.
 
     Args:
-        training: Feature vectors ``(n, d)`` float32; the first is the input of the last layer.
-        labels: ``(n,)`` int64 of the training images.
+        training: The first feature vector is the input of the last layer.
+        labels: Of the training images.
         validation: The same features of validation images.
     """
     distances = []
@@ -144,7 +141,7 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
     images, labels = data.validation.images, data.validation.labels
     foreign_images = synthetic_ood(images, labels, len(images), random)
 
-    def inputs(pixels: np.ndarray) -> np.ndarray:
+    def inputs(pixels: GrayImages) -> Float[np.ndarray, "n inputs"]:
         return regression_inputs(*network(augment.simulate_photos(pixels)), abstention)
 
     # Every call augments anew: the threshold is set on images that the weights were not fitted to.
@@ -154,13 +151,15 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
     return unlimited._replace(threshold=float(np.quantile(unlimited.scores(unseen), PHOTOS_ACCEPTED)))
 
 
-def fit_logistic_regression(negative: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights ``(d,)`` and bias of the log-odds of being positive, from ``(n, d)`` and ``(m, d)`` samples."""
+def fit_logistic_regression(
+    negative: Float[np.ndarray, "n inputs"], positive: Float[np.ndarray, "m inputs"]
+) -> tuple[Float[np.ndarray, " inputs"], float]:
+    """Return weights and bias of the log-odds of being positive."""
     samples, labels = np.concatenate([negative, positive]), np.repeat([0.0, 1.0], [len(negative), len(positive)])
     mean, deviation = samples.mean(axis=0), np.maximum(samples.std(axis=0), MIN_DISTANCE)
     x = np.concatenate([(samples - mean) / deviation, np.ones((len(samples), 1))], axis=1)
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss(weights: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
         log_odds = x @ weights
         value = np.mean(np.logaddexp(0, log_odds) - labels * log_odds) + WEIGHT_DECAY / 2 * weights[:-1] @ weights[:-1]
         gradient = x.T @ (expit(log_odds) - labels) / len(x) + WEIGHT_DECAY * np.append(weights[:-1], 0)
@@ -171,12 +170,12 @@ def fit_logistic_regression(negative: np.ndarray, positive: np.ndarray) -> tuple
     return weights, float(found[-1] - weights @ mean)
 
 
-def fit_distance(features: np.ndarray, labels: np.ndarray, *, normalize: bool) -> MahalanobisDistance:
+def fit_distance(features: Features, labels: Labels, *, normalize: bool) -> MahalanobisDistance:
     """Fit class means and the covariance that all classes share, in the subspace of largest variance.
 
     Args:
-        features: ``(n, d)`` float32.
-        labels: ``(n,)`` int64; every class occurs.
+        features: Of training images.
+        labels: Their classes; every class occurs.
         normalize: Whether features are scaled to unit length first.
     """
     x = (unit_length(features) if normalize else features).astype(np.float64)

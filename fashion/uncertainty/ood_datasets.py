@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from fashion.arrays import Flags, GrayImage, GrayImages
 from fashion.errors import FashionError, InputError
 from fashion.preprocessing.decode import FILE_SUFFIXES, decode
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
@@ -31,12 +33,12 @@ class ImageSet(NamedTuple):
     """A set of prepared images.
 
     Attributes:
-        images: ``(n, 28, 28)`` uint8, 0-255.
-        photos: ``(n,)`` bool, which of them were segmented from a photo.
+        images: The model's pixels.
+        photos: Which of them were segmented from a photo.
     """
 
-    images: np.ndarray
-    photos: np.ndarray
+    images: GrayImages
+    photos: Flags
 
 
 def reported_sets(photos: Path | None) -> dict[str, ImageSet]:
@@ -64,12 +66,12 @@ def reported_sets(photos: Path | None) -> dict[str, ImageSet]:
     return sets if photos is None else sets | photo_folders(photos)
 
 
-def blank() -> np.ndarray:
+def blank() -> GrayImages:
     """Return 256 uniform images, one for each grey level."""
     return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, INPUT_SIDE, INPUT_SIDE)).copy()
 
 
-def digits() -> np.ndarray:
+def digits() -> GrayImages:
     """Return scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak, 1998, UCI), light on black."""
     from sklearn.datasets import load_digits
 
@@ -90,7 +92,7 @@ def sample_photos() -> ImageSet:
     return _image_set(inputs)
 
 
-def text(count: int, random: np.random.Generator) -> np.ndarray:
+def text(count: int, random: np.random.Generator) -> UInt8[np.ndarray, "count h w"]:
     """Return images of one to four lines of random letters, dark on white paper, preprocessed like a user's image.
 
     Args:
@@ -126,15 +128,12 @@ def photo_folders(folder: Path) -> dict[str, ImageSet]:
     return found
 
 
-def development_sets(images: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+def development_sets(images: GrayImages, random: np.random.Generator) -> dict[str, GrayImages]:
     """Return out-of-distribution images of kinds that are not reported: patterns, and corrupted training images.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, training images.
+        images: Training images.
         random: Source of all choices.
-
-    Returns:
-        Each ``(n, 28, 28)`` uint8, 0-255.
     """
     count, side = len(images), INPUT_SIDE
     y, x = np.mgrid[:side, :side]
@@ -170,11 +169,11 @@ def _image_set(inputs: list[ModelInput]) -> ImageSet:
     return ImageSet(np.stack([each.pixels for each in inputs]), np.array([each.is_photo for each in inputs]))
 
 
-def _resized(image: Image.Image) -> np.ndarray:
+def _resized(image: Image.Image) -> GrayImage:
     return np.asarray(image.resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BILINEAR))
 
 
-def _to_uint8(values: np.ndarray) -> np.ndarray:
+def _to_uint8(values: Float[np.ndarray, " *shape"]) -> UInt8[np.ndarray, " *shape"]:
     """Return values as uint8, clipped to [0, 1] and scaled."""
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 

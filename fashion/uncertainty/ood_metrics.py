@@ -1,16 +1,22 @@
 """How well a score separates out-of-distribution images, and how well confidence separates wrong predictions."""
 
 import numpy as np
+from jaxtyping import Real
+
+from fashion.arrays import Flags, Scores
+
+InDistribution = Real[np.ndarray, "n"]
+OutOfDistribution = Real[np.ndarray, "m"]
 
 
-def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float:
+def auroc(in_distribution: InDistribution, out_of_distribution: OutOfDistribution) -> float:
     """Return the probability that an out-of-distribution image scores higher, ties counted half.
 
     This is the area under the receiver operating characteristic (Hanley and McNeil, 1982, Radiology 143:29).
 
     Args:
-        in_distribution: ``(n,)`` scores.
-        out_of_distribution: ``(m,)`` scores.
+        in_distribution: Scores of images like those of training.
+        out_of_distribution: Scores of others.
     """
     count = len(out_of_distribution)
     # Ranks from 1, ties sharing their mean rank. scipy.stats has them too, but takes half a second to import.
@@ -23,30 +29,30 @@ def auroc(in_distribution: np.ndarray, out_of_distribution: np.ndarray) -> float
 
 
 def false_positive_rate(
-    in_distribution: np.ndarray, out_of_distribution: np.ndarray, true_positive_rate: float = 0.95
+    in_distribution: InDistribution, out_of_distribution: OutOfDistribution, true_positive_rate: float = 0.95
 ) -> float:
     """Return the share of out-of-distribution images that is accepted at a given true-positive rate.
 
     Args:
-        in_distribution: ``(n,)`` scores.
-        out_of_distribution: ``(m,)`` scores.
+        in_distribution: Scores of images like those of training.
+        out_of_distribution: Scores of others.
         true_positive_rate: The share of in-distribution images that the threshold accepts.
     """
     threshold = np.quantile(in_distribution, true_positive_rate, method="higher")
     return float(np.mean(out_of_distribution <= threshold))
 
 
-def coverage_accuracy(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coverage_accuracy(right: Flags, confidence: Scores) -> tuple[Scores, Scores]:
     """Return the accuracy of the most confident predictions at every coverage.
 
     The complement of the risk-coverage curve (El-Yaniv and Wiener, 2010, JMLR 11:1605).
 
     Args:
-        right: ``(n,)`` bool.
-        confidence: ``(n,)``; ties keep their order.
+        right: Which predictions are right.
+        confidence: Of each; ties keep their order.
 
     Returns:
-        Coverage and accuracy, ``(n,)`` each.
+        Coverage and accuracy.
     """
     order = np.argsort(-confidence, kind="stable")
     answered = np.arange(1, len(right) + 1)

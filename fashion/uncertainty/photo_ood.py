@@ -8,9 +8,11 @@ separate photograph-like validation images from synthetic out-of-distribution im
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
+from fashion.arrays import Probabilities, Scores
 from fashion.card import PhotoAbstentionEntry
-from fashion.uncertainty.abstention import Abstention, unit_length
+from fashion.uncertainty.abstention import Abstention, FeatureVectors, unit_length
 
 METHOD = "logistic regression on log-probabilities, entropy, Mahalanobis log-distances and features of unit length"
 MIN_PROBABILITY = 1e-4
@@ -20,21 +22,17 @@ class PhotoOodScore(NamedTuple):
     """An out-of-distribution score for photos, and the threshold above which the model abstains.
 
     Attributes:
-        weights: ``(d,)`` float64, of what ``regression_inputs`` returns.
+        weights: Of what ``regression_inputs`` returns.
         bias: Added to the weighted sum.
         threshold: The highest score that is accepted.
     """
 
-    weights: np.ndarray
+    weights: Float[np.ndarray, " inputs"]
     bias: float
     threshold: float
 
-    def scores(self, inputs: np.ndarray) -> np.ndarray:
-        """Return ``(n,)`` float32: the log-odds that each image is out of distribution.
-
-        Args:
-            inputs: ``(n, d)`` float64, as ``regression_inputs`` returns them.
-        """
+    def scores(self, inputs: Float[np.ndarray, "n inputs"]) -> Scores:
+        """Return the log-odds that each image is out of distribution, from what ``regression_inputs`` returned."""
         return (inputs @ self.weights + self.bias).astype(np.float32)
 
     def to_card(self) -> PhotoAbstentionEntry:
@@ -50,13 +48,13 @@ class PhotoOodScore(NamedTuple):
 
 
 def regression_inputs(
-    probabilities: np.ndarray, features: tuple[np.ndarray, ...], abstention: Abstention
-) -> np.ndarray:
-    """Return the inputs of the logistic regression, ``(n, d)`` float64.
+    probabilities: Probabilities, features: FeatureVectors, abstention: Abstention
+) -> Float[np.ndarray, "n inputs"]:
+    """Return the inputs of the logistic regression.
 
     Args:
-        probabilities: ``(n, classes)`` float32, uncalibrated.
-        features: For each distance of the abstention ``(n, k)`` float32; the first is the input of the last layer.
+        probabilities: Uncalibrated.
+        features: One for each distance of the abstention; the first is the input of the last layer.
         abstention: Fitted on images of the data set.
     """
     logs = np.log(probabilities.astype(np.float64) + MIN_PROBABILITY)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
+from fashion.arrays import Probabilities, Scores
 from fashion.card import Card
-from fashion.uncertainty.abstention import Abstention
+from fashion.uncertainty.abstention import Abstention, FeatureVectors
 from fashion.uncertainty.calibration import at_temperature
 from fashion.uncertainty.photo_ood import PhotoOodScore, regression_inputs
 
@@ -17,28 +19,28 @@ class Outputs(NamedTuple):
     """What a network computes for ``n`` images.
 
     Attributes:
-        probabilities: ``(n, classes)`` float32, its uncalibrated softmax.
-        features: Float32 arrays ``(n, d)``, the inputs of abstention; empty if they were not asked for.
+        probabilities: Its uncalibrated softmax.
+        features: The inputs of abstention; empty if they were not asked for.
     """
 
-    probabilities: np.ndarray
-    features: tuple[np.ndarray, ...] = ()
+    probabilities: Probabilities
+    features: FeatureVectors = ()
 
 
 class Prediction(NamedTuple):
     """The predictions for ``n`` images; every field has a row for each.
 
     Attributes:
-        probabilities: ``(n, classes)`` float32, calibrated.
-        scores: ``(n,)`` float32, out-of-distribution scores; NaN for a model that has none.
-        photo_probabilities: ``(n, classes)`` float32, for objects segmented from photos.
-        photo_scores: ``(n,)`` float32, out-of-distribution scores for objects segmented from photos.
+        probabilities: Calibrated.
+        scores: Out-of-distribution scores; NaN for a model that has none.
+        photo_probabilities: Calibrated, for objects segmented from photos.
+        photo_scores: Out-of-distribution scores for objects segmented from photos.
     """
 
-    probabilities: np.ndarray
-    scores: np.ndarray
-    photo_probabilities: np.ndarray
-    photo_scores: np.ndarray
+    probabilities: Probabilities
+    scores: Scores
+    photo_probabilities: Probabilities
+    photo_scores: Scores
 
 
 class Judgement(NamedTuple):
@@ -55,12 +57,8 @@ class Judgement(NamedTuple):
     threshold: float | None
 
 
-def also_likely(probabilities: np.ndarray) -> list[int]:
-    """Return the classes that are nearly as probable as the predicted one, most probable first; often none.
-
-    Args:
-        probabilities: ``(classes,)``, for one image.
-    """
+def also_likely(probabilities: Float[np.ndarray, " classes"]) -> list[int]:
+    """Return an image's classes that are nearly as probable as the predicted one, most probable first; often none."""
     order = np.argsort(-probabilities, kind="stable")
     return [int(index) for index in order[1:] if probabilities[index] >= ALTERNATIVE_SHARE * probabilities[order[0]]]
 
@@ -73,14 +71,13 @@ class PosthocUncertainty:
         temperature: Of the softmax.
         abstention: The out-of-distribution score, if one was fitted.
         photo_ood: The same for photos, for a model that was trained on them.
-        photo_priors: ``(classes,)`` float32, each class's prior on photos relative to that on the training images; None
-            if they are equal.
+        photo_priors: Each class's prior on photos relative to that on the training images; None if they are equal.
     """
 
     temperature: float = 1.0
     abstention: Abstention | None = None
     photo_ood: PhotoOodScore | None = None
-    photo_priors: np.ndarray | None = None
+    photo_priors: Float[np.ndarray, " classes"] | None = None
 
     @classmethod
     def from_card(cls, card: Card) -> "PosthocUncertainty":

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fashion.arrays import Labels, Probabilities
+
 BINS = 15
 
 
@@ -26,12 +28,12 @@ class ReliabilityBin:
     accuracy: float
 
 
-def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[ReliabilityBin]:
+def reliability_bins(labels: Labels, probabilities: Probabilities, bins: int = BINS) -> list[ReliabilityBin]:
     """Bin predictions by confidence, in ranges of equal width (Guo et al., 2017, arXiv:1706.04599, section 2).
 
     Args:
-        labels: ``(n,)`` int64.
-        probabilities: ``(n, classes)``.
+        labels: The true classes.
+        probabilities: The predictions.
         bins: The number of ranges.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -46,7 +48,7 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int = 
     return [ReliabilityBin(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
+def expected_calibration_error(labels: Labels, probabilities: Probabilities, bins: int = BINS) -> float:
     """Return the mean gap between confidence and accuracy over ``reliability_bins``, weighted by their predictions."""
     table = reliability_bins(labels, probabilities, bins)
     return sum(row.images * abs(row.accuracy - row.confidence) for row in table) / len(labels)

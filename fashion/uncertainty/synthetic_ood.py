@@ -6,7 +6,9 @@ overlaid images show nothing in particular.
 
 import cv2
 import numpy as np
+from jaxtyping import Float32, Real, UInt8
 
+from fashion.arrays import GrayImage, GrayImages, Labels
 from fashion.data.fashion_mnist import CLASSES
 from fashion.preprocessing.model_input import INPUT_SIDE
 from fashion.uncertainty.ood_datasets import development_sets
@@ -16,12 +18,14 @@ KEPT_ROWS = (9, 16)  # of 28, when a garment is cut
 SHARES = (0.4, 0.25)  # of cut garments, and of domes
 
 
-def synthetic_ood(images: np.ndarray, labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Return ``(count, 28, 28)`` uint8 images, light on black, of none of the classes.
+def synthetic_ood(
+    images: GrayImages, labels: Labels, count: int, random: np.random.Generator
+) -> UInt8[np.ndarray, "count h w"]:
+    """Return images, light on black, of none of the classes.
 
     Args:
-        images: ``(n, 28, 28)`` uint8, of the ten classes; trousers and dresses among them.
-        labels: ``(n,)`` int64.
+        images: Of the ten classes; trousers and dresses among them.
+        labels: Their classes.
         count: The number of images to make.
         random: Source of all choices.
     """
@@ -40,13 +44,13 @@ def synthetic_ood(images: np.ndarray, labels: np.ndarray, count: int, random: np
     return np.concatenate([np.stack(made), halves[:rest]]).astype(np.uint8)
 
 
-def _cut(image: np.ndarray, random: np.random.Generator, *, lower: bool) -> np.ndarray:
+def _cut(image: GrayImage, random: np.random.Generator, *, lower: bool) -> UInt8[np.ndarray, "rows w"]:
     rows = random.integers(*KEPT_ROWS)
     return image[-rows:] if lower else image[:rows]
 
 
-def _fitted(part: np.ndarray) -> np.ndarray:
-    """Return ``(28, 28)`` float32 with the visible pixels of a part centred and as large as possible."""
+def _fitted(part: Real[np.ndarray, "rows columns"]) -> Float32[np.ndarray, "h w"]:
+    """Return 28 x 28 pixels with the visible pixels of a part centred and as large as possible."""
     square = np.zeros((INPUT_SIDE, INPUT_SIDE), np.float32)
     rows, columns = np.flatnonzero((part > VISIBLE).any(axis=1)), np.flatnonzero((part > VISIBLE).any(axis=0))
     if not len(rows):
@@ -59,7 +63,7 @@ def _fitted(part: np.ndarray) -> np.ndarray:
     return square
 
 
-def _dome(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _dome(image: GrayImage, random: np.random.Generator) -> Float32[np.ndarray, "h w"]:
     """Return a round shape with the texture of an image's cloth, often with a straight lower edge."""
     y, x = np.mgrid[:INPUT_SIDE, :INPUT_SIDE] - (INPUT_SIDE - 1) / 2
     whole = (INPUT_SIDE, INPUT_SIDE)
