@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -49,13 +50,14 @@ def test_requests_that_arrive_meanwhile_are_joined():
         return means(images)
 
     batcher = Batcher(compute, max_images=8)
-    threads = [threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28)),)) for _ in range(10)]
+    threads = [threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28), np.float32),)) for _ in range(10)]
     threads[0].start()
     started.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while batcher.waiting < 9:
-        pass
+    deadline = time.monotonic() + 10
+    while batcher.waiting < 9 and time.monotonic() < deadline:
+        time.sleep(0.001)
     resume.set()
     for thread in threads:
         thread.join()
@@ -70,5 +72,5 @@ def test_an_error_reaches_its_callers_and_nobody_after_them():
 
     batcher = Batcher(compute, max_images=8)
     with pytest.raises(ValueError, match="too bright"):
-        batcher.predict(np.full((1, 28, 28), 2.0))
-    assert batcher.predict(np.ones((1, 28, 28))).scores == [-1]
+        batcher.predict(np.full((1, 28, 28), 2.0, np.float32))
+    assert batcher.predict(np.ones((1, 28, 28), np.float32)).scores == [-1]
