@@ -25,8 +25,8 @@ serve: install  ## serve the newest run (before that pretrained/) on http://127.
 	$(PY) scripts/serve.py $(ARGS)
 
 test: lint  ## lint, then the tests on JAX, then those marked `backend` on TensorFlow; ARGS go to the first pytest
-	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 2 --dist worksteal $(ARGS)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 2 --dist worksteal -m backend
+	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 3 --dist worksteal -m backend
 
 test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute, on JAX
 	KERAS_BACKEND=jax $(PY) -m pytest --fast --numprocesses 2 --dist worksteal $(ARGS)
