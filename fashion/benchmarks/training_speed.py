@@ -122,14 +122,15 @@ class ContenderProcess:
     def _answer(self) -> Any:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
+            self.stop()
             last = self._log.read_text().strip().splitlines()[-1:] or ["it printed nothing"]
             raise InputError(f"benchmark: the contender {self.name} stopped: {last[0]}")
         return json.loads(line)
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and close the pipes to it."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpeed:
