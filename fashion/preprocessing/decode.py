@@ -91,7 +91,7 @@ def _refuse_wrong_checksums(content: bytes) -> None:
         if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
             kind = bytes(view[start + 4 : start + 8])
             raise InvalidImageError(f"is damaged: the checksum of its chunk {kind.decode(errors='replace')} is wrong")
-        if view[start + 4 : start + 8] == b"IEND":
+        if bytes(view[start + 4 : start + 8]) == b"IEND":
             return
         start = end + 4
 
