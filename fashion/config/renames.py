@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fashion.config.nodes import ResolvedConfig
+
 # A key, a key=choice, or a top-level key that became a command.
 RENAMED = {
     "audit": "scripts/audit.py",
@@ -31,7 +33,7 @@ def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
     return [_upgrade_override(override) for override in overrides]
 
 
-def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def upgrade_config(config: Mapping[str, Any]) -> ResolvedConfig:
     """Return a stored configuration with today's keys and targets.
 
     Args:
@@ -51,7 +53,7 @@ def _upgrade_override(override: str) -> str:
     return f"{prefix}{RENAMED.get(key, key)}{equals}{MOVED_TARGETS.get(value, value)}"
 
 
-def _upgrade_node(node: Mapping[str, Any], parent: str) -> dict[str, Any]:
+def _upgrade_node(node: Mapping[str, Any], parent: str) -> ResolvedConfig:
     upgraded = {}
     for name, value in node.items():
         key = f"{parent}.{name}" if parent else name
