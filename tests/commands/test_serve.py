@@ -388,7 +388,7 @@ def test_a_model_with_code_of_its_own_is_refused(refused, changed_artifact, modu
         return json.dumps(config).encode()
 
     line = refused(artifact_folder=changed_artifact("config.json", edit))
-    assert f"holds {module}.{name}, expected Keras's own layers only; not loaded" in line
+    assert f"contains {module}.{name}, expected only Keras's own layers; not loaded" in line
 
 
 def test_a_model_that_keras_cannot_load_stops_the_server(refused, changed_artifact):
