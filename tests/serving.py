@@ -186,6 +186,7 @@ class Server:
             f"server.database_url=sqlite:///{folder}/fashion.db",
             *settings,
         ]
+        self.connections: list[socket.socket] = []
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(PROJECT / "scripts" / "serve.py"), *arguments], stderr=log, stdout=log, cwd=folder
@@ -203,8 +204,10 @@ class Server:
         body, kind = form(("file", content))
         return self.request("/predict", body, {**ADMIN, "Content-Type": kind, **headers}, timeout)
 
-    def connect(self, sent: bytes = b"") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+    def connect(self, sent: bytes = b"", source: str = "127.0.0.1", timeout: float = 30) -> socket.socket:
+        """Open a connection, which is closed at the end of the test."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=timeout, source_address=(source, 0))
+        self.connections.append(connection)
         connection.sendall(sent)
         return connection
 
@@ -236,7 +239,13 @@ class Server:
         pages = int(Path(f"/proc/{self.workers()[0]}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def close_connections(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
+
     def stop(self) -> int:
+        self.close_connections()
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(timeout=60)
@@ -257,8 +266,14 @@ def start_server(starts_processes, small_artifact, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(starts_processes, small_artifact, tmp_path_factory):
-    """One server for all tests that do not change it."""
+def shared_server(starts_processes, small_artifact, tmp_path_factory):
     server = Server(small_artifact, tmp_path_factory.mktemp("server"), "server.request_seconds=3")
     yield server.wait_until_ready()
     server.stop()
+
+
+@pytest.fixture
+def server(shared_server):
+    """One server for all tests that do not change it."""
+    yield shared_server
+    shared_server.close_connections()

@@ -156,8 +156,7 @@ def test_one_address_cannot_hold_every_thread(server: Server):
     body, kind = form(("file", IMAGE))
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
-    other = socket.create_connection(("127.0.0.1", server.port), timeout=2, source_address=("127.0.0.2", 0))
-    other.sendall(head.encode() + body)
+    other = server.connect(head.encode() + body, source="127.0.0.2", timeout=2)
     assert answer_on(other).startswith(b"HTTP/1.1 200 ")
     waiting = [connection for connection in many if connection not in select.select(many, [], [], 0)[0]]
     assert len(waiting) >= MAX_THREADS_PER_ADDRESS  # none of them was closed before
@@ -276,9 +275,8 @@ def test_guesses_at_once_are_limited_and_keep_nobody_else_waiting(server: Server
     head += "Connection: close\r\nAuthorization: {}\r\n\r\n"
     guessing = []
     for number in range(50):
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=60, source_address=("127.0.0.9", 0))
-        connection.sendall(head.format(basic("nobody", f"guess {number}")["Authorization"]).encode() + body)
-        guessing.append(connection)
+        sent = head.format(basic("nobody", f"guess {number}")["Authorization"]).encode() + body
+        guessing.append(server.connect(sent, source="127.0.0.9", timeout=60))
     assert server.predict(IMAGE, timeout=5).status == 200
     statuses = [int(answer_on(connection).split()[1]) for connection in guessing]
     assert sorted(statuses) == [401] * 20 + [429] * 30
