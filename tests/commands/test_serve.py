@@ -1,6 +1,7 @@
 """``python scripts/serve.py`` as an operator runs it, over real HTTP."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -200,7 +201,7 @@ def test_sigterm_finishes_what_is_in_flight(start_server):
     for connection in halves:
         assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
     assert server.process.wait(timeout=30) == 0
-    with sqlite3.connect(server.folder / "fashion.db") as database:
+    with contextlib.closing(sqlite3.connect(server.folder / "fashion.db")) as database:
         assert database.execute("select count(*) from requests where status = 200").fetchone()[0] == 5
 
 

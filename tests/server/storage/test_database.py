@@ -1,6 +1,7 @@
 """The database's schema and connections, on SQLite and on a real PostgreSQL."""
 
 import concurrent.futures
+import contextlib
 import datetime
 import os
 import shutil
@@ -223,5 +224,5 @@ def test_the_wheel_contains_the_migrations(tmp_path):
     subprocess.run([sys.executable, "-c", program, url], check=True, cwd=tmp_path, env=environment)
     for kind in ("templates/base.html", "static/style.css", "static/page.js", "static/examples/bag.png"):
         assert (unpacked / "fashion" / "server" / kind).is_file()
-    with sqlite3.connect(tmp_path / "b.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "b.db")) as connection, connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
