@@ -149,7 +149,7 @@ def _parser() -> ArgumentParser:
     serving = what.add_parser(
         "serving",
         help="requests/s of the server, compared with the baseline and with servers that compute nothing (5 minutes)",
-        description="Contenders are asked in turns over HTTP; medians are printed. Keep the machine idle.",
+        description="Contenders are queried in turns over HTTP; medians are printed. Keep the machine idle.",
     )
     serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
     photos = what.add_parser(

@@ -31,10 +31,10 @@ NEWEST_PYTHON = (3, 13)  # the newest that the pinned tensorflow has wheels for
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "fashion-setup.json"  # written last: without it .venv is unfinished and is made anew
+STAMP = VENV / "fashion-setup.json"  # written last: without it .venv is unfinished and is created again
 PYPROJECT = ROOT / "pyproject.toml"
 CONSTRAINTS = ROOT / "constraints.txt"
-# Not sys.executable: that may be .venv's own link, which cannot make .venv anew.
+# Not sys.executable: that may be .venv's own link, which cannot create .venv again.
 BASE_PYTHON = os.path.realpath(sys.executable)
 
 
@@ -46,14 +46,14 @@ def check_machine() -> None:
     """Refuse a Python or a machine that the pinned packages have no wheels for."""
     if not OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         raise SetupError(
-            f"{sys.executable} is Python {platform.python_version()}, needed is "
+            f"{sys.executable} is Python {platform.python_version()}, expected "
             f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} to {NEWEST_PYTHON[0]}.{NEWEST_PYTHON[1]}; "
             f"install one and name it, as in: PYTHON=python3.12 make train"
         )
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         raise SetupError(
             "this Python is built for Intel Macs, for which JAX and TensorFlow no longer publish packages; "
-            "needed is Linux, or a Mac with Apple silicon and a Python built for it"
+            "expected Linux, or a Mac with Apple silicon and a Python built for it"
         )
 
 
@@ -62,11 +62,11 @@ def run(*command: str | Path, **environment: str) -> None:
     finished = subprocess.run([str(part) for part in command], cwd=str(ROOT), env={**os.environ, **environment})
     if finished.returncode:
         line = " ".join(map(str, command))
-        raise SetupError(f"`{line}` ended with exit status {finished.returncode}; its own words are above")
+        raise SetupError(f"`{line}` ended with exit status {finished.returncode}; see its output above")
 
 
 def wanted_stamp(extras: list[str]) -> dict[str, Any]:
-    """Describe the .venv that is asked for: the inputs of its set-up, where it stands, and on which Python."""
+    """Describe the .venv that is asked for: the inputs of its set-up, its location, and its Python."""
     inputs = hashlib.sha256()
     for path in (PYPROJECT, CONSTRAINTS):
         inputs.update(path.read_bytes())
@@ -96,7 +96,7 @@ def fetch_debian_pip(folder: Path) -> dict[str, str]:
         The environment variables under which .venv's Python runs that pip.
     """
     if not shutil.which("apt-get"):
-        raise SetupError(f"{BASE_PYTHON} has no ensurepip module, which brings pip; install a Python that has it")
+        raise SetupError(f"{BASE_PYTHON} has no ensurepip module, which installs pip; install a Python that has it")
     # Package lists of our own: the system's may be missing (fresh containers) or old, and only root may renew them.
     apt = ["apt-get", "--quiet", "-o", "APT::Sandbox::User=root"]
     for option, name in (("Dir::State::lists", "lists"), ("Dir::Cache", "cache"), ("Dir::Cache::archives", "archives")):
@@ -113,7 +113,7 @@ def fetch_debian_pip(folder: Path) -> dict[str, str]:
         if finished.returncode:
             sys.stderr.write(said)
             raise SetupError(
-                f"{BASE_PYTHON} has no ensurepip, and its pip could not be had from Debian either (see above); "
+                f"{BASE_PYTHON} has no ensurepip, and its pip could not be downloaded from Debian either (see above); "
                 "as root: apt-get update && apt-get install python3-venv"
             )
     wheel = next(folder.glob("usr/share/python-wheels/pip-*.whl"))
@@ -126,10 +126,10 @@ def fetch_debian_pip(folder: Path) -> dict[str, str]:
 
 
 def make_venv() -> None:
-    """Make .venv anew, with nothing but the tested pip and setuptools.
+    """Create .venv again, with nothing but the tested pip and setuptools.
 
     Raises:
-        SetupError: When .venv is a link: making it anew would delete the environment of another folder.
+        SetupError: When .venv is a link: recreating it would delete the environment of another folder.
     """
     if VENV.is_symlink():
         raise SetupError(
@@ -175,7 +175,7 @@ def set_up(extras: list[str]) -> None:
 
 
 def complete_constraints() -> None:
-    """Rewrite constraints.txt: the pins that stand in it, and the newest fitting releases of what has none."""
+    """Rewrite constraints.txt: the pins in it, and the newest fitting releases of what has none."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         run(
@@ -202,7 +202,7 @@ def complete_constraints() -> None:
 
 def main() -> int:
     """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(description="Make .venv, unless it is ready.")
+    parser = argparse.ArgumentParser(description="Create .venv, unless it is up to date.")
     parser.add_argument(
         "--extra", action="append", default=[], help="with these optional dependencies of pyproject.toml"
     )

@@ -1,4 +1,4 @@
-"""Gather a sweep, running or ended, into a table and a page: ``python scripts/sweep_report.py FOLDER``."""
+"""Collect the results of a sweep in a table and a page: ``python scripts/sweep_report.py FOLDER``."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from fashion.sweeps import sweep_page
 
 def main() -> None:
     """Write ``sweep.csv`` and ``sweep.html`` into the sweep's folder."""
-    parser = ArgumentParser(description="Gather a sweep, running or ended, into sweep.csv and sweep.html.")
+    parser = ArgumentParser(description="Collect a sweep's results, so far or final, in sweep.csv and sweep.html.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a sweep's, such as outputs/multirun/DATE_TIME")
     folder = parser.parse_args().folder
     table = sweep_page.write_report(folder)

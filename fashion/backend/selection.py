@@ -75,7 +75,7 @@ def _refuse_second_backend(backend: Backend) -> None:
     keras = sys.modules.get("keras")
     if keras is not None and keras.backend.backend() != backend:
         raise InputError(
-            f"backend {backend} was asked for, but Keras already runs on {keras.backend.backend()} in this process; "
+            f"backend {backend} was requested, but Keras already runs on {keras.backend.backend()} in this process; "
             f"start a new process, or set KERAS_BACKEND={backend} before Keras is imported"
         )
 

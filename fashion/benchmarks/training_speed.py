@@ -114,7 +114,7 @@ class ContenderProcess:
     def ask(self, do: str, **arguments: Any) -> Any:
         """Send one command and return its answer."""
         if self._process.stdin is None:
-            raise InputError(f"{self.name}: the process takes no commands")
+            raise InputError(f"{self.name}: the process accepts no commands")
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self._process.stdin.flush()
         return self._answer()

@@ -65,8 +65,8 @@ def load_idx_files(root: Path, download: bool) -> IdxArrays:
         download: Whether the network may be used; otherwise only folders of this machine are.
 
     Raises:
-        InputError: A file in ``root`` is truncated, corrupt or foreign; ``root`` cannot be read or written; or no
-            source has one of the files.
+        InputError: A file in ``root`` is truncated, corrupt or not the published one; ``root`` cannot be read or
+            written; or no source has one of the files.
     """
     if not download and not root.exists():
         raise InputError(
@@ -127,14 +127,14 @@ def _search(
                 log.info("Fashion-MNIST: %s from %s", file.name, source.name)
                 yield file, content
         except (SourceError, IdxError) as reason:
-            log.info("Fashion-MNIST: not from %s: %s", source.name, reason)
+            log.info("Fashion-MNIST: not available from %s: %s", source.name, reason)
             reasons.append(f"{source.name}: {reason}")
 
 
 def _found_nowhere(root: Path, contents: dict[IdxFile, bytes], reasons: list[str], download: bool) -> InputError:
     files = ", ".join(f"{file.name}.gz" for file in _missing(contents))
     remedy = f"put {files} into {root.absolute()}" if download else "set data.download=true"
-    return InputError(f"Fashion-MNIST is incomplete and was found nowhere ({'; '.join(reasons)}); {remedy}")
+    return InputError(f"Fashion-MNIST is incomplete and no source has the rest ({'; '.join(reasons)}); {remedy}")
 
 
 def _read_root(root: Path, files: Sequence[IdxFile]) -> dict[IdxFile, bytes]:

@@ -1,4 +1,4 @@
-"""Where the files of Fashion-MNIST can be had: folders of this machine, Keras's download, Debian's package.
+"""Where the files of Fashion-MNIST are available: folders of this machine, Keras's download, Debian's package.
 
 Whatever a source yields is verified by ``fashion.data.idx``, so it makes no difference which one is asked.
 """
@@ -67,7 +67,7 @@ def network_sources() -> list[Source]:
 
 def _from_folder(folder: Path, files: Sequence[IdxFile]) -> Iterator[tuple[IdxFile, bytes]]:
     if not os.path.isdir(folder):  # Path.is_dir raises where a folder above may not be entered
-        raise SourceError("no such folder, or closed to this user")
+        raise SourceError("no such folder, or not readable by this user")
     for file in files:
         content = read_verified(folder, file)
         if content is None:

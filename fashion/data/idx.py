@@ -90,7 +90,7 @@ def _verified(name: str, content: bytes, file: IdxFile) -> bytes:
         return content
     if not content.startswith(file.header[: len(content)]):
         start, expected = content[: len(file.header)].hex(), file.header.hex()
-        raise IdxError(f"{name} is a foreign file: it starts with the bytes {start}, expected {expected}")
+        raise IdxError(f"{name} is not the published file: it starts with the bytes {start}, expected {expected}")
     if len(content) < file.size:
         raise IdxError(f"{name} is truncated: it has {len(content)} bytes of data, expected {file.size}")
     if len(content) > file.size:

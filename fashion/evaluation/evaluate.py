@@ -144,8 +144,8 @@ def _check_against_card(card: Card, test_images: int, accuracy: float) -> None:
         )
     elif abs(reported.accuracy - accuracy) > TOLERANCE:
         raise InputError(
-            f"the card reports a test accuracy of {reported.accuracy:.2%}, measured {accuracy:.2%}: the model does not "
-            "compute the same here as where it was trained; compare the versions in the card with the installed ones"
+            f"the card reports a test accuracy of {reported.accuracy:.2%}, measured {accuracy:.2%}: the model gives "
+            "other results here than where it was trained; compare the versions in the card with the installed ones"
         )
     else:
         log.info("agrees with its card (%.2f %%)", 100 * reported.accuracy)

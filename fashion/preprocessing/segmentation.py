@@ -38,7 +38,7 @@ def prepare_photo(image: Image.Image) -> ModelInput:
     scale = WORKING_SIDE / max(pixels.shape)
     size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
     mask = find_object(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-    steps = [f"cut out of the photo: {mask.mean():.0%} of its area"]
+    steps = [f"segmented from the photo: {mask.mean():.0%} of its area"]
     weight = _soft_mask(mask, pixels.shape[:2])
     if mask.mean() < MIN_OBJECT or weight.max() <= 0.5:
         steps = ["no object found: the whole photo is used"]

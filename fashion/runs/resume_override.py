@@ -27,7 +27,7 @@ def command_line(arguments: list[str]) -> list[str]:
     if not wanted or wanted[-1] == "null":
         return arguments
     if {"-m", "--multirun"} & set(arguments):
-        raise InputError("trainer.resume: got it with --multirun, expected it alone; resume one run at a time")
+        raise InputError("trainer.resume: cannot be combined with --multirun; resume one run at a time")
     value = unquote_path(wanted[-1] or "")
     if not value:
         raise InputError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")

@@ -1,1 +1,1 @@
-"""Many runs from one command: each in a process of its own, resumable, and gathered in one table."""
+"""Many runs from one command: each in a process of its own, resumable, and collected in one table."""

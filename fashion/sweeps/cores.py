@@ -23,7 +23,7 @@ class CoreShare(NamedTuple):
 
     Attributes:
         cores: The cores to bind it to; empty where the system cannot, or the job may use all.
-        environment: Environment variables that tell numerical libraries the same.
+        environment: Environment variables that limit numerical libraries likewise.
     """
 
     cores: list[int]

@@ -42,7 +42,7 @@ class OptunaSearch:
         sampler: ``tpe`` (Bergstra et al. 2011), ``random`` or ``cmaes`` (Hansen and Ostermeier 2001).
         pruner: ``none``; ``median``, which ends a trial that is worse than the median of the others at its epoch; or
             ``halving``, asynchronous successive halving (Li et al. 2018).
-        seed: Of the sampler.
+        seed: Seed of the sampler.
         storage: A URL that SQLAlchemy understands; None is SQLite in the sweep's folder.
         study: Its name in the storage; None is the name of the sweep's folder.
     """

@@ -191,7 +191,7 @@ class SweepTable:
 
 
 def read(folder: Path) -> SweepTable:
-    """Gather the jobs of a sweep's folder, running or ended, also of a sweep from before there was a manifest.
+    """Collect the jobs of a sweep's folder, running or ended, also of a sweep from before there was a manifest.
 
     Raises:
         InputError: When the folder is not a sweep's.

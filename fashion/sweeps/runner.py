@@ -32,7 +32,7 @@ class JobRunner:
         self.config, self.loader, self.launcher, self.manifest = config, loader, launcher, manifest
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.resumed = bool(manifest.jobs)
-        self.expected = len(manifest.jobs)  # jobs in all, as far as the search knows
+        self.expected = len(manifest.jobs)  # jobs in all, as far as is known yet
         self.while_running: Callable[[], None] = lambda: None
         self.started = time.time()
 
@@ -120,7 +120,7 @@ class JobRunner:
                 unfinished = [job for job in left if self.status(job) not in ENDED]
                 if len(unfinished) == len(left):
                     raise InputError(f"hydra/launcher: {type(error).__name__}: {error}") from error
-                print(f"the launcher failed ({type(error).__name__}); starting {len(unfinished)} jobs again")
+                print(f"the launcher failed ({type(error).__name__}); restarting {len(unfinished)} jobs")
                 left = unfinished
             else:
                 return

@@ -19,7 +19,7 @@ class Curve(NamedTuple):
     Attributes:
         points: For the ``points`` attribute of an SVG polyline.
         last: The end of the line, x and y.
-        colour: Of the job's group.
+        colour: Colour of the job's group.
         title: The job's number and choices.
     """
 

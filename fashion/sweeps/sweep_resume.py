@@ -27,7 +27,7 @@ def command_line(arguments: list[str]) -> list[str]:
     keys = {argument: argument.lstrip("+~").partition("=")[0] for argument in arguments}
     search_arguments = [argument for argument, key in keys.items() if SEARCH_KEY.match(key)]
     if search_arguments and not MULTIRUN_FLAGS & set(arguments):
-        raise InputError(f"{keys[search_arguments[0]]}: got it without --multirun (-m), expected it with a sweep")
+        raise InputError(f"{keys[search_arguments[0]]}: is set without --multirun (-m); it applies to sweeps only")
     wanted = [argument.partition("=")[2] for argument, key in keys.items() if key == "sweep.resume"]
     if not wanted or wanted[-1] == "null":
         return arguments

@@ -117,14 +117,14 @@ def photo_folders(folder: Path) -> dict[str, ImageSet]:
         InputError: When there is no such folder, or no image in it, or one cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(f"photos: there is no folder {folder}; expected one that holds folders of images")
+        raise InputError(f"photos: there is no folder {folder}; expected one that contains folders of images")
     found = {}
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
         inputs = [prepare(image) for image in _images(subfolder)]
         if inputs:
             found[f"photos: {subfolder.name}"] = _image_set(inputs)
     if not found:
-        raise InputError(f"photos: no folder in {folder} holds an image; expected PNG, JPEG or WebP files")
+        raise InputError(f"photos: no folder in {folder} contains an image; expected PNG, JPEG or WebP files")
     return found
 
 

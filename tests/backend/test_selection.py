@@ -52,5 +52,5 @@ def test_freed_memory_is_kept_in_huge_pages(process_on_jax):
 
 def test_a_second_backend_is_refused_in_the_same_process(keras_backend):
     other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
-    with pytest.raises(FashionError, match=f"{other} was asked for, but Keras already runs on {keras_backend}"):
+    with pytest.raises(FashionError, match=f"{other} was requested, but Keras already runs on {keras_backend}"):
         start_backend(other)

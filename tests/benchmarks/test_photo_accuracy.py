@@ -73,7 +73,7 @@ def test_all_ways_are_measured_with_one_model(found, small_artifact):
         assert at_own_threshold["abstained"] == at_own_threshold["ood_abstained"] == 0
         assert 0 < way["milliseconds"]["prepare"] < 10_000
     ours = result["ways"]["this project"]
-    assert all(answer["steps"][0].startswith("cut out of the photo") for answer in ours["answers"][:12])
+    assert all(answer["steps"][0].startswith("segmented from the photo") for answer in ours["answers"][:12])
     assert ours["summaries"]["first half"]["at_equal_abstention"]["abstained"] == pytest.approx(0.2, abs=0.2)
     text = photo_accuracy.table(result)
     for name in photo_accuracy.WAYS:

@@ -144,7 +144,7 @@ def test_a_refused_command_leaves_an_unfinished_run_unchanged(run_command, kille
         ),
         ([f"trainer.resume={killed_run}", "trainer.epochs=1"], "trainer.epochs: got 1, but the run to resume has 200"),
         ([f"hydra.run.dir={killed_run}", *QUICK], "there is an unfinished run; resume it with trainer.resume="),
-        (["-m", f"trainer.resume={killed_run}"], "trainer.resume: got it with --multirun"),
+        (["-m", f"trainer.resume={killed_run}"], "trainer.resume: cannot be combined with --multirun"),
         (["trainer.resume="], "trainer.resume: got nothing, expected the folder of an unfinished run"),
         (["++trainer.resume=/nowhere"], "trainer.resume: got /nowhere, expected the folder of an unfinished run"),
     ]

@@ -106,7 +106,7 @@ def test_data_parallel_is_refused_where_keras_cannot_do_it(compose_train, tmp_pa
 
 def test_another_backend_than_the_running_one_is_refused(compose_train, tmp_path, keras_backend):
     other = {"jax": "tensorflow", "tensorflow": "jax"}[keras_backend]
-    with pytest.raises(FashionError, match=f"backend {other} was asked for, but Keras already runs on {keras_backend}"):
+    with pytest.raises(FashionError, match=f"backend {other} was requested, but Keras already runs on {keras_backend}"):
         start_training(resolved(compose_train(tmp_path, f"trainer.backend={other}")))
 
 

@@ -48,7 +48,7 @@ def test_sources_are_asked_in_order(machine: Machine, server: Server, caplog: py
     server.files = PACKED
     assert_right(load_idx_files(machine.root, download=True))
     assert server.asked == list(PACKED)[3:]
-    assert [message for message in caplog.messages if " from " in message and "not from" not in message] == [
+    assert [message for message in caplog.messages if " from " in message and "not available from" not in message] == [
         f"Fashion-MNIST: {NAMES[1]} from {machine.debian}",
         f"Fashion-MNIST: {NAMES[2]} from {machine.keras}",
         f"Fashion-MNIST: {NAMES[3]} from {server.url}",

@@ -71,7 +71,7 @@ def test_the_28_pixels_are_those_of_the_garment_negated_and_centred(garments):
     image = Image.fromarray(photographed(garments["pullover"], planks, (40, 50, 110)))
     prepared = prepare(image)
     assert prepared.is_photo
-    assert prepared.steps[0].startswith("cut out of the photo: ")
+    assert prepared.steps[0].startswith("segmented from the photo: ")
     assert overlap(prepared.mask, garments["pullover"]) > 0.85
     pixels = prepared.pixels
     assert (pixels[0] > 0).any() or (pixels[:, 0] > 0).any()  # as large as possible

@@ -54,8 +54,8 @@ def test_latest_is_the_sweep_that_was_started_last(folder, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep.resume=x"], "sweep.resume: got it without --multirun"),
-        (["hparams_search=optuna"], "hparams_search: got it without --multirun"),
+        (["sweep.resume=x"], "sweep.resume: is set without --multirun"),
+        (["hparams_search=optuna"], "hparams_search: is set without --multirun"),
         (["-m", "sweep.resume="], "sweep.resume: got nothing"),
         (["-m", "sweep.resume=/nowhere"], "sweep.resume: got /nowhere, expected the folder of a sweep"),
     ],

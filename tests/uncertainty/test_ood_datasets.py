@@ -59,7 +59,7 @@ def test_the_score_was_chosen_on_other_kinds_than_are_reported(sets):
 def test_a_folder_without_images_is_one_line(tmp_path):
     with pytest.raises(FashionError, match="photos: there is no folder"):
         ood_datasets.photo_folders(tmp_path / "none")
-    with pytest.raises(FashionError, match=r"photos: no folder in .* holds an image"):
+    with pytest.raises(FashionError, match=r"photos: no folder in .* contains an image"):
         ood_datasets.photo_folders(tmp_path)
     (tmp_path / "hat").mkdir()
     (tmp_path / "hat" / "x.png").write_bytes(b"text")

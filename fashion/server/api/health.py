@@ -16,25 +16,25 @@ blueprint = Blueprint("health", __name__)
 
 
 class Live(Body):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["live"]
 
 
 class Ready(Body):
-    """Predictions are answered."""
+    """The server is ready to answer predictions."""
 
     status: Literal["ready"]
 
 
 class ProtocolLive(Body):
-    """The process answers, as the Open Inference Protocol says it."""
+    """The process is alive, in the form of the Open Inference Protocol."""
 
     live: Literal[True]
 
 
 class ProtocolReady(Body):
-    """Predictions are answered, as the Open Inference Protocol says it."""
+    """The server is ready, in the form of the Open Inference Protocol."""
 
     ready: Literal[True]
 

@@ -62,7 +62,7 @@ class InputTensor(pydantic.BaseModel):
     name: InputName
     shape: Annotated[list[Annotated[int, Field(ge=1, le=MAX_IMAGES)]], Field(min_length=3, max_length=4)]
     datatype: Literal["FP32", "UINT8"]
-    data: Annotated[list[Any], Field(description="Numbers, nested as the shape says or flat.")]
+    data: Annotated[list[Any], Field(description="Numbers, flat or nested according to the shape.")]
 
 
 class RequestedOutput(pydantic.BaseModel):
@@ -162,7 +162,7 @@ def _images(tensor: InputTensor, side: int) -> np.ndarray:
     except ValueError:  # nested unevenly
         data = np.array([])
     if data.shape not in {shape, (count,)} or data.dtype.kind not in "iuf":
-        raise BadRequest(f"inputs.0.data: expected {count} numbers, nested as the shape says or flat")
+        raise BadRequest(f"inputs.0.data: expected {count} numbers, flat or nested according to the shape")
     if tensor.datatype == "UINT8":
         if not ((data >= 0) & (data <= 255) & (data == np.floor(data))).all():
             raise BadRequest("inputs.0.data: expected whole numbers from 0 to 255")

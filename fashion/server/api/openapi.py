@@ -77,10 +77,13 @@ def document(classes: tuple[str, ...]) -> Schema:
     """Return the description, for a model with these classes."""
     classification = tuple(PROBLEMS)
     ready = operation(
-        "Whether predictions are answered", Success("They are.", ProtocolReady), problems=(503,), error=ProtocolError
+        "Whether the server is ready",
+        Success("The server is ready.", ProtocolReady),
+        problems=(503,),
+        error=ProtocolError,
     )
     paths = {
-        "/": {"get": operation("The page", Success("The page.", "text/html"))},
+        "/": {"get": operation("The web page", Success("The web page.", "text/html"))},
         "/predict": {
             "post": operation(
                 "Classify one image",
@@ -98,11 +101,13 @@ def document(classes: tuple[str, ...]) -> Schema:
                 request=(FORM, _form(IMAGES)),
             )
         },
-        "/livez": {"get": operation("Whether the process is alive", Success("It is.", Live))},
-        "/readyz": {"get": operation("Whether predictions are answered", Success("They are.", Ready), problems=(503,))},
+        "/livez": {"get": operation("Whether the process is alive", Success("The process is alive.", Live))},
+        "/readyz": {
+            "get": operation("Whether the server is ready", Success("The server is ready.", Ready), problems=(503,))
+        },
         "/metrics": {
             "get": operation(
-                "Prometheus metrics, without a log-in from the server's own machine only",
+                "Prometheus metrics, without a log-in only from the server's own machine",
                 Success("The metrics.", "text/plain"),
                 problems=(401, 403, 429, 503),
                 security=[{}, *SECURITY],
@@ -110,7 +115,9 @@ def document(classes: tuple[str, ...]) -> Schema:
         },
         "/openapi.json": {"get": operation("This document", Success("The OpenAPI document.", JSON))},
         "/v2": {"get": operation("Server metadata", Success("The server metadata.", ServerMetadata))},
-        "/v2/health/live": {"get": operation("Whether the process is alive", Success("It is.", ProtocolLive))},
+        "/v2/health/live": {
+            "get": operation("Whether the process is alive", Success("The process is alive.", ProtocolLive))
+        },
         "/v2/health/ready": {"get": ready},
         f"/v2/models/{NAME}/ready": {"get": ready},
         f"/v2/models/{NAME}": {"get": operation("Model metadata", Success("The model metadata.", ModelMetadata))},

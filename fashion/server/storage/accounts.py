@@ -330,7 +330,7 @@ def _check_password(password: str, name: str) -> None:
     if length > MAX_PASSWORD_BYTES:
         raise InputError(f"password: got {length} bytes, expected at most {MAX_PASSWORD_BYTES}")
     if password in {DEFAULT_PASSWORD, name}:
-        raise InputError("password: is among the first that attackers try; choose another")
+        raise InputError("password: is too easy to guess; choose another")
 
 
 def _no_account(name: str) -> InputError:
