@@ -1,7 +1,7 @@
 """The card of a trained model: what it is, how well it was measured to do, and the digest of the file it describes.
 
-It lies beside the model as JSON. Cards of earlier releases load although they lack some entries; unknown entries are
-kept.
+It is stored beside the model as JSON. Cards of earlier releases load although they lack some entries; unknown entries
+are kept.
 """
 
 import base64

@@ -1,1 +1,1 @@
-"""What is wrong with the data: duplicates and likely label errors."""
+"""Audit of the data: duplicates and likely label errors."""

@@ -51,7 +51,7 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
         dataset: Its train and validation images are audited together, as the official training file.
         predictor: Measures accuracy with and without the test images that have a near duplicate in train.
         folder: Gets ``audit.json``, ``duplicates.png`` and ``label_errors.png``.
-        seed: Of the quick model that finds label errors.
+        seed: Seed of the quick model that finds label errors.
 
     Raises:
         WriteError: When a file cannot be written.

@@ -11,7 +11,7 @@ from fashion.arrays import GrayImages
 
 # Chosen by eye. Of 144 pairs of other classes than trousers, those above 0.99 show the same product, often in another
 # colour or with another print; from 0.985 to 0.99 about half do, below that few: the rest have the same cut. Of 144
-# pairs of trousers, those above 0.995 are the same; from 0.99 to 0.995 nobody can say, since at 28 x 28 pixels all
+# pairs of trousers, those above 0.995 are the same; from 0.99 to 0.995 it is undecidable, since at 28 x 28 pixels all
 # straight trousers look alike.
 NEAR = 0.99
 SENSITIVITY = (0.999, NEAR, 0.98, 0.97)  # thresholds at which counts and accuracies are reported

@@ -34,10 +34,10 @@ def cross_validated_probabilities(
     """Return the predictions of a perceptron with one hidden layer for each image, after training on the other folds.
 
     Args:
-        images: Of all folds.
+        images: Images of all folds.
         labels: Their classes; every fold trains on all of them.
         groups: Images of one group are in the same fold, so that no duplicate confirms its twin's label.
-        seed: Of the folds and the training.
+        seed: Seed of the folds and the training.
     """
     from joblib import parallel_config
     from sklearn.exceptions import ConvergenceWarning

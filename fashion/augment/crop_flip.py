@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fashion.augment.resample import resample
 
-# Of an erased rectangle, as in Zhong et al. (2020): share of the image, and height over width.
+# Erased rectangles, as in Zhong et al. (2020): share of the image, and height over width.
 ERASED_SHARE, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 
 

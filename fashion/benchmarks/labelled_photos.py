@@ -1,4 +1,4 @@
-"""Photos with known classes: a folder of photos for each kind of thing, and a mapping from kinds to classes."""
+"""Photos with known classes: a folder of photos for each kind of garment, and a mapping from kinds to classes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class LabelledPhoto(NamedTuple):
         path: Its file.
         kind: The name of its folder.
         correct: Indices of the correct classes; empty if none is, so that the model should abstain.
-        half: 0 or 1, by the digest of its name: settings are chosen on the first half and confirmed on the second.
+        half: 0 or 1, by a hash of its name: settings are chosen on the first half and confirmed on the second.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class LabelledPhoto(NamedTuple):
 
 
 def read_mapping(path: Path, classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return for each kind of thing the indices of the correct classes.
+    """Return for each kind of garment the indices of the correct classes.
 
     Raises:
         InputError: When the file cannot be read, or does not map names of folders to lists of the model's classes.

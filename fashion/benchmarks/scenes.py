@@ -1,4 +1,4 @@
-"""Rendered photos: test images of Fashion-MNIST as coloured garments on drawn floors.
+"""Rendered photos: test images of Fashion-MNIST as coloured garments on synthetic floors.
 
 They illustrate the photo pipeline with images that anyone may copy. A rendered garment is easier than a real one, so
 their accuracy says nothing about photos.
@@ -33,10 +33,10 @@ class Scene(NamedTuple):
     """One garment on one floor.
 
     Attributes:
-        name: Of its JPEG file.
-        position: Of the image in the test set.
+        name: Name of its JPEG file.
+        position: Position of the image in the test set.
         floor: A key of ``FLOORS``.
-        color: RGB of the brightest cloth, 0-255.
+        color: RGB of the brightest fabric, 0-255.
         degrees: The garment is rotated by this, counter-clockwise.
         offset: The garment's centre from the scene's, in pixels to the right and down.
     """

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, in one sentence of this project's words."""
+"""Errors of Hydra and OmegaConf, rephrased in one sentence."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the configuration files call: ``${project_folder:NAME}``, ``${unique_folder:KIND}``, ``${default_model:}``."""
+"""Resolvers for configuration files: ``${project_folder:NAME}``, ``${unique_folder:KIND}``, ``${default_model:}``."""
 
 import datetime
 import functools

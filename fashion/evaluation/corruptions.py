@@ -89,7 +89,7 @@ def corrupt(
         images: Light garments on black.
         name: A key of ``CORRUPTIONS``.
         severity: 1 to 5.
-        seed: Of the random numbers, not negative.
+        seed: Seed of the random numbers, not negative.
         positions: The images' positions in the data set; None if they are all of it, in order.
 
     Returns:

@@ -40,7 +40,7 @@ def multiply_adds(layer: Any, output_shape: tuple[Any, ...]) -> int:
 
     Args:
         layer: Any layer or operation.
-        output_shape: Of one call of it, with the batch axis first.
+        output_shape: Output shape of one call of it, with the batch axis first.
     """
     if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return 0

@@ -38,7 +38,7 @@ def measure(
 
     Args:
         model: Which model it is.
-        labels: Of the test images.
+        labels: Labels of the test images.
         outputs: What the network computes for them.
         uncertainty: Its calibration and abstention.
         classes: Names of the classes.

@@ -200,7 +200,7 @@ class Robustness:
     """Accuracy on corrupted test images.
 
     Attributes:
-        seed: Of the corruptions.
+        seed: Seed of the corruptions.
         images: The number of test images.
         clean_accuracy: Accuracy without corruption.
         mean_corruption_accuracy: Mean over all corruptions and severities.

@@ -28,7 +28,7 @@ def robustness(predict: Predict, images: GrayImages, labels: Labels, seed: int) 
         predict: From images to probabilities; called 76 times.
         images: The test images.
         labels: Their classes.
-        seed: Of the corruptions; the same one gives the same images.
+        seed: Seed of the corruptions; the same one gives the same images.
     """
     started = time.monotonic()
     table = {

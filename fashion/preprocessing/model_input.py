@@ -29,5 +29,5 @@ class ModelInput(NamedTuple):
 
     @property
     def views(self) -> GrayImages:
-        """The images to predict, ``(k, 28, 28)`` uint8: for a photo also its mirror image, since nobody posed it."""
+        """The images to predict, ``(k, 28, 28)`` uint8: for a photo also its mirror image (flip TTA)."""
         return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]

@@ -1,4 +1,4 @@
-"""From a decoded image to the model's 28 x 28 grey pixels: which way each image takes."""
+"""From a decoded image to the model's 28 x 28 grey pixels, by the steps for its kind of image."""
 
 from pathlib import Path
 

@@ -5,7 +5,7 @@
     fashion_mnist_model.keras, .json   the artifact: the model and its card (``fashion.artifact``)
     best.keras                         the best epoch's model (named in ``configs/callbacks/default.yaml``)
     history.csv                        one line for each epoch
-    resume.npz                         everything to resume from; gone once the run is completed
+    resume.npz                         everything to resume from; removed once the run is completed
     run.json                           when, where and with what it ran
     result.json                        how it ended: its absence means that it runs, or was killed
     report.html, metrics.json          the test images' evaluation (``fashion.evaluation.report``)

@@ -17,7 +17,7 @@ def config_hash(config: ResolvedConfig) -> str:
 def comparable(config: ResolvedConfig) -> ResolvedConfig:
     """Return a configuration without what does not change a run's result: folders, and that it was resumed.
 
-    Paths inside the run's folder become relative to it. The data is verified by digest wherever it lies.
+    Paths inside the run's folder become relative to it. The data is verified by digest wherever it is stored.
     """
     text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
     content: ResolvedConfig = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))

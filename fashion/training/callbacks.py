@@ -24,7 +24,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Args:
         path: The ``.keras`` file, replaced at each better epoch.
-        monitor: What to judge by; accuracies are better when higher, losses when lower.
+        monitor: The metric to compare; accuracies are better when higher, losses when lower.
     """
 
     def __init__(self, path: str, monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"]) -> None:

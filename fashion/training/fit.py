@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def train(training: Training) -> dict[str, float]:
-    """Train, test once, and write the artifact and everything else that a run leaves behind.
+    """Train, test once, and write the artifact and everything else that a run writes.
 
     Args:
         training: The checked configuration; Keras runs on its backend already.
@@ -56,7 +56,7 @@ def train(training: Training) -> dict[str, float]:
             recorder = _fit(network, data, run, settings, devices, callbacks, stop)
             with run.timing("evaluation"):
                 test = finalize.write(network.deployable(), data, recorder, run)
-            # Of a resumed run: this process, and the epochs that were finished before it.
+            # For a resumed run: this process, and the epochs that were finished before it.
             run.timings["total"] = round(recorder.seconds_before + seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder.model)
     log.info(
@@ -164,7 +164,7 @@ def _fit(
 def _state_to_resume(folder: RunFolder) -> ResumeState | None:
     state = folder.read_resume_state()
     if state is None:
-        log.info("no epoch was finished: starting from the beginning")
+        log.info("no epoch was completed: starting from the beginning")
         return None
     log.info("resuming after epoch %d", state.progress.epochs)
     return state

@@ -104,7 +104,7 @@ class MLflowTracker(Tracker):
 
 
 def _import_mlflow() -> ModuleType:
-    """Import MLflow without its usage reports, its refusal of stores that are folders, and its chatter.
+    """Import MLflow without its usage reports, its refusal of stores that are folders, and its log messages.
 
     MLflow reads these variables while it is imported.
     """

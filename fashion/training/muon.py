@@ -24,12 +24,12 @@ class Muon(keras.optimizers.Optimizer):
     own, stay with AdamW. Matrices get the updates of ``keras.optimizers.Muon``, bit for bit.
 
     Args:
-        learning_rate: Of both.
-        weight_decay: Of the kernels.
-        momentum: Of the kernels.
-        adam_weight_decay: Of all other variables.
+        learning_rate: Learning rate of both.
+        weight_decay: Weight decay of the kernels.
+        momentum: Momentum of the kernels.
+        adam_weight_decay: Weight decay of all other variables.
         nesterov: Whether a kernel's update looks one step ahead along its momentum.
-        epsilon: Of AdamW.
+        epsilon: Epsilon of AdamW.
         **kwargs: As ``keras.optimizers.Optimizer``.
     """
 

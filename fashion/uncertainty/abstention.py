@@ -25,9 +25,9 @@ class MahalanobisDistance(NamedTuple):
     """The distance of one feature vector to the nearest class. Cards store its arrays as float16, so values are.
 
     Attributes:
-        mean: Of the training images' features.
+        mean: Mean of the training images' features.
         whitening: Whitened features have the same covariance within each class, a multiple of the identity.
-        class_means: Of whitened features.
+        class_means: Class means of whitened features.
         normalize: Whether features are scaled to unit length first.
         log_mean: Mean of the logarithms of the validation images' squared distances.
         log_deviation: Their standard deviation.

@@ -72,7 +72,7 @@ def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: Labels, val
     Args:
         card: The same model's.
         uncertainty: As fitted.
-        labels: Of the validation images.
+        labels: Labels of the validation images.
         validation: The network's outputs for them.
     """
     after = uncertainty.prediction(validation).probabilities
@@ -113,7 +113,7 @@ def fit_abstention(
 
     Args:
         training: The first feature vector is the input of the last layer.
-        labels: Of the training images.
+        labels: Labels of the training images.
         validation: The same features of validation images.
     """
     distances = []
@@ -144,7 +144,7 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
     def inputs(pixels: GrayImages) -> Float[np.ndarray, "n inputs"]:
         return regression_inputs(*network(augment.simulate_photos(pixels)), abstention)
 
-    # Every call augments anew: the threshold is set on images that the weights were not fitted to.
+    # Every call draws new augmentations: the threshold is set on images that the weights were not fitted to.
     own, foreign, unseen = inputs(images), inputs(foreign_images), inputs(images)
     weights, bias = fit_logistic_regression(own, foreign)
     unlimited = PhotoOodScore(weights, bias, threshold=np.inf)
@@ -174,7 +174,7 @@ def fit_distance(features: Features, labels: Labels, *, normalize: bool) -> Maha
     """Fit class means and the covariance that all classes share, in the subspace of largest variance.
 
     Args:
-        features: Of training images.
+        features: Features of training images.
         labels: Their classes; every class occurs.
         normalize: Whether features are scaled to unit length first.
     """

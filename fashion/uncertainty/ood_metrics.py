@@ -49,7 +49,7 @@ def coverage_accuracy(right: Flags, confidence: Scores) -> tuple[Scores, Scores]
 
     Args:
         right: Which predictions are right.
-        confidence: Of each; ties keep their order.
+        confidence: Confidence of each; ties keep their order.
 
     Returns:
         Coverage and accuracy.

@@ -22,7 +22,7 @@ class PhotoOodScore(NamedTuple):
     """An out-of-distribution score for photos, and the threshold above which the model abstains.
 
     Attributes:
-        weights: Of what ``regression_inputs`` returns.
+        weights: Weights of what ``regression_inputs`` returns.
         bias: Added to the weighted sum.
         threshold: The highest score that is accepted.
     """

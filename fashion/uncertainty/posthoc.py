@@ -68,7 +68,7 @@ class PosthocUncertainty:
     """A temperature and rules for abstention, fitted after training; the defaults leave the softmax unchanged.
 
     Attributes:
-        temperature: Of the softmax.
+        temperature: Temperature of the softmax.
         abstention: The out-of-distribution score, if one was fitted.
         photo_ood: The same for photos, for a model that was trained on them.
         photo_priors: Each class's prior on photos relative to that on the training images; None if they are equal.

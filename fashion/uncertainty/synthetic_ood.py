@@ -1,6 +1,6 @@
 """Synthetic out-of-distribution images made from the ten classes: what a model for photos learns to abstain on.
 
-Trousers with the legs cut off make shorts, the lower half of a dress a skirt, a dome of cloth a hat; shuffled and
+Trousers with the legs cut off make shorts, the lower half of a dress a skirt, a dome of fabric a hat; shuffled and
 overlaid images show nothing in particular.
 """
 
@@ -24,7 +24,7 @@ def synthetic_ood(
     """Return images, light on black, of none of the classes.
 
     Args:
-        images: Of the ten classes; trousers and dresses among them.
+        images: Images of the ten classes; trousers and dresses among them.
         labels: Their classes.
         count: The number of images to make.
         random: Source of all choices.
@@ -64,7 +64,7 @@ def _fitted(part: Real[np.ndarray, "rows columns"]) -> Float32[np.ndarray, "h w"
 
 
 def _dome(image: GrayImage, random: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """Return a round shape with the texture of an image's cloth, often with a straight lower edge."""
+    """Return a round shape with the texture of an image's fabric, often with a straight lower edge."""
     y, x = np.mgrid[:INPUT_SIDE, :INPUT_SIDE] - (INPUT_SIDE - 1) / 2
     whole = (INPUT_SIDE, INPUT_SIDE)
     bumps = cv2.resize(random.normal(size=(5, 5)).astype(np.float32), whole, interpolation=cv2.INTER_CUBIC)

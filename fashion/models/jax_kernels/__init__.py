@@ -1,6 +1,6 @@
 """Fast JAX-on-CPU execution of stock Keras image models: same layers, same numbers, another memory layout.
 
-XLA's CPU backend has no good depthwise convolution and vectorises only over the last axis. Between the layers of a
+XLA's CPU backend has no efficient depthwise convolution and vectorises only over the last axis. Between the layers of a
 fast model, images are therefore channel-major, ``(c, h, w, n)``: the batch is the contiguous axis. Then a shift of
 the image is a shift of whole blocks, a 1x1 convolution is one matrix product, a batch-norm statistic is a sum over
 one contiguous row, and a depthwise convolution of a small map is one batched product; none needs a transpose.

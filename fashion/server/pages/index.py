@@ -14,7 +14,7 @@ from fashion.server.settings import MAX_BODY_BYTES, MEBIBYTE
 
 blueprint = Blueprint("web", __name__)
 
-# Test images; static/examples/SOURCE.txt says which, and how to make the files.
+# Test images; static/examples/SOURCE.txt lists them, and how to make the files.
 EXAMPLES = ("ankle-boot", "pullover", "trouser", "dress", "sandal", "bag")
 
 

@@ -24,7 +24,7 @@ class SessionCookie:
         self._sessions = sessions
 
     def init_app(self, app: Flask) -> None:
-        """Send the cookie with responses, and let templates know the ``account``."""
+        """Send the cookie with responses, and pass the ``account`` to templates."""
         app.after_request(self._send)
         app.context_processor(lambda: {"account": self._account_for_templates()})
 

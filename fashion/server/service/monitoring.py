@@ -126,7 +126,7 @@ class Monitor:
         g.log_context = LogContext()
 
     def _end(self, response: Response) -> Response:
-        """Record the request: never credentials, nor text that the client made up."""
+        """Record the request: never credentials, nor text from the client."""
         seconds = time.perf_counter() - g.started
         route = request.url_rule.rule if request.url_rule else "(none)"
         response.headers["X-Request-ID"] = g.request_id
