@@ -11,6 +11,7 @@ Images = UInt8[np.ndarray, "n h w c"]  # 0-255
 GrayImages = UInt8[np.ndarray, "n h w"]
 Pixels = UInt8[np.ndarray, "n h w"] | Float32[np.ndarray, "n h w"]  # 0-255, or in [0, 1]
 GrayImage = UInt8[np.ndarray, "h w"]
+ImagePixels = UInt8[np.ndarray, "h w"] | Float32[np.ndarray, "h w"]  # 0-255, or in [0, 1]
 RgbImage = UInt8[np.ndarray, "h w 3"]
 Mask = Bool[np.ndarray, "h w"]
 HeatMap = Float32[np.ndarray, "h w"]  # in [0, 1]

@@ -6,9 +6,9 @@ It needs nothing but predictions, so it works on every backend and for every mod
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
-from fashion.arrays import GrayImage, HeatMap, Pixels, Probabilities
+from fashion.arrays import HeatMap, ImagePixels, Pixels, Probabilities
 from fashion.inference.batcher import BATCH_SIZES
 
 PATCH, STRIDE = 6, 2
@@ -18,9 +18,7 @@ PATCH_GREY = 0.286
 MIN_PROBABILITY = 1e-7
 
 
-def occlusion_sensitivity(
-    predict: Callable[[Pixels], Probabilities], image: GrayImage | Float32[np.ndarray, "h w"], class_index: int
-) -> HeatMap:
+def occlusion_sensitivity(predict: Callable[[Pixels], Probabilities], image: ImagePixels, class_index: int) -> HeatMap:
     """Return how much each pixel supports a class: by how much covering it lowers the class's log-odds.
 
     A grey square moves over the image; a pixel gets the mean of the losses under the squares that cover it.

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Shaped
 
-from fashion.arrays import GrayImages
+from fashion.arrays import Pixels
 from fashion.preprocessing.model_input import ModelInput
 from fashion.uncertainty.posthoc import Prediction
 
 
-def predict_with_tta(inputs: Sequence[ModelInput], predict: Callable[[GrayImages], Prediction]) -> Prediction:
+def predict_with_tta(inputs: Sequence[ModelInput], predict: Callable[[Pixels], Prediction]) -> Prediction:
     """Return one row for each input; those of photos have the probabilities for photos.
 
     Args:

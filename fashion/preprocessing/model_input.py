@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fashion.arrays import GrayImage, GrayImages, Mask
+from fashion.arrays import ImagePixels, Mask, Pixels
 
 INPUT_SIDE = 28  # pixels; the models take square images
 
@@ -13,12 +13,13 @@ class ModelInput(NamedTuple):
     """The model's pixels for one image, and how they were obtained.
 
     Attributes:
-        pixels: ``(28, 28)`` uint8, 0-255, light on black as in Fashion-MNIST.
+        pixels: ``(28, 28)``, light on black as in Fashion-MNIST: uint8, 0-255, from an image file; float32 in [0, 1]
+            where a client sends numbers.
         steps: One phrase for each step of the preprocessing.
         mask: ``(h, w)`` bool, the pixels of the object in the upright, reduced photo; None if nothing was segmented.
     """
 
-    pixels: GrayImage
+    pixels: ImagePixels
     steps: tuple[str, ...]
     mask: Mask | None = None
 
@@ -28,6 +29,6 @@ class ModelInput(NamedTuple):
         return self.mask is not None
 
     @property
-    def views(self) -> GrayImages:
-        """The images to predict, ``(k, 28, 28)`` uint8: for a photo also its mirror image (flip TTA)."""
+    def views(self) -> Pixels:
+        """The images to predict, ``(k, 28, 28)``: for a photo also its mirror image (flip TTA)."""
         return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]
