@@ -40,4 +40,5 @@ def test_the_scenes_are_named_and_drawn_with_their_answers(test_set, tmp_path):
     rows = scenes.table(answered).splitlines()[1:]
     assert [row.split()[0] for row in rows] == [f"{scene.name}.jpg" for scene in scenes.SCENES]
     scenes.chart(answered, tmp_path / "scenes.png")
-    assert Image.open(tmp_path / "scenes.png").size == (1500, 810)
+    with Image.open(tmp_path / "scenes.png") as figure:
+        assert figure.size == (1500, 810)
