@@ -41,6 +41,7 @@ CLASSES = [
 CARD = Card(classes=CLASSES, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 SETTINGS = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
 SETTINGS |= {"port": 0, "database_url": "sqlite:///unused"}
+QUICK_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 ADMIN = {"Authorization": "Basic " + base64.b64encode(b"admin:password").decode()}
 
 
@@ -101,7 +102,9 @@ def database_with_the_default_account(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("database") / "fashion.db"
     accounts = Accounts(f"sqlite:///{file}")
     accounts.upgrade()
-    accounts.create_default()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fashion.server.storage.accounts, "HASHER", QUICK_HASHER)
+        accounts.create_default()
     accounts.database.close()
     return file
 
@@ -109,11 +112,10 @@ def database_with_the_default_account(tmp_path_factory) -> Path:
 @pytest.fixture
 def accounts(request, database_with_the_default_account, tmp_path, monkeypatch):
     if "real_hashing" not in request.fixturenames:
-        quick = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        monkeypatch.setattr(fashion.server.storage.accounts, "HASHER", quick)
+        monkeypatch.setattr(fashion.server.storage.accounts, "HASHER", QUICK_HASHER)
     shutil.copy(database_with_the_default_account, tmp_path / "fashion.db")
     opened = Accounts(f"sqlite:///{tmp_path}/fashion.db")
-    opened.has_default_account()  # hashed anew, as quickly as the rest
+    opened.has_default_account()  # with real hashing, this replaces the quick hash
     yield opened
     opened.database.close()
 
