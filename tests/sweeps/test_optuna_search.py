@@ -149,7 +149,8 @@ def test_a_study_in_postgresql_is_resumed_and_repeats_what_failed(
     first = run_command("train.py", *options)
     assert first.returncode == 2, first.stdout
     assert "1 of 2 jobs did not complete" in first.stderr
-    study = optuna.load_study(study_name="shared", storage=empty_postgresql_url)
+    database = optuna.storages.RDBStorage(empty_postgresql_url)
+    study = optuna.load_study(study_name="shared", storage=database)
     states = {trial.params["optimizer.learning_rate"]: trial.state for trial in study.trials}
     assert states == {"0.01": TrialState.COMPLETE, "1e+30": TrialState.FAIL}
     assert 0 < study.best_value < 1
@@ -158,3 +159,4 @@ def test_a_study_in_postgresql_is_resumed_and_repeats_what_failed(
     assert again.returncode == 2
     assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 1
     assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 2
+    database.engine.dispose()  # Optuna leaves its connections to the garbage collector
