@@ -31,15 +31,15 @@ test: lint  ## lint, then the tests on JAX, then those marked `backend` on Tenso
 test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute, on JAX
 	KERAS_BACKEND=jax $(PY) -m pytest --fast --numprocesses 2 --dist worksteal $(ARGS)
 
-services:  ## install PostgreSQL, Redis, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
-	@if command -v redis-server && command -v chromium && command -v slurmctld && command -v munged && ls /usr/lib/postgresql/*/bin/postgres; then \
+services:  ## install PostgreSQL, Redis, nginx, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
 	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	        chromium munge postgresql redis-server slurm-wlm; \
+	        chromium munge nginx-light postgresql redis-server slurm-wlm; \
 	else \
-	    echo 'install PostgreSQL, Redis and Chromium as this system does it (macOS: brew install postgresql redis chromium)'; \
+	    echo 'install PostgreSQL, Redis, nginx and Chromium as this system does it (macOS: brew install postgresql redis nginx chromium)'; \
 	fi
 
 lint: install-dev  ## ruff, mypy, spelling, vocabulary, and the schemas of the workflow and CITATION.cff; changes nothing

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 OLDEST_PYTHON = (3, 11)
-EVERYTHING = ".[dev,benchmark]"
 NEWEST_PYTHON = (3, 13)  # the newest that the pinned tensorflow has wheels for
+EVERYTHING = ".[dev,benchmark]"
+DEFAULT_EXTRAS = ("heif",)  # installed without being asked for, where their packages have wheels
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -160,7 +161,7 @@ def set_up(extras: list[str]) -> None:
         extras: Optional dependencies of pyproject.toml to have besides those that are there.
     """
     found = read_stamp()
-    wanted = wanted_stamp(sorted({*extras, *found.get("extras", [])}))
+    wanted = wanted_stamp(sorted({*DEFAULT_EXTRAS, *extras, *found.get("extras", [])}))
     if found == wanted:
         return
     STAMP.unlink(missing_ok=True)
