@@ -1,5 +1,6 @@
 """The configuration of ``scripts/evaluate.py``."""
 
+import filecmp
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from omegaconf import DictConfig
 from fashion import artifact
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import Backend, start_backend
+from fashion.card import MODEL_FILE
 from fashion.config.nodes import ConfigNode
 from fashion.config.schema import Keys, check_target, check_values, resolved
+from fashion.errors import InputError
 
 
 class EvaluationSettings(Keys):
@@ -42,4 +45,20 @@ def prepare_evaluation(cfg: DictConfig, make_folder: Callable[[], str]) -> Evalu
     keep_freed_memory()  # robustness predicts 750,000 images
     start_backend(settings.backend)
     check_target("data", settings.data, added_by_code={"seed"})
-    return settings.model_copy(update={"run_folder": make_folder()})
+    settings = settings.model_copy(update={"run_folder": make_folder()})
+    if settings.calibrate:
+        _refuse_another_model(Path(settings.run_folder), artifact.verify(Path(settings.artifact))[0])
+    return settings
+
+
+def _refuse_another_model(folder: Path, model: Path) -> None:
+    """Refuse to write the copy of a model over another one.
+
+    Raises:
+        InputError: When the folder holds another model.
+    """
+    present = folder / MODEL_FILE
+    if present.exists() and not filecmp.cmp(present, model, shallow=False):
+        raise InputError(
+            f"{folder}: there is another model, which calibrate=true would replace; choose another hydra.run.dir"
+        )

@@ -60,6 +60,7 @@ class ActiveRun:
                 **self.environment.model_dump(),
                 started=self.started,
                 seed=self.config["trainer"]["seed"],
+                overrides=self._own_overrides(),
                 timings_seconds=self.timings,
                 peak_memory_mb=machine.peak_memory_mb(),
             )
@@ -71,11 +72,15 @@ class ActiveRun:
             RunResult(
                 status=status,
                 metrics=self.metrics,
-                overrides=[override for override in self.overrides if not override.startswith("trainer.resume=")],
+                overrides=self._own_overrides(),
                 config_hash=config_hash(self.config),
                 error=error,
             )
         )
+
+    def _own_overrides(self) -> list[str]:
+        """Return the overrides without the one that resumed the run."""
+        return [override for override in self.overrides if not override.startswith("trainer.resume=")]
 
 
 @contextlib.contextmanager
@@ -90,7 +95,7 @@ def recorded(run: ActiveRun) -> Iterator[ActiveRun]:
     """
     folder = run.folder
     with folder.exclusive():
-        folder.clear_for_start()
+        folder.clear_for_start(overwrite=run.config["trainer"]["overwrite"])
         run.write_record()
         try:
             yield run

@@ -6,14 +6,14 @@
     best.keras                         the best epoch's model (named in ``configs/callbacks/default.yaml``)
     history.csv                        one line for each epoch
     resume.npz                         everything to resume from; removed once the run is completed
-    run.json                           when, where and with what it ran
+    run.json                           when, where and with what it ran, and the overrides it was started with
     result.json                        how it ended: its absence means that it runs, or was killed
     report.html, metrics.json          the test images' evaluation (``fashion.evaluation.report``)
     training_curves.png                loss and accuracy by epoch
     confusion_matrix.png               of the test images
     train.log                          what the terminal showed, with times (``configs/hydra/job_logging``)
     mlflow_run.txt                     the run's id in MLflow
-    .hydra/                            config.yaml and overrides.yaml, written by Hydra when the run starts
+    .hydra/                            Hydra's own copy of the configuration; hydra.output_subdir=null leaves it out
     .lock                              held while a process trains here (``fashion.files.exclusive_lock``)
 
 In a job of a sweep also:
@@ -110,6 +110,11 @@ class RunFolder:
             return "pruned" if ended or not self.started else "running"
         return ended or ("running" if self.started else "waiting")
 
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds a completed run, or a trained model that came here in another way."""
+        return self.status() == "completed" or (self.model.exists() and not self.resume_state.exists())
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other processes from training in the folder while the block runs.
 
@@ -127,10 +132,19 @@ class RunFolder:
         """
         refuse_busy(self.path)
 
-    def clear_for_start(self) -> None:
-        """Remove the result of an earlier start, and what a process that was killed while it wrote has left."""
+    def clear_for_start(self, *, overwrite: bool = False) -> None:
+        """Remove the result of an earlier start, and what a process that was killed while it wrote has left.
+
+        Args:
+            overwrite: Whether another run starts from the beginning: then also how far the earlier one was. Its model
+                and report stay until the new ones replace them.
+        """
         self.remove_result()
         remove_partial_files(self.path)
+        if overwrite:
+            self.remove_resume_state()
+            for name in (_HISTORY_FILE, _MLFLOW_FILE):
+                (self.path / name).unlink(missing_ok=True)
 
     def read_result(self) -> RunResult | None:
         """Return how the run ended; None while it runs, or when it was killed."""
@@ -231,27 +245,30 @@ class RunFolder:
     @property
     def started(self) -> bool:
         """Whether a command has ever started a run here."""
-        return (self.path / _OVERRIDES_FILE.parent).exists()
+        return (self.path / _RECORD_FILE).exists() or (self.path / _OVERRIDES_FILE.parent).exists()
 
     @property
     def started_at(self) -> float | None:
-        """When the run was last started, in seconds since the epoch; None before that."""
-        try:
-            return (self.path / _OVERRIDES_FILE).stat().st_mtime
-        except OSError:
-            return None
+        """When a command last started or ended the run, in seconds since the epoch; None before that."""
+        files = (self.path / _RECORD_FILE, self.path / _OVERRIDES_FILE)
+        return max((file.stat().st_mtime for file in files if file.exists()), default=None)
 
     def read_overrides(self) -> list[str]:
-        """Return the overrides the run was started with, as Hydra stored them.
+        """Return the overrides the run was started with.
+
+        Hydra's copy is read where the run has not recorded them: it was killed before, or is of release 1.0.
 
         Raises:
             InputError: When there are none, or the file is damaged.
         """
+        recorded = self.read_record().overrides
+        if recorded is not None:
+            return recorded
         path = self.path / _OVERRIDES_FILE
         try:
             return [str(override) for override in yaml.safe_load(path.read_text(encoding="utf-8")) or []]
         except FileNotFoundError:
-            raise InputError(f"{self.path}: is not the folder of a run (it has no {_OVERRIDES_FILE})") from None
+            raise InputError(f"{self.path}: is not the folder of a run (it has no {_RECORD_FILE})") from None
         except yaml.YAMLError:
             raise InputError(f"{path}: is damaged; the run's configuration is in config.yaml beside it") from None
 
@@ -278,10 +295,8 @@ class RunFolder:
 
 def job_folders(sweep: Path) -> dict[int, RunFolder]:
     """Return the folders of a sweep in which jobs have started, by the jobs' numbers."""
-    started = sorted(
-        int(path.parents[1].name) for path in sweep.glob(f"*/{_OVERRIDES_FILE}") if path.parents[1].name.isdecimal()
-    )
-    return {number: RunFolder(sweep / str(number)) for number in started}
+    numbered = {int(path.name): RunFolder(path) for path in sweep.glob("*") if path.name.isdecimal()}
+    return {number: folder for number, folder in sorted(numbered.items()) if folder.started}
 
 
 def _read_json(path: Path) -> Any:

@@ -15,13 +15,14 @@ def config_hash(config: ResolvedConfig) -> str:
 
 
 def comparable(config: ResolvedConfig) -> ResolvedConfig:
-    """Return a configuration without what does not change a run's result: folders, and that it was resumed.
+    """Return a configuration without what does not change a run's result: folders, and how it was started in its own.
 
     Paths inside the run's folder become relative to it. The data is verified by digest wherever it is stored.
     """
     text = json.dumps({key: value for key, value in config.items() if key != "run_folder"})
     content: ResolvedConfig = json.loads(text.replace(json.dumps(config["run_folder"])[1:-1] + "/", ""))
-    content["trainer"].pop("resume")
+    for key in ("resume", "overwrite"):
+        content["trainer"].pop(key, None)
     content.pop("sweep", None)  # how its job was chosen
     for key in ("root", "download"):
         content["data"].pop(key, None)

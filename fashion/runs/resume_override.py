@@ -23,44 +23,46 @@ def command_line(arguments: list[str]) -> list[str]:
     Raises:
         InputError: When FOLDER is not the folder of an unfinished run.
     """
-    wanted = [_resume_value(argument) for argument in arguments if _resume_value(argument) is not None]
+    wanted = [argument.partition("=")[2] for argument in arguments if _key(argument) == "trainer.resume"]
     if not wanted or wanted[-1] == "null":
         return arguments
     if {"-m", "--multirun"} & set(arguments):
         raise InputError("trainer.resume: cannot be combined with --multirun; resume one run at a time")
-    value = unquote_path(wanted[-1] or "")
+    value = unquote_path(wanted[-1])
     if not value:
         raise InputError("trainer.resume: got nothing, expected the folder of an unfinished run, or null")
     folder = Path(value).expanduser().resolve()
     run = RunFolder(folder)
     if run.started_at is None:
-        raise InputError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has .hydra/)")
+        raise InputError(f"trainer.resume: got {folder}, expected the folder of an unfinished run (it has run.json)")
     if run.status() == "completed":
         raise InputError(f"trainer.resume: the run in {folder} is completed; there is nothing to resume")
-    overrides = [*upgrade_overrides(run.read_overrides()), *arguments]
-    kept = [override for override in overrides if _resume_value(override) is None]
+    own = [override for override in upgrade_overrides(run.read_overrides()) if _key(override) != "trainer.overwrite"]
+    kept = [override for override in (*own, *arguments) if _key(override) != "trainer.resume"]
     return [*kept, f"trainer.resume={quote_path(folder)}", f"hydra.run.dir={quote_path(folder)}"]
 
 
 def check(config: ResolvedConfig, folder: Path) -> None:
-    """Refuse what would ruin an unfinished run: another configuration, or a fresh start in its folder.
+    """Refuse what would ruin the run in a folder: a fresh start there, or resuming it with another configuration.
 
     Args:
         config: A checked, resolved training configuration.
         folder: Where it would write.
 
     Raises:
-        InputError: Naming the key that differs, or saying how to resume.
+        InputError: Naming the key that differs, or saying how to resume or replace the run.
     """
-    wanted = config["trainer"]["resume"]
+    wanted, overwrite = config["trainer"]["resume"], config["trainer"]["overwrite"]
     run = RunFolder(folder)
     if wanted is None:
-        if run.resume_state.is_file():
-            raise InputError(
-                f"{folder}: there is an unfinished run; resume it with trainer.resume={folder}, choose another "
-                f"hydra.run.dir, or remove {run.resume_state.name} from it to start again"
-            )
+        advice = "choose another hydra.run.dir, or replace it with trainer.overwrite=true"
+        if run.finished and not overwrite:
+            raise InputError(f"{folder}: there is a finished run; {advice}")
+        if run.resume_state.is_file() and not overwrite:
+            raise InputError(f"{folder}: there is an unfinished run; resume it with trainer.resume={folder}, {advice}")
         return
+    if overwrite:
+        raise InputError("trainer.overwrite: got true with trainer.resume, expected one or the other")
     if Path(wanted).resolve() != folder.resolve():
         raise InputError(f"trainer.resume: got {wanted}, but the run would write to {folder}; leave out hydra.run.dir")
     progress = run.read_progress()
@@ -68,7 +70,7 @@ def check(config: ResolvedConfig, folder: Path) -> None:
         refuse_changes(upgrade_config(progress.config), config)
 
 
-def _resume_value(argument: str) -> str | None:
-    """Return what an override sets ``trainer.resume`` to, None for any other override."""
-    key, equals, value = argument.lstrip("+").partition("=")
-    return value if equals and key == "trainer.resume" else None
+def _key(override: str) -> str:
+    """Return the key that an override sets; of anything else, nothing."""
+    key, equals, _ = override.lstrip("+").partition("=")
+    return key if equals else ""

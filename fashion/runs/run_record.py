@@ -52,12 +52,14 @@ class RunRecord(Environment):
     Attributes:
         started: When, ISO 8601.
         seed: The run's seed.
+        overrides: What was set on the command line; None in records of release 1.0.
         timings_seconds: What took how long: ``start_up``, ``training``, ``evaluation``, ``total``.
         peak_memory_mb: The most memory that its process had.
     """
 
     started: str = ""
     seed: int | None = None
+    overrides: list[str] | None = None
     timings_seconds: dict[str, float] = {}
     peak_memory_mb: float | None = None
 

@@ -16,6 +16,7 @@ from fashion.config.nodes import ResolvedConfig
 from fashion.config.schema import check_target, resolved
 from fashion.errors import IncompleteSweepError, InputError
 from fashion.files import LOCK_FILE, exclusive_lock
+from fashion.runs.folder import job_folders
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest, refuse_other_arguments
 from fashion.sweeps.progress import ProgressReporter
 from fashion.sweeps.runner import JobRunner
@@ -90,6 +91,8 @@ class FashionSweeper(Sweeper):
         self, arguments: list[str], settings: ResolvedConfig, stored: SweepManifest | None, folder: Path
     ) -> SweepManifest:
         if stored is None:
+            if job_folders(folder):
+                raise InputError(f"{folder}: there are jobs of another sweep; choose another hydra.sweep.dir")
             return SweepManifest(arguments, settings)
         if settings["resume"] is None:
             raise InputError(

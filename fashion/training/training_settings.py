@@ -40,6 +40,7 @@ class TrainerSettings(Keys):
     distribution: Literal["single", "data_parallel"]
     deterministic: bool
     resume: str | None
+    overwrite: bool
 
 
 class Training(NamedTuple):

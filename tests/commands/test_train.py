@@ -108,7 +108,8 @@ def test_a_killed_run_resumes_to_the_same_weights(run_command, keras_backend, tm
     options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=6")
     assert run_command("train.py", *options, f"hydra.run.dir={whole}").returncode == 0
     quoted = str(killed).replace("'", "\\'")
-    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *options, f"hydra.run.dir='{quoted}'"]
+    place = (f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null")  # without Hydra's copy of the configuration
+    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *options, *place]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
     wait_for_epoch(process, killed, 2)
     process.kill()
@@ -123,6 +124,11 @@ def test_a_killed_run_resumes_to_the_same_weights(run_command, keras_backend, tm
     again = run_command("train.py", f"trainer.resume={killed}")
     assert again.returncode == 2
     assert "is completed; there is nothing to resume" in again.stderr
+    before = {path.name: path.stat().st_mtime_ns for path in killed.iterdir()}
+    fresh = run_command("train.py", *options, *place)
+    assert fresh.returncode == 2
+    assert re.fullmatch(r"error: .*: there is a finished run; choose another .*trainer\.overwrite=true\n", fresh.stderr)
+    assert {path.name: path.stat().st_mtime_ns for path in killed.iterdir()} == before
 
 
 @pytest.fixture

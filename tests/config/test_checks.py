@@ -1,13 +1,15 @@
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fashion.audit.audit_settings import prepare_audit
 from fashion.backend.selection import start_backend
+from fashion.card import MODEL_FILE
 from fashion.config.schema import resolved
 from fashion.data.exploration_settings import prepare_exploration
 from fashion.errors import FashionError
 from fashion.evaluation.evaluation_settings import prepare_evaluation
-from fashion.paths import PROJECT
+from fashion.paths import PRETRAINED, PROJECT
 from fashion.training.training_settings import check_groups, check_trainer, start_training
 
 GROUPS = (
@@ -50,6 +52,17 @@ def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
         ("callbacks", "default"), ("callbacks", "tensorboard"), ("callbacks", "none"),
         ("experiment", "baseline"), ("experiment", "smoke"), ("experiment", "photo"),
     }  # fmt: skip
+
+
+def test_a_calibrated_copy_does_not_replace_another_model(keras_backend, tmp_path):
+    (tmp_path / MODEL_FILE).write_text("another model")
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        options = (f"backend={keras_backend}", f"artifact={PRETRAINED}", "calibrate=true", f"run_folder={tmp_path}")
+        cfg = compose("evaluate", list(options))
+    with pytest.raises(FashionError, match="there is another model, which calibrate=true would replace"):
+        prepare_evaluation(cfg, lambda: str(tmp_path))
+    (tmp_path / MODEL_FILE).write_bytes((PRETRAINED / MODEL_FILE).read_bytes())
+    assert prepare_evaluation(cfg, lambda: str(tmp_path)).run_folder == str(tmp_path)
 
 
 WRONG = [

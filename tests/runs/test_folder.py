@@ -1,6 +1,7 @@
 """The one reader and writer of a run's files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,6 +137,41 @@ def test_overrides_are_read_as_they_were_written(folder):
         folder.read_overrides()
 
 
+def test_a_run_records_its_overrides_itself(folder):
+    """Hydra writes no copy with ``hydra.output_subdir=null``, and another command may replace it."""
+    start(folder, "- experiment=smoke\n")
+    folder.write_record(RunRecord(started="2026-01-02T03:04:05+00:00", overrides=["model=cnn"]))
+    assert folder.read_overrides() == ["model=cnn"]
+    shutil.rmtree(folder.path / ".hydra")
+    assert folder.started
+    assert folder.started_at == (folder.path / "run.json").stat().st_mtime
+    assert folder.status() == "running"
+    assert folder.read_overrides() == ["model=cnn"]
+
+
+@pytest.mark.parametrize(
+    ("model", "state", "status", "finished"),
+    [
+        (True, False, "completed", True),
+        (True, True, "completed", True),  # killed before it could remove its state
+        (True, True, None, False),  # killed between its model and its end
+        (True, False, None, True),  # a copied artifact
+        (True, False, "failed", True),  # its model is the one of an earlier run
+        (False, True, "interrupted", False),
+        (False, False, "failed", False),
+        (False, False, None, False),
+    ],
+)
+def test_a_folder_with_a_model_is_finished_unless_its_run_can_be_resumed(folder, model, state, status, finished):
+    if model:
+        folder.model.touch()
+    if state:
+        folder.resume_state.touch()
+    if status:
+        folder.write_result(RunResult(status=status))
+    assert folder.finished is finished
+
+
 def test_a_busy_folder_is_refused_and_a_free_one_is_left_alone(folder):
     folder.refuse_if_busy()
     assert list(folder.path.iterdir()) == []
@@ -152,9 +188,21 @@ def test_a_fresh_start_removes_the_result_and_partial_files_alone(folder):
     assert [path.name for path in folder.path.iterdir()] == ["history.csv"]
 
 
+def test_overwriting_removes_how_far_the_earlier_run_was_and_keeps_its_model(folder):
+    folder.write_result(RunResult(status="interrupted"))
+    folder.write_history({"loss": [1.0]})
+    folder.write_mlflow_run("its run")
+    folder.resume_state.touch()
+    folder.model.touch()
+    folder.clear_for_start(overwrite=True)
+    assert list(folder.path.iterdir()) == [folder.model]
+
+
 def test_the_jobs_of_a_sweep_are_found_by_number(tmp_path):
     for name in ("10", "2", "notes"):
         (tmp_path / name).mkdir()
         start(RunFolder(tmp_path / name))
     (tmp_path / "3").mkdir()
-    assert list(job_folders(tmp_path)) == [2, 10]
+    (tmp_path / "4").mkdir()
+    RunFolder(tmp_path / "4").write_record(RunRecord())
+    assert list(job_folders(tmp_path)) == [2, 4, 10]

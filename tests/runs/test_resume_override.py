@@ -1,9 +1,12 @@
 import json
+import shutil
 
 import pytest
 
 from fashion.errors import FashionError
-from fashion.runs.resume_override import command_line
+from fashion.runs.folder import RunFolder
+from fashion.runs.resume_override import check, command_line
+from fashion.runs.run_record import RunRecord
 
 
 @pytest.fixture
@@ -33,6 +36,21 @@ def test_a_run_resumed_twice_is_resumed_once(folder):
     arguments = command_line([f"trainer.resume={folder}"])
     assert len([argument for argument in arguments if argument.startswith("trainer.resume=")]) == 1
     assert "/elsewhere" not in str(arguments)
+
+
+def test_a_run_that_replaced_another_is_resumed_and_replaces_nothing(folder):
+    RunFolder(folder).write_record(RunRecord(overrides=["model=cnn", "++trainer.overwrite=true"]))
+    shutil.rmtree(folder / ".hydra")  # as hydra.output_subdir=null
+    arguments = command_line([f"trainer.resume={folder}"])
+    assert [argument for argument in arguments if not argument.startswith(("trainer.resume=", "hydra."))] == [
+        "model=cnn"
+    ]
+
+
+def test_resuming_and_replacing_exclude_each_other(folder):
+    config = {"trainer": {"resume": str(folder), "overwrite": True}}
+    with pytest.raises(FashionError, match=r"trainer\.overwrite: got true with trainer\.resume"):
+        check(config, folder)
 
 
 def test_a_completed_run_is_refused(folder):

@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
+from fashion.runs.result import RunResult
+from fashion.runs.run_record import RunRecord
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
 MEASURED = ("job", "status", "trainer.backend", "val_accuracy", "val_loss", "test_accuracy", "test_loss", "epochs")
@@ -158,6 +160,15 @@ def test_interrupting_a_sweep_stops_its_job_cleanly(fashion_mnist_root, tmp_path
     assert RunFolder(tmp_path / "0").status() == "interrupted"
     assert RunFolder(tmp_path / "1").status() == "waiting"
     assert [row["status"] for row in table(tmp_path)] == ["interrupted", "waiting"]
+
+
+def test_a_sweep_does_not_adopt_the_jobs_of_another(run_command, tmp_path):
+    RunFolder(tmp_path / "0").write_result(RunResult(status="completed"))
+    RunFolder(tmp_path / "0").write_record(RunRecord())
+    run = run_command("train.py", "-m", "model=cnn", f"hydra.sweep.dir={tmp_path}")
+    assert run.returncode == 2
+    assert run.stderr == f"error: {tmp_path}: there are jobs of another sweep; choose another hydra.sweep.dir\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
 WRONG = [

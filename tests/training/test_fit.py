@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_earlier_model(quic
     folder = quick(tmp_path / "run")
     before = weights(folder)
     with pytest.raises(FashionError, match=r"the loss became nan in epoch 1 at step \d+ with optimizer.learning_rate"):
-        quick(folder, "optimizer=sgd", "optimizer.learning_rate=1e30")
+        quick(folder, "optimizer=sgd", "optimizer.learning_rate=1e30", "trainer.overwrite=true")
     assert json.loads((folder / "result.json").read_text())["status"] == "failed"
     assert equal(before, weights(folder))
 
@@ -215,7 +215,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_earlier_model(quick, tmp_path, m
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(FashionError, match=r"cannot be written.*No space left on device.*earlier file.*intact"):
-        quick(folder)
+        quick(folder, "trainer.overwrite=true")
     assert equal(before, weights(folder))
     assert json.loads((folder / "result.json").read_text())["status"] == "failed"
 
@@ -276,6 +276,21 @@ def test_a_fresh_start_in_the_folder_of_an_unfinished_run_is_refused(interrupted
     with pytest.raises(FashionError, match=r"there is an unfinished run; resume it with trainer\.resume="):
         quick(folder)
     assert RunFolder(folder).resume_state.read_bytes() == state
+
+
+def test_a_finished_run_is_replaced_on_request_alone(quick, tmp_path):
+    folder = quick(tmp_path / "run", "trainer.epochs=1")
+    RunFolder(folder).write_mlflow_run("its run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(FashionError, match=r"there is a finished run; .* replace it with trainer\.overwrite=true"):
+        quick(folder, "trainer.epochs=1")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    quick(folder, "trainer.epochs=1", "trainer.seed=1", "trainer.overwrite=true")
+    first, second = json.loads(before["result.json"]), json.loads((folder / "result.json").read_text())
+    assert (first["status"], second["status"]) == ("completed", "completed")
+    assert artifact.load(folder).card.seed == 1
+    assert artifact.load(folder).card.config["trainer"].keys().isdisjoint({"resume", "overwrite"})
+    assert RunFolder(folder).read_mlflow_run() is None
 
 
 def test_stopping_early_is_logged_with_the_epoch_that_was_kept(quick, tmp_path, caplog):
