@@ -36,6 +36,8 @@ register_resolvers()
 
 pytest_plugins = ["isolation", "services", "clusters", "serving"]
 
+OTHER_KERAS_SETTINGS = '{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}'
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
 
@@ -102,12 +104,17 @@ def shared_folder(tmp_path_factory, worker_id) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_run(run_command, fashion_mnist_root, keras_backend, shared_folder):
-    """The folder and the output of ``experiment=smoke`` as a user runs it; the first worker to need it runs it."""
+    """The folder and the output of ``experiment=smoke`` as a user runs it; the first worker to need it runs it.
+
+    The user's ``keras.json`` is another project's, which must not change anything.
+    """
     folder, output = shared_folder / "smoke" / "run", shared_folder / "smoke" / "output.json"
     with FileLock(shared_folder / "smoke.lock"):
         if not output.exists():
             backend_and_folder = f"trainer.backend={keras_backend}", f"hydra.run.dir={folder}"
-            run = run_command("train.py", "experiment=smoke", *backend_and_folder)
+            output.parent.mkdir()
+            (output.parent / "keras.json").write_text(OTHER_KERAS_SETTINGS)
+            run = run_command("train.py", "experiment=smoke", *backend_and_folder, KERAS_HOME=str(output.parent))
             assert run.returncode == 0, run.stderr
             output.write_text(json.dumps(vars(run)))
     return folder, subprocess.CompletedProcess(**json.loads(output.read_text()))

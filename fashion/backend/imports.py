@@ -1,14 +1,20 @@
-"""How Keras and TensorFlow are imported, and which packages a process does without though they are installed.
+"""How Keras and TensorFlow are imported: with which settings, and without which of the installed packages.
 
 Keras imports what it finds, to compare types while it saves and loads and to offer plots and wrappers: seconds and
 hundreds of MB that most processes do not need.
 """
 
+import contextlib
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 from fashion.backend.quiet import quiet_standard_error
+from fashion.paths import cache_folder
+
+EPSILON = 1e-7  # Keras's own default
 
 
 class ExcludedPackages:
@@ -44,17 +50,42 @@ _KERAS_EXTRAS = ExcludedPackages({"matplotlib": "matplotlib", "sklearn": "scikit
 
 
 def import_keras() -> ModuleType:
-    """Import Keras without what it imports for its own plots and scikit-learn wrappers, which takes 1 s."""
+    """Import Keras with the settings that this project's numbers depend on.
+
+    Without what it imports for its own plots and scikit-learn wrappers, which takes 1 s.
+    """
     sys.meta_path.insert(0, _KERAS_EXTRAS)
     try:
-        return importlib.import_module("keras")
+        with own_keras_home():
+            keras = importlib.import_module("keras")
     finally:
         sys.meta_path.remove(_KERAS_EXTRAS)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(EPSILON)
+    return keras
+
+
+@contextlib.contextmanager
+def own_keras_home() -> Iterator[None]:
+    """Keep Keras, which is imported in the block, from reading ``keras.json`` in the user's ``~/.keras``.
+
+    That file may hold what another project needs, or values with which Keras cannot be imported. TensorFlow imports
+    parts of Keras, which read it, so its import belongs in the block too.
+    """
+    users = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = str(cache_folder() / "keras")
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if users is not None:
+            os.environ["KERAS_HOME"] = users
 
 
 def import_tensorflow() -> ModuleType:
     """Import TensorFlow and initialise its devices, without its messages about missing drivers."""
-    with quiet_standard_error():
+    with own_keras_home(), quiet_standard_error():
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.config.list_physical_devices()  # loads the device drivers, and reports those that are missing
     return tensorflow

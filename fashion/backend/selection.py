@@ -29,7 +29,7 @@ def start_backend(
     deterministic: bool = False,
     tensorflow_beside_jax: bool = False,
 ) -> None:
-    """Import Keras on one backend, ready to build models.
+    """Import Keras on one backend, ready to build models, whatever ``keras.json`` in ``~/.keras`` says.
 
     Args:
         backend: The Keras backend of this process; it cannot be changed later.

@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from fashion import machine
+from fashion.backend.imports import import_keras
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import start_backend
 from fashion.config.build import build
@@ -190,6 +191,7 @@ class StockOnJax(Project):
     def network(self, config: dict[str, Any]) -> Any:
         """Compile the training network with stock layers."""
         os.environ["KERAS_BACKEND"] = "jax"
+        import_keras()
         from fashion.training.network import TrainingNetwork
 
         network = TrainingNetwork(build(config["model"]), build(config["augment"], seed=0), fast=False)

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import keras
 import pytest
 
 from fashion.backend.selection import start_backend
@@ -12,7 +14,7 @@ from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
 PROGRAM = """
-import json, sys
+import json, os, sys
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import start_backend
 keep_freed_memory()
@@ -23,25 +25,56 @@ try:
     import tensorflow
 except ModuleNotFoundError as error:
     refusal = str(error)
+import keras
+config = keras.config
+settings = [config.image_data_format(), config.floatx(), config.epsilon(), config.dtype_policy().name]
 memory = open("/proc/self/smaps").read() if sys.platform == "linux" else ""
 advised = [line for line in memory.splitlines() if line.startswith("VmFlags") and " hg" in line]
-print(json.dumps([loaded, refusal, len(advised)]))
+print(json.dumps([loaded, refusal, settings, os.environ["KERAS_HOME"], len(advised)]))
 """
 
 
 @pytest.fixture(scope="module")
-def process_on_jax(starts_processes):
-    """What a fresh process on JAX reports: imported packages, why TensorFlow was refused, mappings in huge pages."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+def keras_home(tmp_path_factory) -> Path:
+    """A folder with settings of Keras that this project does not use; with two of them Keras cannot be imported."""
+    folder = tmp_path_factory.mktemp("keras")
+    settings = {"image_data_format": "channels_first", "floatx": "bfloat16", "epsilon": 1, "backend": "torch"}
+    (folder / "keras.json").write_text(json.dumps({**settings, "nnx_enabled": True}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def process_on_jax(starts_processes, keras_home):
+    """What a fresh process on JAX reports: imported packages, refusals, Keras's settings, mappings in huge pages."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "KERAS_HOME": str(keras_home)}
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
 def test_jax_comes_alone_and_only_tensorflow_stays_excluded(process_on_jax):
-    imported, refusal, _ = process_on_jax
+    imported, refusal, *_ = process_on_jax
     assert imported == []
     assert refusal.startswith("TensorFlow is excluded from this process by start_backend('jax')")
+
+
+def test_the_settings_of_keras_are_the_projects_own(process_on_jax, keras_home):
+    _, _, settings, home, _ = process_on_jax
+    assert settings == ["channels_last", "float32", 1e-7, "float32"]
+    assert home == str(keras_home)  # for everything but Keras
+
+
+@pytest.mark.backend
+def test_settings_that_keras_has_already_are_replaced(keras_backend):
+    try:
+        keras.config.set_image_data_format("channels_first")
+        keras.config.set_floatx("float16")
+        keras.config.set_epsilon(0.1)
+    finally:
+        start_backend(keras_backend, deterministic=True)
+    assert (keras.config.image_data_format(), keras.config.floatx()) == ("channels_last", "float32")
+    assert keras.config.epsilon() == 1e-7
+    assert keras.layers.Conv2D(1, 1).data_format == "channels_last"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages are advised with glibc alone")
