@@ -256,6 +256,13 @@ def test_the_python_of_the_docs_runs(smoke_run, tmp_path):
     assert finished.returncode == 0, finished.stderr
 
 
+def test_the_client_of_the_docs_runs(server):
+    (program,) = [block for block in blocks("python") if "import tritonclient" in block]
+    names: dict[str, Any] = {}
+    exec(program.replace(":5000", f":{server.port}"), names)
+    assert names["probabilities"].shape == (2, 10)
+
+
 def test_the_errors_in_the_docs_are_those_that_users_see(run_command):
     shown = re.findall(r"^\$ python scripts/(\S+) (.*)\n(error: .*)$", TEXT, re.MULTILINE)
     assert len(shown) >= 2

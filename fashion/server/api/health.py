@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import ServiceUnavailable
 
 from fashion.server.api.body import Body
+from fashion.server.api.open_inference import refuse_other_version
 from fashion.server.security.authentication import was_forwarded
 from fashion.server.service.served_model import LOADING_SECONDS, NAME
 from fashion.server.services import services
@@ -60,8 +61,10 @@ def v2_live() -> Response:
 
 @blueprint.get("/v2/health/ready")
 @blueprint.get(f"/v2/models/{NAME}/ready")
-def v2_ready() -> Response:
+@blueprint.get(f"/v2/models/{NAME}/versions/<version>/ready")
+def v2_ready(version: str | None = None) -> Response:
     """Answer whether predictions are served."""
+    refuse_other_version(version)
     _refuse_unless_ready()
     return ProtocolReady(ready=True).response()
 

@@ -9,12 +9,14 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from fashion.server.api.body import Body
+from fashion.server.api.compression import FORMATS
 from fashion.server.api.health import Live, ProtocolLive, ProtocolReady, Ready
-from fashion.server.api.open_inference import InferenceRequest, InferenceResponse, ModelMetadata, ServerMetadata
+from fashion.server.api.open_inference import BINARY, JSON, ModelConfig, ModelMetadata, ServerMetadata
 from fashion.server.api.predict import BatchResponse, PredictResponse
+from fashion.server.api.tensors import JSON_LENGTH_HEADER, InferenceRequest, InferenceResponse
 from fashion.server.problems import PROBLEM, ProblemResponse, ProtocolError
 from fashion.server.service.served_model import NAME
-from fashion.server.service.uploads import FIELD, FORM
+from fashion.server.service.upload_form import FIELD, FORM
 from fashion.server.services import services
 from fashion.server.settings import MAX_BATCH_FILES
 
@@ -22,13 +24,13 @@ blueprint = Blueprint("openapi", __name__)
 
 Schema = dict[str, Any]
 
-JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
 SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 PROBLEMS = {
     400: "Malformed request.",
     401: "No valid password or token.",
     403: "Sent by another site's page, or with the default password through a proxy.",
+    404: "The model is not served in this version.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",
     415: "The body, or a file in it, is of an unsupported type.",
@@ -36,7 +38,14 @@ PROBLEMS = {
     429: "Too many failed log-ins.",
     503: "The model or the storage is not available, or too many requests are waiting.",
 }
-IMAGE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+CLASSIFICATION_PROBLEMS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
+INFERENCE_PROBLEMS = (400, 401, 403, 408, 413, 415, 429, 503)
+IMAGE: Schema = {"type": "string", "contentMediaType": BINARY}
+TENSORS: Schema = {
+    "type": "string",
+    "contentMediaType": BINARY,
+    "description": "JSON, and the tensors' bytes behind it.",
+}
 IMAGES: Schema = {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH_FILES}
 PREVIEW: Schema = {
     "name": "preview",
@@ -44,13 +53,30 @@ PREVIEW: Schema = {
     "description": "1 adds the pixels that the model saw.",
     "schema": {"type": "string"},
 }
+VERSION: Schema = {"name": "version", "in": "path", "required": True}
+JSON_LENGTH: Schema = {
+    "name": JSON_LENGTH_HEADER,
+    "in": "header",
+    "description": "The length of the JSON in bytes, where tensors' bytes follow it.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+COMPRESSION: Schema = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "description": "How the body is compressed.",
+    "schema": {"enum": ["identity", *FORMATS]},
+}
 
 
 class Success(NamedTuple):
-    """A successful response: what it is, and its body's model, or its media type where it is not JSON."""
+    """A successful response: what it is, and its body's model, or its media type where it is not JSON.
+
+    ``tensors`` says that the body may also be JSON with tensors' bytes behind it.
+    """
 
     description: str
     body: type[Body] | str
+    tensors: bool = False
 
 
 class SchemaGenerator(GenerateJsonSchema):
@@ -69,27 +95,21 @@ class SchemaGenerator(GenerateJsonSchema):
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Describe the API."""
-    return jsonify(document(tuple(services().model.classes)))
+    model = services().model
+    return jsonify(document(tuple(model.classes), model.version))
 
 
 @functools.cache
-def document(classes: tuple[str, ...]) -> Schema:
-    """Return the description, for a model with these classes."""
-    classification = tuple(PROBLEMS)
-    ready = operation(
-        "Whether the server is ready",
-        Success("The server is ready.", ProtocolReady),
-        problems=(503,),
-        error=ProtocolError,
-    )
+def document(classes: tuple[str, ...], version: str) -> Schema:
+    """Return the description, for a model with these classes and this version."""
     paths = {
         "/": {"get": operation("The web page", Success("The web page.", "text/html"))},
         "/predict": {
             "post": operation(
                 "Classify one image",
                 Success("The classification.", PredictResponse),
-                problems=classification,
-                request=(FORM, _form(IMAGE)),
+                problems=CLASSIFICATION_PROBLEMS,
+                request={FORM: _form(IMAGE)},
                 parameters=[PREVIEW],
             )
         },
@@ -97,8 +117,8 @@ def document(classes: tuple[str, ...]) -> Schema:
             "post": operation(
                 "Classify several images",
                 Success("A classification or a problem for each image.", BatchResponse),
-                problems=classification,
-                request=(FORM, _form(IMAGES)),
+                problems=CLASSIFICATION_PROBLEMS,
+                request={FORM: _form(IMAGES)},
             )
         },
         "/livez": {"get": operation("Whether the process is alive", Success("The process is alive.", Live))},
@@ -118,18 +138,16 @@ def document(classes: tuple[str, ...]) -> Schema:
         "/v2/health/live": {
             "get": operation("Whether the process is alive", Success("The process is alive.", ProtocolLive))
         },
-        "/v2/health/ready": {"get": ready},
-        f"/v2/models/{NAME}/ready": {"get": ready},
-        f"/v2/models/{NAME}": {"get": operation("Model metadata", Success("The model metadata.", ModelMetadata))},
-        f"/v2/models/{NAME}/infer": {
-            "post": operation(
-                "Compute class probabilities",
-                Success("Class probabilities.", InferenceResponse),
-                problems=(400, 401, 403, 408, 413, 415, 429, 503),
-                request=(JSON, _reference(InferenceRequest)),
+        "/v2/health/ready": {
+            "get": operation(
+                "Whether the server is ready",
+                Success("The server is ready.", ProtocolReady),
+                problems=(503,),
                 error=ProtocolError,
             )
         },
+        **_of_the_model("", []),
+        **_of_the_model("/versions/{version}", [{**VERSION, "schema": {"enum": [version]}}]),
     }
     return {
         "openapi": "3.1.0",
@@ -150,7 +168,7 @@ def operation(
     answer: Success,
     *,
     problems: tuple[int, ...] = (),
-    request: tuple[str, Schema] | None = None,
+    request: dict[str, Schema] | None = None,
     parameters: list[Schema] | None = None,
     security: list[dict[str, list[str]]] | None = None,
     error: type[pydantic.BaseModel] = ProblemResponse,
@@ -161,8 +179,8 @@ def operation(
         summary: What it does.
         answer: Its response with status 200.
         problems: Statuses of its error responses.
-        request: Media type and schema of the request's body; with one, the operation needs a log-in.
-        parameters: Parameters in the query.
+        request: Media types and schemas of the request's body; with one, the operation needs a log-in.
+        parameters: Parameters in the path, the query and the headers.
         security: What it needs of a log-in, if it has no body.
         error: The model of its error responses.
     """
@@ -170,6 +188,8 @@ def operation(
         content = {answer.body: {"schema": {"type": "object" if answer.body == JSON else "string"}}}
     else:
         content = {JSON: {"schema": _reference(answer.body)}}
+    if answer.tensors:
+        content[BINARY] = {"schema": TENSORS}
     failure = {PROBLEM if error is ProblemResponse else JSON: {"schema": _reference(error)}}
     described: Schema = {
         "summary": summary,
@@ -179,14 +199,43 @@ def operation(
         },
     }
     if request is not None:
-        media_type, schema = request
-        described["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
+        contents = {media_type: {"schema": schema} for media_type, schema in request.items()}
+        described["requestBody"] = {"required": True, "content": contents}
         described["security"] = SECURITY
     if parameters:
         described["parameters"] = parameters
     if security:
         described["security"] = security
     return described
+
+
+def _of_the_model(version: str, parameters: list[Schema]) -> dict[str, Schema]:
+    """Return the paths of the Open Inference Protocol about the model, or about one version of it."""
+    missing = (404,) if parameters else ()
+    path = f"/v2/models/{NAME}{version}"
+    described = functools.partial(operation, parameters=parameters, error=ProtocolError)
+    return {
+        path: {"get": described("Model metadata", Success("The model metadata.", ModelMetadata), problems=missing)},
+        f"{path}/ready": {
+            "get": described(
+                "Whether the model is ready", Success("The model is ready.", ProtocolReady), problems=(*missing, 503)
+            )
+        },
+        f"{path}/config": {
+            "get": described(
+                "Triton's model configuration", Success("The configuration.", ModelConfig), problems=missing
+            )
+        },
+        f"{path}/infer": {
+            "post": described(
+                "Compute class probabilities",
+                Success("Class probabilities.", InferenceResponse, tensors=True),
+                problems=(*missing, *INFERENCE_PROBLEMS),
+                request={JSON: _reference(InferenceRequest), BINARY: TENSORS},
+                parameters=[*parameters, JSON_LENGTH, COMPRESSION],
+            )
+        },
+    }
 
 
 def _form(schema: Schema) -> Schema:
@@ -201,7 +250,7 @@ def _schemas(classes: tuple[str, ...]) -> Schema:
     """Return the schemas of all bodies by name, with the classes of the served model filled in."""
     models: list[type[pydantic.BaseModel]] = [
         *(PredictResponse, BatchResponse, Live, Ready, ProtocolLive, ProtocolReady),
-        *(ServerMetadata, ModelMetadata, InferenceResponse, ProblemResponse, ProtocolError),
+        *(ServerMetadata, ModelMetadata, ModelConfig, InferenceResponse, ProblemResponse, ProtocolError),
     ]
     _, definitions = models_json_schema(
         [*[(model, "serialization") for model in models], (InferenceRequest, "validation")],

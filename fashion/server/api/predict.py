@@ -12,7 +12,7 @@ from fashion.server.access import login_required
 from fashion.server.api.body import Body, ModelName
 from fashion.server.pages import result_page
 from fashion.server.problems import Problem, describe, wants_html
-from fashion.server.service import uploads
+from fashion.server.service import upload_form
 from fashion.server.service.classify import Classification
 from fashion.server.service.served_model import NAME
 from fashion.server.services import services
@@ -88,13 +88,12 @@ class BatchResponse(Body):
 @login_required
 def predict() -> str | Response:
     """Classify one image; answers with HTML for a browser, and JSON for everyone else."""
-    files = uploads.files()
-    if len(files) > 1:
-        raise BadRequest(f"Expected one image, got {len(files)}; /predict/batch accepts several.")
-    content = files[0].stream.read()
+    images = upload_form.images()
+    if len(images) > 1:
+        raise BadRequest(f"Expected one image, got {len(images)}; /predict/batch accepts several.")
     if wants_html():
-        return result_page.classify_and_show(content)
-    result, upload = services().classifier.classify_upload(content)
+        return result_page.classify_and_show(images[0])
+    result, upload = services().classifier.classify_upload(images[0])
     preview = result_page.data_url(upload.model_input.pixels) if request.args.get("preview") == "1" else None
     return PredictResponse(
         **dict(_classified(result)), model=_model(), request_id=g.request_id, preview=preview
@@ -105,10 +104,10 @@ def predict() -> str | Response:
 @login_required
 def predict_batch() -> Response:
     """Classify several images; one that cannot be read does not fail the others."""
-    files = uploads.files()
-    if len(files) > MAX_BATCH_FILES:
-        raise BadRequest(f"Expected at most {MAX_BATCH_FILES} images, got {len(files)}.")
-    results = services().classifier.classify_batch(file.stream.read() for file in files)
+    images = upload_form.images()
+    if len(images) > MAX_BATCH_FILES:
+        raise BadRequest(f"Expected at most {MAX_BATCH_FILES} images, got {len(images)}.")
+    results = services().classifier.classify_batch(images)
     return BatchResponse(
         results=[
             _classified(result) if isinstance(result, Classification) else FailedImage(problem=describe(result))

@@ -1,12 +1,11 @@
-"""Images from a multipart form, within limits on time and memory."""
+"""From the bytes of an uploaded image to what the model sees, within limits on time and memory."""
 
 import hashlib
 import io
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from flask import Request, request
+from flask import Request
 from PIL import Image, ImageOps
-from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
@@ -19,8 +18,6 @@ from fashion.server.service.monitoring import Monitor
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-FIELD = "file"
-FORM = "multipart/form-data"
 # Decoding takes up to 15 bytes per pixel (WebP; PNG 7): 30 MB for this size, 380 MB for the largest accepted one.
 LARGE_PIXELS = 2_000_000
 
@@ -57,22 +54,6 @@ class Upload(NamedTuple):
     model_input: ModelInput
     sha256: str
     thumbnail: Image.Image | None
-
-
-def files() -> list[FileStorage]:
-    """Return the files of the current request's form; their names are the client's and are never used.
-
-    Raises:
-        UnsupportedMediaType: If the body is not a multipart form.
-        BadRequest: If it contains no file.
-        RequestEntityTooLarge: If the body has too many bytes or parts; the rest of it is not read.
-    """
-    if request.mimetype not in {FORM, ""}:
-        raise UnsupportedMediaType(f"The body must be {FORM}, with an image in the field '{FIELD}'.")
-    found = request.files.getlist(FIELD)
-    if not found:
-        raise BadRequest(f"No image was sent; send one in the field '{FIELD}' of a {FORM} body.")
-    return found
 
 
 def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnail_side: int | None = None) -> Upload:

@@ -1,6 +1,7 @@
 """Everything that is not an image: an exact answer each, and a server that keeps serving."""
 
 import errno
+import gzip
 import io
 import struct
 import tempfile
@@ -144,21 +145,45 @@ def test_uploads_need_no_disk(post, monkeypatch):
     assert post(large).status_code == 200
 
 
-NO_IMAGE = "No image was sent; send one in the field 'file' of a multipart/form-data body."
+SEND_ONE = "; send an image in the field 'file' of a multipart/form-data body."
+HEADER = "; do not set this header yourself: the HTTP client writes it."
+NOT_A_FORM = "The body must be multipart/form-data, with an image in the field 'file'."
+
+
+def field(content: bytes, disposition: bytes = b'form-data; name="file"') -> bytes:
+    """A form with one part, which has no file name."""
+    return b"--XX\r\nContent-Disposition: %s\r\n\r\n%s\r\n--XX--\r\n" % (disposition, content)
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "detail"),
     [
-        (b"", None, 400, NO_IMAGE),
-        (*form(), 400, NO_IMAGE),
-        (*form(("picture", PNG)), 400, NO_IMAGE),
-        (b'--XX\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--XX--', form()[1], 400, NO_IMAGE),
-        (form(("file", PNG))[0][:200], form()[1], 400, NO_IMAGE),
-        (b"not a form", "multipart/form-data", 400, NO_IMAGE),
-        (b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400, NO_IMAGE),
-        (PNG, "image/png", 415, "The body must be multipart/form-data, with an image in the field 'file'."),
-        (b"{}", "application/json", 415, "The body must be multipart/form-data, with an image in the field 'file'."),
+        (b"", None, 400, "The request has no body" + SEND_ONE),
+        (b"", form()[1], 400, "The request has no body" + SEND_ONE),
+        (PNG, None, 400, "The request has no Content-Type" + SEND_ONE),
+        (*form(), 400, "The form is empty" + SEND_ONE),
+        (*form(("picture", PNG)), 400, "The form has no field 'file'" + SEND_ONE),
+        (field(PNG, b"form-data"), form()[1], 400, "The form has no field 'file'" + SEND_ONE),
+        (field(b"shoe.png"), form()[1], 400, "The field 'file' is text, expected a file; with curl, put @ before"),
+        (field(b""), form()[1], 400, "The image is empty."),
+        (*form(("file", b""), name=""), 400, "The image is empty."),
+        (field(b"\xff\xfe\xfd"), form()[1], 415, "The file is not an image"),
+        (b"--XX\r\nName: x\r\n\r\n\r\n--XX--", form()[1], 400, "The form has a part without a valid Content-Disp"),
+        (field(PNG, b"\xff"), form()[1], 400, "The form has a part without a valid Content-Disposition header."),
+        (form(("file", PNG))[0][:200], form()[1], 400, "The form is incomplete: its closing boundary is missing; send"),
+        (b"--XX\r\nContent-", form()[1], 400, "The form is incomplete: its closing boundary is missing; send the"),
+        (form(("file", PNG))[0], "multipart/form-data", 400, "The request's Content-Type has no boundary" + HEADER),
+        (
+            *(b"not a form", "multipart/form-data; boundary=" + "x" * 500, 400),
+            "The boundary in the request's Content-Type is not in the body" + HEADER,
+        ),
+        (
+            *(form(("file", PNG))[0], "multipart/form-data; boundary=other", 400),
+            "The boundary in the request's Content-Type is not in the body" + HEADER,
+        ),
+        (b"file=shoe.png", "application/x-www-form-urlencoded", 415, NOT_A_FORM + " An HTML form needs enctype="),
+        (PNG, "image/png", 415, NOT_A_FORM),
+        (b"{}", "application/json", 415, NOT_A_FORM),
         (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (*form(("file", bytes(5 * 2**20))), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
         (
@@ -169,14 +194,43 @@ NO_IMAGE = "No image was sent; send one in the field 'file' of a multipart/form-
         ),
     ],
     ids=[
-        "no body", "empty form", "wrong field", "text field", "cut", "no boundary", "no end", "raw png", "json",
-        "1,001 parts", "too large", "large text",
+        "no body", "empty body", "no type", "empty form", "wrong field", "no field", "text field", "empty field",
+        "empty file", "neither text nor image", "no disposition", "bad disposition", "cut", "cut in a header",
+        "no boundary", "no form", "other boundary", "urlencoded", "raw png", "json", "1,001 parts", "too large",
+        "large text",
     ],
 )  # fmt: skip
 def test_a_bad_body_gets_a_precise_error(client, body, kind, status, detail):
-    answer = client.post("/predict", data=body, content_type=kind, headers=ADMIN)
-    assert answer.status_code == status
-    assert answer.json["detail"].startswith(detail)
+    for path in ("/predict", "/predict/batch"):
+        stream = io.BytesIO(body)  # as data, the client would make a form of an empty body
+        answer = client.post(path, input_stream=stream, content_length=len(body), content_type=kind, headers=ADMIN)
+        problem = answer.json["results"][0]["problem"] if "results" in answer.json else answer.json
+        assert problem["status"] == status
+        assert problem["detail"].startswith(detail)
+
+
+def test_a_part_without_a_file_name_is_an_image_too(client, post):
+    large = png(Image.effect_noise((700, 700), 80))  # more than a text field may have
+    assert len(large) > 300_000
+    for content in (PNG, large):
+        answer = client.post("/predict", data=field(content), content_type=form()[1], headers=ADMIN)
+        assert answer.status_code == 200
+        assert answer.json["probabilities"] == post(content).json["probabilities"]
+
+
+def test_text_among_several_files_is_that_parts_problem_alone(client):
+    body = field(b"shoe.png").removesuffix(b"--XX--\r\n") + form(("file", PNG))[0]
+    results = client.post("/predict/batch", data=body, content_type=form()[1], headers=ADMIN).json["results"]
+    assert results[0]["problem"]["status"] == 415
+    assert results[1]["confidence"] > 0
+
+
+def test_a_compressed_form_is_refused(client):
+    body, kind = form(("file", PNG))
+    headers = {**ADMIN, "Content-Encoding": "gzip"}
+    answer = client.post("/predict", data=gzip.compress(body), content_type=kind, headers=headers)
+    assert answer.status_code == 415
+    assert answer.json["detail"] == "The body has a Content-Encoding, expected one that is not compressed."
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\\b\0c.png", "<script>.png", "x" * 5000, "", "é\u202e.png"])

@@ -1,6 +1,8 @@
 """The Open Inference Protocol."""
 
+import gzip
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -40,7 +42,8 @@ def test_tensors_give_the_offline_probabilities(client, served_model, asked):
 
 
 def test_metadata(client):
-    assert client.get("/v2").json == {"name": "fashion", "version": "2", "extensions": []}
+    extensions = ["binary_tensor_data", "classification", "model_configuration"]
+    assert client.get("/v2").json == {"name": "fashion", "version": "2", "extensions": extensions}
     metadata = client.get("/v2/models/fashion_mnist").json
     assert metadata["name"] == "fashion_mnist"
     assert metadata["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}]
@@ -50,6 +53,13 @@ def test_metadata(client):
 
 
 ONE = [[[0.5] * 28] * 28]
+
+
+def requesting(**parameters):
+    return {
+        **tensor(ONE, [1, 28, 28, 1]),
+        "outputs": [{"name": "probabilities", "parameters": parameters}],
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,6 +85,11 @@ ONE = [[[0.5] * 28] * 28]
         (tensor([0.5] * 784, [1, 28, 28], "UINT8"), "inputs.0.data: expected whole numbers from 0 to 255"),
         (tensor(ONE, [1, 28, 28, 1], "FP16"), "inputs.0.datatype: Input should be 'FP32' or 'UINT8'"),
         ({**tensor(ONE, [1, 28, 28, 1]), "outputs": [{"name": "x"}]}, "outputs.0.name: Input should be"),
+        (tensor(None, [1, 28, 28, 1]), "inputs.0.data: expected numbers, or binary_data_size"),
+        (requesting(classification=0), "outputs.0.parameters.classification: Input should be greater than or equal"),
+        (requesting(classification=True), "outputs.0.parameters.classification: Input should be a valid integer"),
+        (requesting(binary_data=1), "outputs.0.parameters.binary_data: Input should be a valid boolean"),
+        ({**requesting(), "outputs": [{"name": "probabilities"}] * 2}, "outputs: List should have at most 1 item"),
     ],
 )
 def test_errors_are_those_of_the_protocol(client, body, error):
@@ -85,6 +100,133 @@ def test_errors_are_those_of_the_protocol(client, body, error):
     assert answer.json["error"].startswith(error)
 
 
-def test_other_bodies_and_models_are_refused(client):
-    assert client.post(URL, data=b"x", headers=ADMIN).status_code == 415
+def send(client, text: bytes | dict, binary: bytes = b"", length: object = "right", **headers: str):
+    """Send JSON with bytes behind it, and its length in the header."""
+    text = text if isinstance(text, bytes) else json.dumps(text).encode()
+    length = len(text) if length == "right" else length
+    own = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+    return client.post(URL, data=text + binary, headers={**ADMIN, **own, **headers})
+
+
+def binary_tensor(size: object = 784, shape=(1, 28, 28), datatype="UINT8", **other):
+    described = {"name": "images", "shape": list(shape), "datatype": datatype}
+    return {"inputs": [{**described, "parameters": {"binary_data_size": size}, **other}]}
+
+
+BODY = IMAGES[0].tobytes()
+FLOAT = (1, 28, 28, 1), "FP32"
+SIZE = "inputs.0.parameters.binary_data_size: "
+LENGTH = "Inference-Header-Content-Length: expected the JSON's length in bytes, at most the body's "
+
+
+@pytest.mark.parametrize(
+    ("text", "binary", "length", "error"),
+    [
+        (binary_tensor(), BODY[:-1], "right", "body: 783 bytes follow the JSON, expected binary_data_size=784"),
+        (binary_tensor(), BODY + b"x", "right", "body: 785 bytes follow the JSON, expected binary_data_size=784"),
+        (binary_tensor(), b"", None, "body: 0 bytes follow the JSON, expected binary_data_size=784"),
+        (binary_tensor(783), BODY[:-1], "right", SIZE + "got 783, expected 784"),
+        (binary_tensor(784, *FLOAT), BODY, "right", SIZE + "got 784, expected 3136"),
+        (binary_tensor(0), b"", "right", SIZE + "got 0, expected 784"),
+        (binary_tensor(-784), BODY, "right", SIZE + "Input should be greater than or equal to 0"),
+        (binary_tensor(784.5), BODY, "right", SIZE + "Input should be a valid integer"),
+        (binary_tensor("784"), BODY, "right", SIZE + "Input should be a valid integer"),
+        (binary_tensor(True), BODY, "right", SIZE + "Input should be a valid integer"),
+        (binary_tensor(10**400), BODY, "right", SIZE + "got 1"),
+        (binary_tensor(784, datatype="FP16"), BODY, "right", "inputs.0.datatype: Input should be 'FP32' or 'UINT8'"),
+        (binary_tensor(data=[0]), BODY, "right", "inputs.0.data: expected none beside binary_data_size"),
+        (tensor(IMAGES[:1].tolist(), (1, 28, 28), "UINT8"), b"x", "right", "body: 1 bytes follow the JSON, expected"),
+        (
+            binary_tensor(3136, *FLOAT),
+            np.full(784, np.nan, "<f4").tobytes(),
+            "right",
+            "inputs.0.data: expected numbers",
+        ),
+        (binary_tensor(3136, *FLOAT), b"\1\0\x80\x7f" * 784, "right", "inputs.0.data: expected numbers from 0 to 1"),
+        (binary_tensor(3136, *FLOAT), b"\xff" * 3136, "right", "inputs.0.data: expected numbers from 0 to 1"),
+        (binary_tensor(), BODY, None, "body: Invalid JSON"),
+        (binary_tensor(), BODY, 10, "body: Invalid JSON"),
+        (b"{}", BODY, 787, LENGTH + "786"),
+        (b"{}", BODY, 0, LENGTH + "786"),
+        (b"{}", BODY, -2, LENGTH + "786"),
+        (b"{}", BODY, "2.0", LENGTH + "786"),
+        (b"{}", BODY, "two", LENGTH + "786"),
+        (b"{}", BODY, "", LENGTH + "786"),
+        (b"{}", BODY, "9" * 5000, LENGTH + "786"),
+        (b"", b"", 0, LENGTH + "0"),
+    ],
+)
+def test_malformed_binary_tensors_get_one_precise_error(client, text, binary, length, error):
+    answer = send(client, text, binary, length)
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith(error)
+
+
+@pytest.mark.parametrize("kind", [None, "application/json", "application/octet-stream"])
+def test_a_binary_tensor_is_read_whatever_the_content_type_says(client, served_model, kind):
+    answer = send(client, binary_tensor(), BODY, **({"Content-Type": kind} if kind else {}))
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
+    (output,) = answer.json["outputs"]
+    assert output["data"] == served_model.probabilities(IMAGES[:1])[0].tolist()
+
+
+def test_binary_outputs_follow_the_json(client, served_model):
+    asked = {**binary_tensor(), "parameters": {"binary_data_output": True}}
+    answer = send(client, asked, BODY)
+    assert answer.mimetype == "application/octet-stream"
+    length = int(answer.headers["Inference-Header-Content-Length"])
+    (output,) = json.loads(answer.data[:length])["outputs"]
+    assert output == {
+        "name": "probabilities", "datatype": "FP32", "shape": [1, 10], "parameters": {"binary_data_size": 40},
+    }  # fmt: skip
+    assert answer.data[length:] == served_model.probabilities(IMAGES[:1]).astype("<f4").tobytes()
+    own = {**asked, "outputs": [{"name": "probabilities", "parameters": {"binary_data": False}}]}
+    assert send(client, own, BODY).mimetype == "application/json"
+
+
+COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_compressed_bodies(client, encoding):
+    text = json.dumps({**tensor(IMAGES.tolist(), IMAGES.shape, "UINT8")}).encode()
+    plain = send(client, text, length=None)
+
+    def send_compressed(body: bytes, **headers: str):
+        return send(client, body, length=None, **{"Content-Encoding": encoding, **headers})
+
+    whole = COMPRESS[encoding](text)
+    assert send_compressed(whole).json == plain.json
+    large = send(client, binary_tensor(512 * 784, (512, 28, 28)), bytes(512 * 784), **{"Accept-Encoding": encoding})
+    assert large.headers["Content-Encoding"] == encoding
+    decompress = {"gzip": gzip.decompress, "deflate": zlib.decompress}[encoding]
+    assert json.loads(decompress(large.data))["outputs"][0]["shape"] == [512, 10]
+    damaged = f"The body is not a complete {encoding} stream, as its Content-Encoding says."
+    for body in (text, b"", whole[:-1], whole + b"x", whole[:20] + b"xxx" + whole[23:]):
+        answer = send_compressed(body)
+        assert (answer.status_code, answer.json["error"]) == (400, damaged)
+    bomb = COMPRESS[encoding](bytes(100 * 2**20))
+    assert len(bomb) < 200_000
+    assert send_compressed(bomb).status_code == 413
+    assert send_compressed(whole, **{"Content-Encoding": "br"}).status_code == 415
+    assert send_compressed(whole, **{"Content-Encoding": "gzip, gzip"}).status_code == 415
+
+
+@pytest.mark.parametrize("accepted", ["", "identity", "br", "gzip;q=0", "identity, gzip;q=0.5"])
+def test_a_response_is_only_compressed_for_clients_that_ask_for_it(client, accepted):
+    answer = send(client, binary_tensor(512 * 784, (512, 28, 28)), bytes(512 * 784), **{"Accept-Encoding": accepted})
+    assert "Content-Encoding" not in answer.headers
+    assert len(answer.json["outputs"][0]["data"]) == 5120
+
+
+def test_other_bodies_models_and_versions_are_refused(client, served_model):
+    for kind in ("text/plain", "multipart/form-data; boundary=X", "application/x-www-form-urlencoded"):
+        assert client.post(URL, data=b"x", content_type=kind, headers=ADMIN).status_code == 415
     assert list(client.get("/v2/models/other").json) == ["error"]
+    for path in ("", "/ready", "/config"):
+        versions = "/v2/models/fashion_mnist/versions"
+        assert client.get(f"{versions}/{served_model.version}{path}").status_code == 200
+        answer = client.get(f"{versions}/1{path}")
+        assert answer.status_code == 404
+        assert answer.json == {"error": f"The model is served in version {served_model.version} only."}

@@ -1,0 +1,254 @@
+"""Tensors in inference requests and responses: as numbers in the JSON, or as bytes behind it.
+
+The bytes are Triton's binary tensor data extension: little-endian and row-major, with their size in the tensor's
+parameters and the length of the JSON in a header.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
+"""
+
+import math
+import re
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import pydantic
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+from werkzeug.exceptions import BadRequest
+
+from fashion.server.api.body import Body, ModelName
+
+JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
+MAX_IMAGES = 512
+DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
+
+InputName: TypeAlias = Literal["images"]
+OutputName: TypeAlias = Literal["probabilities"]
+STRICT = pydantic.ConfigDict(strict=True)  # parameters of other servers are ignored
+
+
+class InputParameters(pydantic.BaseModel):
+    """Where a tensor's data is, if not in the JSON."""
+
+    model_config = STRICT
+
+    binary_data_size: (
+        Annotated[int, Field(ge=0, description="Bytes of the data, which then follow the JSON.")] | None
+    ) = None
+
+
+class InputTensor(pydantic.BaseModel):
+    """Images with pixels in [0, 1] as FP32 ``[n, height, width, 1]``, or 0-255 as UINT8 ``[n, height, width]``."""
+
+    model_config = STRICT
+
+    name: InputName
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=MAX_IMAGES)]], Field(min_length=3, max_length=4)]
+    datatype: Literal["FP32", "UINT8"]
+    data: Annotated[list[Any], Field(description="Numbers, flat or nested according to the shape.")] | None = None
+    parameters: InputParameters | None = None
+
+
+class OutputParameters(pydantic.BaseModel):
+    """The form in which an output is wanted."""
+
+    model_config = STRICT
+
+    binary_data: Annotated[bool, Field(description="As bytes behind the JSON.")] | None = None
+    classification: (
+        Annotated[
+            int,
+            Field(ge=1, description="So many texts 'probability:index:class' per image, the most probable first."),
+        ]
+        | None
+    ) = None
+
+
+class RequestedOutput(pydantic.BaseModel):
+    """An output that the client asks for; there is one."""
+
+    model_config = STRICT
+
+    name: OutputName
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(pydantic.BaseModel):
+    """The form in which outputs are wanted that do not say it themselves."""
+
+    model_config = STRICT
+
+    binary_data_output: Annotated[bool, Field(description="As bytes behind the JSON.")] | None = None
+
+
+class InferenceRequest(pydantic.BaseModel):
+    """The JSON of an inference request; parameters of other servers are ignored."""
+
+    model_config = STRICT
+
+    id: Annotated[str, Field(max_length=256)] | None = None
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
+    outputs: Annotated[list[RequestedOutput], Field(max_length=1)] | None = None
+    parameters: RequestParameters | None = None
+
+    def output_form(self) -> OutputParameters:
+        """Return the form in which the output is wanted."""
+        form = (self.outputs[0].parameters if self.outputs else None) or OutputParameters()
+        binary = self.parameters.binary_data_output if self.parameters else None
+        return form.model_copy(update={"binary_data": binary}) if form.binary_data is None else form
+
+
+class BinarySize(Body):
+    """The number of bytes of an output's data, which follow the JSON."""
+
+    binary_data_size: int
+
+
+class OutputTensor(Body):
+    """The calibrated probabilities of each image's classes, flat, or texts where a classification was asked for."""
+
+    name: OutputName
+    datatype: Literal["FP32", "BYTES"]
+    shape: list[int]
+    data: list[float] | list[str] | SkipJsonSchema[None] = None
+    parameters: BinarySize | SkipJsonSchema[None] = None
+
+
+class InferenceResponse(Body):
+    """The JSON of the response to an inference request."""
+
+    model_name: ModelName
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | SkipJsonSchema[None] = None
+
+
+class ParsedRequest(NamedTuple):
+    """What a request asks.
+
+    Attributes:
+        images: ``(n, side, side)`` uint8 0-255, or float32 in [0, 1].
+        id: The client's name for the request.
+        output: The form in which the output is wanted.
+    """
+
+    images: np.ndarray
+    id: str | None
+    output: OutputParameters
+
+
+def json_length(header: str | None, body: bytes) -> int:
+    """Return how many bytes of a request's body are JSON: all, unless its header says otherwise.
+
+    Raises:
+        BadRequest: If the header is no length within the body.
+    """
+    if header is None:
+        return len(body)
+    if not re.fullmatch("[0-9]{1,9}", header) or not 1 <= int(header) <= len(body):
+        raise BadRequest(f"{JSON_LENGTH_HEADER}: expected the JSON's length in bytes, at most the body's {len(body)}")
+    return int(header)
+
+
+def parse(text: bytes, binary: bytes, side: int) -> ParsedRequest:
+    """Parse a request; its numbers as Python objects are freed with this call.
+
+    Args:
+        text: The JSON.
+        binary: The bytes behind it.
+        side: Height and width of the model's input, in pixels.
+
+    Raises:
+        BadRequest: If it makes no sense.
+    """
+    try:
+        parsed = InferenceRequest.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "__root__")
+        raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
+    return ParsedRequest(_images(parsed.inputs[0], binary, side), parsed.id, parsed.output_form())
+
+
+def output_tensor(
+    probabilities: np.ndarray, classes: Sequence[str], form: OutputParameters
+) -> tuple[OutputTensor, bytes]:
+    """Return an output in the form in which it is wanted, and the bytes to send behind the JSON.
+
+    Args:
+        probabilities: ``(n, classes)`` float32.
+        classes: Class names, in the order of the probabilities.
+        form: The wanted form.
+    """
+    if form.classification is None:
+        tensor = OutputTensor(name="probabilities", datatype="FP32", shape=list(probabilities.shape))
+        data, binary = probabilities.ravel().tolist(), probabilities.astype(DTYPES["FP32"]).tobytes()
+    else:
+        count = min(form.classification, len(classes))
+        tensor = OutputTensor(name="probabilities", datatype="BYTES", shape=[len(probabilities), count])
+        data = [
+            f"{row[index]:f}:{index}:{classes[index]}"
+            for row in probabilities
+            for index in np.argsort(-row, kind="stable")[:count]
+        ]
+        binary = b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, data))
+    if form.binary_data:
+        return tensor.model_copy(update={"parameters": BinarySize(binary_data_size=len(binary))}), binary
+    return tensor.model_copy(update={"data": data}), b""
+
+
+def _images(tensor: InputTensor, binary: bytes, side: int) -> np.ndarray:
+    """Return ``(n, side, side)`` images: uint8 0-255, or float32 in [0, 1]."""
+    shape = tuple(tensor.shape)
+    expected = (shape[0], side, side, 1) if tensor.datatype == "FP32" else (shape[0], side, side)
+    if shape != expected:
+        raise BadRequest(f"inputs.0.shape: got {list(shape)}, expected [n, {', '.join(map(str, expected[1:]))}]")
+    size = tensor.parameters.binary_data_size if tensor.parameters else None
+    if size is None:
+        if binary:
+            raise BadRequest(f"body: {len(binary)} bytes follow the JSON, expected none without binary_data_size")
+        data = _numbers(tensor, shape)
+    else:
+        data = _decoded(tensor, size, binary)
+    if tensor.datatype == "UINT8":
+        if not ((data >= 0) & (data <= 255) & (data == np.floor(data))).all():
+            raise BadRequest("inputs.0.data: expected whole numbers from 0 to 255")
+        return data.astype(np.uint8).reshape(shape)
+    if not ((data >= 0) & (data <= 1)).all():
+        raise BadRequest("inputs.0.data: expected numbers from 0 to 1")
+    return data.astype(np.float32).reshape(shape[:3])
+
+
+def _numbers(tensor: InputTensor, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the numbers in the JSON, in their shape or flat."""
+    if tensor.data is None:
+        raise BadRequest(
+            "inputs.0.data: expected numbers, or binary_data_size in the parameters; shared memory is not read"
+        )
+    count = math.prod(shape)
+    try:
+        data = np.array(tensor.data)
+    except ValueError:  # nested unevenly
+        data = np.array([])
+    if data.shape not in {shape, (count,)} or data.dtype.kind not in "iuf":
+        raise BadRequest(f"inputs.0.data: expected {count} numbers, flat or nested according to the shape")
+    return data
+
+
+def _decoded(tensor: InputTensor, size: int, binary: bytes) -> np.ndarray:
+    """Return the numbers behind the JSON, flat."""
+    if tensor.data is not None:
+        raise BadRequest("inputs.0.data: expected none beside binary_data_size")
+    dtype = DTYPES[tensor.datatype]
+    expected = math.prod(tensor.shape) * dtype.itemsize
+    if size != expected:
+        raise BadRequest(f"inputs.0.parameters.binary_data_size: got {size}, expected {expected} for this shape")
+    if len(binary) != size:
+        raise BadRequest(
+            f"body: {len(binary)} bytes follow the JSON, expected binary_data_size={size}; "
+            f"the header {JSON_LENGTH_HEADER} says where they begin"
+        )
+    return np.frombuffer(binary, dtype)
