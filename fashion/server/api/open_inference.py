@@ -124,7 +124,7 @@ def model_infer(version: str | None = None) -> Response:
     """Compute the class probabilities of images."""
     refuse_other_version(version)
     if request.mimetype not in BODY_TYPES:
-        raise UnsupportedMediaType(f"The body must be {JSON}, or {BINARY} with tensors as bytes behind the JSON.")
+        raise UnsupportedMediaType(f"The body must be {JSON}, or {BINARY} with tensors as bytes after the JSON.")
     received = request.get_data(cache=False)
     model, admission = services().model, services().admission
     with admission.admit():

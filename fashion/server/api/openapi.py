@@ -44,7 +44,7 @@ IMAGE: Schema = {"type": "string", "contentMediaType": BINARY}
 TENSORS: Schema = {
     "type": "string",
     "contentMediaType": BINARY,
-    "description": "JSON, and the tensors' bytes behind it.",
+    "description": "JSON, and the tensors' bytes after it.",
 }
 IMAGES: Schema = {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": MAX_BATCH_FILES}
 PREVIEW: Schema = {
@@ -71,7 +71,7 @@ COMPRESSION: Schema = {
 class Success(NamedTuple):
     """A successful response: what it is, and its body's model, or its media type where it is not JSON.
 
-    ``tensors`` says that the body may also be JSON with tensors' bytes behind it.
+    ``tensors`` says that the body may also be JSON with tensors' bytes after it.
     """
 
     description: str

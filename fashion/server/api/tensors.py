@@ -1,4 +1,4 @@
-"""Tensors in inference requests and responses: as numbers in the JSON, or as bytes behind it.
+"""Tensors in inference requests and responses: as numbers in the JSON, or as bytes after it.
 
 The bytes are Triton's binary tensor data extension: little-endian and row-major, with their size in the tensor's
 parameters and the length of the JSON in a header.
@@ -57,7 +57,7 @@ class OutputParameters(pydantic.BaseModel):
 
     model_config = STRICT
 
-    binary_data: Annotated[bool, Field(description="As bytes behind the JSON.")] | None = None
+    binary_data: Annotated[bool, Field(description="As bytes after the JSON.")] | None = None
     classification: (
         Annotated[
             int,
@@ -81,7 +81,7 @@ class RequestParameters(pydantic.BaseModel):
 
     model_config = STRICT
 
-    binary_data_output: Annotated[bool, Field(description="As bytes behind the JSON.")] | None = None
+    binary_data_output: Annotated[bool, Field(description="As bytes after the JSON.")] | None = None
 
 
 class InferenceRequest(pydantic.BaseModel):
@@ -158,11 +158,11 @@ def parse(text: bytes, binary: bytes, side: int) -> ParsedRequest:
 
     Args:
         text: The JSON.
-        binary: The bytes behind it.
+        binary: The bytes after it.
         side: Height and width of the model's input, in pixels.
 
     Raises:
-        BadRequest: If it makes no sense.
+        BadRequest: If it is malformed.
     """
     try:
         parsed = InferenceRequest.model_validate_json(text)
@@ -176,7 +176,7 @@ def parse(text: bytes, binary: bytes, side: int) -> ParsedRequest:
 def output_tensor(
     probabilities: np.ndarray, classes: Sequence[str], form: OutputParameters
 ) -> tuple[OutputTensor, bytes]:
-    """Return an output in the form in which it is wanted, and the bytes to send behind the JSON.
+    """Return an output in the form in which it is wanted, and the bytes to send after the JSON.
 
     Args:
         probabilities: ``(n, classes)`` float32.
@@ -239,7 +239,7 @@ def _numbers(tensor: InputTensor, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _decoded(tensor: InputTensor, size: int, binary: bytes) -> np.ndarray:
-    """Return the numbers behind the JSON, flat."""
+    """Return the numbers after the JSON, flat."""
     if tensor.data is not None:
         raise BadRequest("inputs.0.data: expected none beside binary_data_size")
     dtype = DTYPES[tensor.datatype]

@@ -101,7 +101,7 @@ def test_errors_are_those_of_the_protocol(client, body, error):
 
 
 def send(client, text: bytes | dict, binary: bytes = b"", length: object = "right", **headers: str):
-    """Send JSON with bytes behind it, and its length in the header."""
+    """Send JSON with bytes after it, and its length in the header."""
     text = text if isinstance(text, bytes) else json.dumps(text).encode()
     length = len(text) if length == "right" else length
     own = {} if length is None else {"Inference-Header-Content-Length": str(length)}
