@@ -108,7 +108,7 @@ def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, options, me
 
 
 def test_robustness_is_measured_on_request(smoke_run, run_command, keras_backend, tmp_path):
-    options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.limit=2000", QUICK, "robustness=true")
+    options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.limit=500", QUICK, "robustness=true")
     run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}")
     assert run.returncode == 0, run.stderr
     measured = json.loads((tmp_path / "metrics.json").read_text())
