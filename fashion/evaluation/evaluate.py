@@ -1,6 +1,7 @@
 """Evaluate an artifact again, check it against its card, and report how far to trust it."""
 
 import dataclasses
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -140,7 +141,7 @@ def _check_against_card(card: Card, test_images: int, accuracy: float) -> None:
             "the card's %.2f %% was measured on %d test images: data.limit=%s reproduces it",
             100 * reported.accuracy,
             reported.images,
-            card.config["data"]["limit"],
+            json.dumps(card.config["data"]["limit"]),  # as the command line writes it: null, not None
         )
     elif abs(reported.accuracy - accuracy) > TOLERANCE:
         raise InputError(
