@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fashion import machine
 from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
@@ -96,12 +96,12 @@ class PhotoAccuracy(TypedDict):
 
 
 def _seven_steps(image: Image.Image) -> ModelInput:
-    return product.fashion_mnist_pipeline(ImageOps.exif_transpose(image))
+    return product.fashion_mnist_pipeline(image)
 
 
 def _grey(image: Image.Image) -> ModelInput:
     """The whole image in greyscale, reduced: what a program does that was written for the data set alone."""
-    grey = ImageOps.exif_transpose(image).convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
+    grey = image.convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
     return ModelInput(np.asarray(grey), ("grey, resized",))
 
 

@@ -3,39 +3,60 @@
 import contextlib
 import io
 import re
-import struct
-import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
-from fashion.errors import InvalidImageError, UnsupportedImageError
+from fashion.errors import InputError, InvalidImageError, UnsupportedImageError
 from fashion.preprocessing.limits import set_decoder_limits
+from fashion.preprocessing.metadata import JPEG_END, SeparatedFile, separate_jpeg, separate_png
+from fashion.preprocessing.orientation import FIRST_QUARTER_TURN, read_orientation, turned
+from fashion.preprocessing.transparency import flatten
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 FILE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # by which folders are searched; the content decides what a file is
 SIGNATURES = (rb"\x89PNG\r\n\x1a\n", rb"\xff\xd8\xff", rb"RIFF....WEBP")
-PNG_SIGNATURE, PNG_CHUNK_FRAME = b"\x89PNG\r\n\x1a\n", 12  # length, type and checksum, four bytes each
 MAX_PIXELS, MAX_SIDE, MAX_ASPECT = 25_000_000, 8_192, 50
 _LIMITS = f"at most {MAX_SIDE:,} a side and {MAX_PIXELS / 1e6:.0f} million in all"
-# A progressive JPEG has about ten scans, its thumbnail as many. Each passes over all pixels, however few bytes it has.
+# A progressive JPEG has about ten scans. Each passes over all pixels, however few bytes it has.
 MAX_SCANS = 100
 NEEDED_SIDE = 640  # pixels: twice the detail that segmentation works from, so that shrinking smooths
+FILLER = bytes(range(1, 255))  # of the end of a JPEG; a 255 would begin a marker
+PNG_BIT_DEPTH = 24  # where its header says it
 ORIGINAL_SIZE = "original_size"  # key of Image.info: width and height before a JPEG was decoded at a reduced scale
-START_OF_SCAN = b"\xff\xda"  # within a scan a zero follows every 255, so these bytes are nothing else there
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image file within the limits, of which no pixel is decoded yet.
+
+    Attributes:
+        image: Pillow's view of the file.
+        file: The file without its metadata.
+        orientation: As EXIF numbers them, 1 to 8.
+    """
+
+    image: Image.Image
+    file: SeparatedFile
+    orientation: int
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.image.width * self.image.height
 
 
 def decode(stream: io.BufferedIOBase) -> Image.Image:
-    """Return the image in a file with its pixels; see ``open_checked`` for what is refused."""
-    image = open_checked(stream.read())
-    load(image)
-    return image
+    """Return the image in a file with its pixels; see ``open_checked`` and ``load``."""
+    return load(open_checked(stream.read()))
 
 
-def open_checked(content: bytes) -> Image.Image:
+def open_checked(content: bytes) -> OpenedImage:
     """Open the content of a file as an image without decoding any pixel.
 
-    The format is detected from the content, never from a file name.
+    The format is detected from the content, never from a file name. Of the metadata only the orientation is read; if
+    that is not possible, the image is taken as it is stored.
 
     Raises:
         UnsupportedImageError: When it is not a PNG, JPEG or WebP file.
@@ -45,55 +66,89 @@ def open_checked(content: bytes) -> Image.Image:
     set_decoder_limits()
     if not any(re.match(signature, content, re.DOTALL) for signature in SIGNATURES):
         raise UnsupportedImageError("is not an image, expected PNG, JPEG or WebP")
-    scans = content.count(START_OF_SCAN) if content.startswith(b"\xff\xd8") else 0
-    if scans > MAX_SCANS:
-        raise InvalidImageError(f"has {scans} scans, expected at most {MAX_SCANS}; save it as an ordinary JPEG")
+    file = _separated(content)
+    if file.scans > MAX_SCANS:
+        raise InvalidImageError(f"has {file.scans} scans, expected at most {MAX_SCANS}; save it as an ordinary JPEG")
     with _damage_reported():
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        _refuse_extremes(image)
-    if image.format == "PNG":
-        _refuse_wrong_checksums(content)
-    return image
+        image = Image.open(io.BytesIO(file.pixels), formats=FORMATS)
+    _refuse_extremes(image)
+    if file.frames > 1 or getattr(image, "is_animated", False):
+        raise InvalidImageError("is an animation, expected a still image; save a single frame")
+    if image.format == "WEBP":
+        file = file._replace(exif=image.info.get("exif", b""), xmp=image.info.get("xmp", b""))
+    return OpenedImage(image, file, read_orientation(file.exif, file.xmp))
 
 
-def load(image: Image.Image, side: int = NEEDED_SIDE) -> None:
+def load(opened: OpenedImage, side: int = NEEDED_SIDE) -> Image.Image:
     """Decode the pixels of an image; a large JPEG at a half, a quarter or an eighth of its size, which is faster.
 
     Args:
-        image: As ``open_checked`` returned it.
+        opened: As ``open_checked`` returned it.
         side: Each side keeps at least this many pixels, if it has them.
+
+    Returns:
+        The image as it is to be seen: upright and opaque, without metadata.
 
     Raises:
         InvalidImageError: When it is damaged.
     """
+    original = opened.image.size
     with _damage_reported():
-        image.info[ORIGINAL_SIZE] = image.size
-        image.draft(image.mode, (side, side))
-        image.load()
+        _load(opened.image, side)
+        if not opened.file.has_end:
+            _refuse_missing_rows(opened, side)
+        _scale_transparent_colour(opened)
+        image = turned(flatten(opened.image), opened.orientation)
+    image.info = {ORIGINAL_SIZE: original[::-1] if opened.orientation >= FIRST_QUARTER_TURN else original}
+    return image
 
 
 @contextlib.contextmanager
 def _damage_reported() -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     except UnidentifiedImageError:
         raise InvalidImageError("is damaged: its header cannot be read") from None
-    except (OSError, SyntaxError, ValueError, IndexError, struct.error, zlib.error) as error:  # all from damaged files
+    except Exception as error:  # noqa: BLE001  # what a decoder raises depends on what is wrong with the file
         raise InvalidImageError(f"is damaged: {error}") from None
 
 
-def _refuse_wrong_checksums(content: bytes) -> None:
-    """Compare the checksum of every chunk of a PNG; decoding verifies only a few of them."""
-    view = memoryview(content)
-    start = len(PNG_SIGNATURE)
-    while start + PNG_CHUNK_FRAME <= len(content):
-        end = start + 8 + int.from_bytes(view[start : start + 4])
-        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
-            kind = bytes(view[start + 4 : start + 8])
-            raise InvalidImageError(f"is damaged: the checksum of its chunk {kind.decode(errors='replace')} is wrong")
-        if bytes(view[start + 4 : start + 8]) == b"IEND":
-            return
-        start = end + 4
+def _separated(content: bytes) -> SeparatedFile:
+    if content.startswith(b"\x89PNG"):
+        return separate_png(content)
+    return separate_jpeg(content) if content.startswith(b"\xff\xd8") else SeparatedFile(content)
+
+
+def _load(image: Image.Image, side: int) -> None:
+    image.draft(image.mode, (side, side))
+    image.load()
+
+
+def _refuse_missing_rows(opened: OpenedImage, side: int) -> None:
+    """Refuse a JPEG without an end marker, unless all of its pixels are there.
+
+    Decoders fill missing pixels in silence. So it is decoded again, with other bytes behind those that it has: where
+    pixels are missing, they are made of these.
+    """
+    longer = opened.file.pixels[: -len(JPEG_END)] + FILLER + JPEG_END
+    image = Image.open(io.BytesIO(longer), formats=FORMATS)
+    _load(image, side)
+    if ImageChops.difference(image, opened.image).getbbox():
+        raise InvalidImageError("is damaged: its end is missing")
+
+
+def _scale_transparent_colour(opened: OpenedImage) -> None:
+    """Give the transparent colour of a PNG the range of the pixels, which Pillow converts to 8 bits without it."""
+    info = opened.image.info
+    if opened.image.format != "PNG" or "transparency" not in info:
+        return
+    bits = opened.file.pixels[PNG_BIT_DEPTH]
+    if opened.image.mode == "RGB" and bits == 16:
+        info["transparency"] = tuple(value >> 8 for value in info["transparency"])
+    elif opened.image.mode == "L" and bits < 8:
+        info["transparency"] = info["transparency"] * 255 // (2**bits - 1)
 
 
 def _refuse_extremes(image: Image.Image) -> None:
@@ -104,6 +159,3 @@ def _refuse_extremes(image: Image.Image) -> None:
         raise InvalidImageError(
             f"is {width} x {height} pixels, expected at most {MAX_ASPECT} times as long as wide; crop it"
         )
-    # Phones put a second image behind the first of a JPEG: that is not an animation.
-    if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
-        raise InvalidImageError("is an animation, expected a still image; save a single frame")

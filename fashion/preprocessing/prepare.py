@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fashion.errors import FashionError, InputError
 from fashion.preprocessing import product, rgb, segmentation
@@ -36,12 +36,11 @@ def prepare(image: Image.Image) -> ModelInput:
     segmented.
 
     Args:
-        image: A loaded image in any mode; it may be rotated in place.
+        image: A loaded image in any mode, upright and opaque, as ``decode`` returns it.
     """
     if image.size == (INPUT_SIDE, INPUT_SIDE) and image.mode == "L":
         return ModelInput(np.asarray(image), ("used as is: 28 x 28 grey",))
     original, decoded = image.info.get(ORIGINAL_SIZE, image.size), image.size
-    ImageOps.exif_transpose(image, in_place=True)
     small = rgb.reduced(image, segmentation.DETAIL_SIDE)
     if product.is_product_image(small):
         prepared = product.prepare_product(image)

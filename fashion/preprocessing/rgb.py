@@ -9,7 +9,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:
-    """Crop an image to 8 bits a channel, transparent pixels on white."""
+    """Crop an image to 8 bits a channel."""
     left, top, right, bottom = box
     rgb = Image.new("RGB", (right - left, bottom - top))
     for row in range(top, bottom, STRIP_ROWS):
@@ -34,6 +34,4 @@ def _strip(image: Image.Image, box: Box) -> Image.Image:
     strip = image.crop(box)
     if strip.mode.startswith("I"):  # 16 bits a pixel
         strip = Image.fromarray((np.asarray(strip) >> 8).clip(0, 255).astype(np.uint8))
-    if "A" in strip.getbands() or "transparency" in strip.info:
-        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip.convert("RGBA"))
     return strip.convert("RGB")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from fashion.arrays import Flags, GrayImage, GrayImages
 from fashion.errors import FashionError, InputError
@@ -160,7 +160,7 @@ def _images(folder: Path) -> Iterator[Image.Image]:
         if path.suffix.lower() in FILE_SUFFIXES:
             try:
                 with path.open("rb") as stream:
-                    yield ImageOps.exif_transpose(decode(stream))
+                    yield decode(stream)
             except FashionError as error:
                 raise InputError(f"{path}: {error}") from None
 

@@ -5,7 +5,7 @@ import io
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from flask import Request
-from PIL import Image, ImageOps
+from PIL import Image
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
@@ -73,14 +73,14 @@ def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnai
     if not content:
         raise BadRequest("The image is empty.")
     try:
-        image = decode.open_checked(content)
-        with admission.large_image_slot(image.width * image.height > LARGE_PIXELS):
+        opened = decode.open_checked(content)
+        with admission.large_image_slot(opened.pixels > LARGE_PIXELS):
             with monitor.stage("decode"):
-                decode.load(image)
+                image = decode.load(opened)
             with monitor.stage("preprocess"):
                 model_input = prepare(image)
             thumbnail = _thumbnail(image, content, thumbnail_side) if thumbnail_side else None
-            del image  # frees its memory before the next large image takes the slot
+            del opened, image  # frees their memory before the next large image takes the slot
     except UnsupportedImageError as error:
         raise UnsupportedMediaType(f"The file {error}.") from None
     except InvalidImageError as error:
@@ -95,9 +95,7 @@ def _thumbnail(image: Image.Image, content: bytes, side: int) -> Image.Image:
     needs more pixels than the model: decoding it at that size at once would change what the model sees.
     """
     if max(image.size) < min(side, max(image.info[decode.ORIGINAL_SIZE])):
-        image = decode.open_checked(content)
-        decode.load(image, side)
-    ImageOps.exif_transpose(image, in_place=True)
+        image = decode.load(decode.open_checked(content), side)
     small = rgb.reduced(image, 2 * side)  # in strips, as a whole RGB copy of a large image takes too much memory
     small.thumbnail((side, side))
     return small
