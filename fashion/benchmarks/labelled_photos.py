@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from PIL import Image
 
 from fashion.errors import FashionError, InputError
 from fashion.preprocessing import decode
@@ -92,7 +91,7 @@ def readable(photos: Sequence[LabelledPhoto]) -> tuple[list[LabelledPhoto], list
     kept, wrong = [], {}
     for photo in photos:
         try:
-            open_photo(photo.path)
+            decode.decode_file(photo.path)
             kept.append(photo)
         except FashionError as error:
             wrong[photo] = str(error)
@@ -100,18 +99,3 @@ def readable(photos: Sequence[LabelledPhoto]) -> tuple[list[LabelledPhoto], list
         first = next(message for photo, message in wrong.items() if photo.correct)
         raise InputError(f"no photo that has a correct class can be read; {first}")
     return kept, list(wrong.values())
-
-
-def open_photo(path: Path) -> Image.Image:
-    """Decode a file.
-
-    Raises:
-        InputError: When it cannot be read or is not an image; the message names the file.
-    """
-    try:
-        with path.open("rb") as stream:
-            return decode.decode(stream)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except FashionError as error:
-        raise InputError(f"{path}: {error}") from None

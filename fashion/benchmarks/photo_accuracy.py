@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from fashion import machine
-from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
+from fashion.benchmarks.labelled_photos import LabelledPhoto
 from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
 from fashion.preprocessing import product
+from fashion.preprocessing.decode import decode_file
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 from fashion.preprocessing.prepare import prepare
 from fashion.uncertainty.posthoc import also_likely
@@ -162,7 +163,7 @@ def _measure_way(photos: Sequence[LabelledPhoto], predictor: Predictor, preproce
 
 def _answer(photo: LabelledPhoto, predictor: Predictor, preprocess: Preprocess) -> Answer:
     times = [time.perf_counter()]
-    image = open_photo(photo.path)
+    image = decode_file(photo.path)
     times.append(time.perf_counter())
     prepared = preprocess(image)
     times.append(time.perf_counter())

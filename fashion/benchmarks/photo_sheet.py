@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from fashion.benchmarks.labelled_photos import LabelledPhoto, open_photo
+from fashion.benchmarks.labelled_photos import LabelledPhoto
 from fashion.benchmarks.photo_accuracy import OURS, Answer, PhotoAccuracy
 from fashion.html_report import render_report
 from fashion.preprocessing import rgb
+from fashion.preprocessing.decode import decode_file
 from fashion.preprocessing.prepare import prepare
 
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 120, 70
@@ -26,8 +27,8 @@ def sheet(photos: Sequence[LabelledPhoto], result: PhotoAccuracy) -> str:
 
 
 def _tile(photo: LabelledPhoto, answer: Answer, classes: Sequence[str]) -> dict[str, str]:
-    image = open_photo(photo.path)
-    prepared = prepare(image)  # turns it upright
+    image = decode_file(photo.path)
+    prepared = prepare(image)
     thumbnail = rgb.reduced(image, THUMBNAIL_SIDE)
     segmented = np.asarray(thumbnail)
     if prepared.mask is not None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
         settings: The checked configuration; Keras already runs on its backend.
 
     Raises:
-        InputError: When the artifact or the data is not available, or the card reports another accuracy.
+        InputError: When the artifact or the data is not available; after all is written, when the card reports another
+            accuracy, or one of the photos could not be read.
     """
     folder = Path(settings.run_folder)
     predictor, loaded = Predictor.load(Path(settings.artifact))
@@ -51,8 +53,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     # The images that validated the run itself: it was trained on others of the training file.
     own_data = settings.data | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
     own: Dataset = data if own_data == settings.data else build(own_data, seed=loaded.card.seed)
-    photos = Path(settings.photos) if settings.photos else None
-    ood_sets = ood_datasets.reported_sets(photos) if settings.outliers else {}
+    ood_sets, unreadable = _ood_sets(settings)
     if settings.calibrate:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test.images), predictor.outputs(own.validation.images)
@@ -77,7 +78,22 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     _log_results(measured, calibrated=loaded.card.calibration is not None)
     log.info("written to           %s", folder / REPORT_FILE)
     _check_against_card(loaded.card, measured.test.images, measured.test.accuracy)
+    if unreadable:
+        raise InputError(f"photos: {len(unreadable)} of the files could not be read; the report is about the others")
     return measured
+
+
+def _ood_sets(settings: EvaluationSettings) -> tuple[dict[str, ood_datasets.ImageSet], list[str]]:
+    """Return out-of-distribution images by name, and what is wrong with each file of the user that cannot be read."""
+    if not settings.outliers:
+        return {}, []
+    sets = ood_datasets.reported_sets()
+    if settings.photos is None:
+        return sets, []
+    photos, unreadable = ood_datasets.photo_folders(Path(settings.photos))
+    for message in unreadable:
+        print(f"error: {message}; it is skipped", file=sys.stderr)
+    return sets | photos, unreadable
 
 
 def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple[Predictor, artifact.Artifact]:

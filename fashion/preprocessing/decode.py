@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageChops, UnidentifiedImageError
 
@@ -52,6 +53,21 @@ def decode(stream: io.BufferedIOBase) -> Image.Image:
     return load(open_checked(stream.read()))
 
 
+def decode_file(path: Path) -> Image.Image:
+    """Return the image in a file with its pixels.
+
+    Raises:
+        InputError: When it cannot be read or is not an image; the message names the file.
+    """
+    try:
+        with path.open("rb") as stream:
+            return decode(stream)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def open_checked(content: bytes) -> OpenedImage:
     """Open the content of a file as an image without decoding any pixel.
 
@@ -94,9 +110,10 @@ def load(opened: OpenedImage, side: int = NEEDED_SIDE) -> Image.Image:
     """
     original = opened.image.size
     with _damage_reported():
-        _load(opened.image, side)
+        opened.image.draft(opened.image.mode, (side, side))
+        opened.image.load()
         if not opened.file.has_end:
-            _refuse_missing_rows(opened, side)
+            _refuse_missing_pixels(opened.file)
         _scale_transparent_colour(opened)
         image = turned(flatten(opened.image), opened.orientation)
     image.info = {ORIGINAL_SIZE: original[::-1] if opened.orientation >= FIRST_QUARTER_TURN else original}
@@ -121,21 +138,15 @@ def _separated(content: bytes) -> SeparatedFile:
     return separate_jpeg(content) if content.startswith(b"\xff\xd8") else SeparatedFile(content)
 
 
-def _load(image: Image.Image, side: int) -> None:
-    image.draft(image.mode, (side, side))
-    image.load()
-
-
-def _refuse_missing_rows(opened: OpenedImage, side: int) -> None:
+def _refuse_missing_pixels(file: SeparatedFile) -> None:
     """Refuse a JPEG without an end marker, unless all of its pixels are there.
 
-    Decoders fill missing pixels in silence. So it is decoded again, with other bytes behind those that it has: where
-    pixels are missing, they are made of these.
+    Decoders fill missing pixels in silence. So it is decoded twice at its full size, once with other bytes behind those
+    that it has: where pixels are missing, they are made of these.
     """
-    longer = opened.file.pixels[: -len(JPEG_END)] + FILLER + JPEG_END
-    image = Image.open(io.BytesIO(longer), formats=FORMATS)
-    _load(image, side)
-    if ImageChops.difference(image, opened.image).getbbox():
+    longer = file.pixels[: -len(JPEG_END)] + FILLER + JPEG_END
+    images = [Image.open(io.BytesIO(content), formats=FORMATS) for content in (file.pixels, longer)]
+    if ImageChops.difference(*images).getbbox():
         raise InvalidImageError("is damaged: its end is missing")
 
 

@@ -7,7 +7,6 @@ that the reported numbers are not optimistic.
 import importlib.util
 import logging
 import string
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from fashion.arrays import Flags, GrayImage, GrayImages
-from fashion.errors import FashionError, InputError
-from fashion.preprocessing.decode import FILE_SUFFIXES, decode
+from fashion.errors import InputError
+from fashion.preprocessing.decode import FILE_SUFFIXES, decode_file
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 from fashion.preprocessing.prepare import prepare
 
@@ -41,15 +40,8 @@ class ImageSet(NamedTuple):
     photos: Flags
 
 
-def reported_sets(photos: Path | None) -> dict[str, ImageSet]:
-    """Return the sets in the report by name, except those whose package is not installed.
-
-    Args:
-        photos: A folder with a folder of images for each further set; or None.
-
-    Raises:
-        InputError: When the folder is missing, or an image in it cannot be read.
-    """
+def reported_sets() -> dict[str, ImageSet]:
+    """Return the sets in the report by name, except those whose package is not installed."""
     random = np.random.default_rng(SEED)
     noise_shape = (NOISE_IMAGES, INPUT_SIDE, INPUT_SIDE)
     made = {
@@ -63,7 +55,7 @@ def reported_sets(photos: Path | None) -> dict[str, ImageSet]:
     sets = {name: ImageSet(images, np.zeros(len(images), bool)) for name, images in made.items()}
     if _installed("skimage", "sample photos"):
         sets["sample photos"] = sample_photos()
-    return sets if photos is None else sets | photo_folders(photos)
+    return sets
 
 
 def blank() -> GrayImages:
@@ -84,7 +76,8 @@ def sample_photos() -> ImageSet:
     spec = importlib.util.find_spec("skimage")
     folder = Path(str(spec and spec.origin)).parent / "data"
     inputs = []
-    for image in _images(folder):
+    for path in _image_files(folder):
+        image = decode_file(path)
         width, height = image.size
         boxes = [(0, 0, width, height)]
         boxes += [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
@@ -110,22 +103,33 @@ def text(count: int, random: np.random.Generator) -> UInt8[np.ndarray, "count h 
     return np.stack(images)
 
 
-def photo_folders(folder: Path) -> dict[str, ImageSet]:
+def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
     """Return the images of each folder in a folder, preprocessed like a user's photo.
 
+    Returns:
+        The sets by name, and what is wrong with each file that cannot be read.
+
     Raises:
-        InputError: When there is no such folder, or no image in it, or one cannot be read.
+        InputError: When there is no such folder, or no image in it that can be read.
     """
     if not folder.is_dir():
         raise InputError(f"photos: there is no folder {folder}; expected one that contains folders of images")
-    found = {}
+    found: dict[str, ImageSet] = {}
+    unreadable: list[str] = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        inputs = [prepare(image) for image in _images(subfolder)]
+        inputs = []
+        for path in _image_files(subfolder):
+            try:
+                inputs.append(prepare(decode_file(path)))
+            except InputError as error:
+                unreadable.append(str(error))
         if inputs:
             found[f"photos: {subfolder.name}"] = _image_set(inputs)
+    if not found and unreadable:
+        raise InputError(f"photos: no image in {folder} can be read; {unreadable[0]}")
     if not found:
         raise InputError(f"photos: no folder in {folder} contains an image; expected PNG, JPEG or WebP files")
-    return found
+    return found, unreadable
 
 
 def development_sets(images: GrayImages, random: np.random.Generator) -> dict[str, GrayImages]:
@@ -155,14 +159,8 @@ def development_sets(images: GrayImages, random: np.random.Generator) -> dict[st
     }
 
 
-def _images(folder: Path) -> Iterator[Image.Image]:
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in FILE_SUFFIXES:
-            try:
-                with path.open("rb") as stream:
-                    yield decode(stream)
-            except FashionError as error:
-                raise InputError(f"{path}: {error}") from None
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in FILE_SUFFIXES)
 
 
 def _image_set(inputs: list[ModelInput]) -> ImageSet:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from fashion import artifact
 
@@ -81,6 +82,23 @@ def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, ke
     assert {row["set"] for row in measured["ood"]} >= {"blank", "handwritten digits", "sample photos"}
     assert measured["comparison"]["mcnemar"]["p_value"] == 1  # calibration changes no class
     assert {row["name"]: row["difference"] for row in measured["comparison"]["rows"]}["accuracy"] == 0
+
+
+def test_a_photo_that_cannot_be_read_does_not_hide_the_others(smoke_run, run_command, keras_backend, tmp_path):
+    photos = tmp_path / "photos" / "hat"
+    photos.mkdir(parents=True)
+    Image.effect_noise((80, 60), 90).save(photos / "good.png")
+    (photos / "bad.png").write_text("text")
+    (photos / "gone.png").symlink_to("nowhere")
+    options = (f"artifact={smoke_run[0]}", f"backend={keras_backend}", "data.limit=2000", f"photos={photos.parent}")
+    run = run_command("evaluate.py", *options, f"hydra.run.dir={tmp_path}/run")
+    assert run.returncode == 2
+    bad, gone, summary = run.stderr.splitlines()
+    assert bad.startswith(f"error: {photos / 'bad.png'}: is not an image")
+    assert gone == f"error: {photos / 'gone.png'}: cannot be read (No such file or directory); it is skipped"
+    assert summary == "error: photos: 2 of the files could not be read; the report is about the others"
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["ood"]
+    assert [row["images"] for row in rows if row["set"] == "photos: hat"] == [1]
 
 
 def test_missing_data_is_one_line(smoke_run, run_command, keras_backend, tmp_path):

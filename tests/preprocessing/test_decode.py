@@ -4,11 +4,12 @@ import io
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
-from fashion.preprocessing.decode import ORIGINAL_SIZE, decode
+from fashion.preprocessing.decode import ORIGINAL_SIZE, decode, load, open_checked
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -50,6 +51,44 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_that_is_on_record():
     image = decode(io.BytesIO(encoded(Image.new("RGB", (4000, 3000)), "JPEG")))
     assert image.size == (1000, 750)
     assert image.info[ORIGINAL_SIZE] == (4000, 3000)
+
+
+JPEG = encoded(SAMPLE, "JPEG")
+PROGRESSIVE, RESTARTING = (io.BytesIO() for _ in range(2))
+SAMPLE.save(PROGRESSIVE, "JPEG", progressive=True)
+SAMPLE.save(RESTARTING, "JPEG", restart_marker_rows=1)
+JPEGS = {"baseline": JPEG, "progressive": PROGRESSIVE.getvalue(), "restarting": RESTARTING.getvalue()}
+VIDEO = bytes(8) + b"\xff\xda" * 500 + b"\xff\xd8\xff" + bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize(
+    "behind",
+    [b"\xff\xd9", b"\xff\xd9" + VIDEO, b"\xff\xd9" + JPEG, b"", JPEG],
+    ids=["end", "video", "second image", "no end", "no end, second image"],
+)
+def test_only_the_first_image_of_a_jpeg_is_looked_at(content, behind):
+    """Phones append videos and second images, and leave out the end marker of panoramas."""
+    expected = np.asarray(Image.open(io.BytesIO(content)))
+    assert np.array_equal(np.asarray(decode(io.BytesIO(content[:-2] + behind))), expected)
+
+
+def test_a_video_and_a_thumbnail_have_no_scans():
+    thumbnail = b"\xff\xe1\xff\xff" + (b"Exif\0\0" + b"\xff\xda" * 40_000)[:65_533]
+    assert open_checked(JPEG[:2] + thumbnail + JPEG[2:] + VIDEO).file.scans == 1
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.98])
+@pytest.mark.parametrize("side", [16, 640])
+def test_a_jpeg_that_lacks_rows_is_damaged(content, kept, side):
+    with pytest.raises(InvalidImageError, match=r"is damaged: its end is missing"):
+        load(open_checked(content[: int(len(content) * kept)]), side)
+
+
+def test_a_jpeg_of_nothing_but_markers_is_damaged():
+    with pytest.raises(InvalidImageError, match=r"is damaged: it has more than 10,000 segments"):
+        decode(io.BytesIO(JPEG[:2] + b"\xff\xfe\0\2" * 1_000_000))
 
 
 LIMITS = """

@@ -14,7 +14,9 @@ def sets(tmp_path_factory) -> dict[str, np.ndarray]:
     (folder / "hat" / "notes.txt").write_text("not an image")
     for name in ("a.jpg", "B.PNG"):
         Image.effect_noise((80, 60), 90).save(folder / "hat" / name)
-    found = ood_datasets.reported_sets(folder)
+    photos, unreadable = ood_datasets.photo_folders(folder)
+    assert not unreadable
+    found = ood_datasets.reported_sets() | photos
     assert {name for name, each in found.items() if each.photos.any()} == {"sample photos", "photos: hat"}
     return {name: each.images for name, each in found.items()}
 
