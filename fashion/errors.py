@@ -17,6 +17,8 @@ A command prints any of them as one ``error: ...`` line and exits with status 2 
 exception is a bug, and is shown with its traceback.
 """
 
+from typing import Literal
+
 
 class FashionError(Exception):
     """Something that the user or the operator can fix, in one sentence without a line break."""
@@ -58,4 +60,12 @@ class IncompleteSweepError(FashionError):
 
 
 class StorageUnavailableError(FashionError):
-    """The server's database or Redis cannot be used now."""
+    """The server's database or Redis cannot be used now.
+
+    Attributes:
+        service: Which of the two.
+    """
+
+    def __init__(self, message: str, service: Literal["database", "redis"] = "database") -> None:
+        super().__init__(message)
+        self.service = service

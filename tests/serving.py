@@ -175,7 +175,7 @@ class Answer(NamedTuple):
 class Server:
     """``python scripts/serve.py`` as a process, spoken to over HTTP."""
 
-    def __init__(self, artifact_folder: Path, folder: Path, *settings: str) -> None:
+    def __init__(self, artifact_folder: Path, folder: Path, *settings: str, stderr: int | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -191,7 +191,10 @@ class Server:
         self.connections: list[socket.socket] = []
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(PROJECT / "scripts" / "serve.py"), *arguments], stderr=log, stdout=log, cwd=folder
+                [sys.executable, str(PROJECT / "scripts" / "serve.py"), *arguments],
+                stderr=log if stderr is None else stderr,
+                stdout=log,
+                cwd=folder,
             )
 
     def request(self, path: str, body: bytes | None = None, headers=None, timeout: float = 30) -> Answer:
@@ -258,8 +261,8 @@ def start_server(starts_processes, small_artifact, tmp_path_factory):
     """Start a server with settings of its own, for one test."""
     started = []
 
-    def start(*settings: str, folder: Path | None = None) -> Server:
-        started.append(Server(small_artifact, folder or tmp_path_factory.mktemp("server"), *settings))
+    def start(*settings: str, folder: Path | None = None, stderr: int | None = None) -> Server:
+        started.append(Server(small_artifact, folder or tmp_path_factory.mktemp("server"), *settings, stderr=stderr))
         return started[-1]
 
     yield start

@@ -53,9 +53,9 @@ def main() -> None:
     kind, artifact, port, database_url = sys.argv[1:]
     defaults = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
     settings = Settings(**{**defaults, "port": int(port), "database_url": database_url})
-    configure_logging()
+    log_output = configure_logging()
     server = BareServer if kind == "bare" else GunicornServer
-    server(settings, ConstantModel(Path(artifact), "jax")).run()
+    server(settings, ConstantModel(Path(artifact), "jax"), log_output).run()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from fashion.server.security.session import SessionCookie
 from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.classify import Classifier
 from fashion.server.service.monitoring import Metrics, Monitor
+from fashion.server.service.readiness import Readiness
 from fashion.server.service.served_model import ServedModel
 from fashion.server.services import Application, Services
 from fashion.server.settings import MAX_BODY_BYTES, MAX_FORM_PARTS, MAX_TEXT_BYTES, Settings
@@ -32,7 +33,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         request_log: The request log in the database.
 
     Raises:
-        InputError: If failed log-ins cannot be counted in the Redis of the settings.
+        InputError: If the settings name something else than a Redis.
     """
     # Global to the process. Prometheus does not use the time series of creation times that this turns off.
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -69,12 +70,14 @@ def _create_services(settings: Settings, model: ServedModel, accounts: Accounts,
     monitor = Monitor(metrics, request_log)
     admission = AdmissionControl(settings.threads, settings.queue, metrics)
     session = SessionCookie(Sessions(accounts.database))
+    login_limits = LoginLimits(settings.redis_url, must_answer=False)  # a worker is also replaced while Redis is down
     return Services(
         model=model,
         classifier=Classifier(model, admission, monitor),
         admission=admission,
         monitor=monitor,
-        authentication=Authentication(accounts, LoginLimits(settings.redis_url), session, metrics),
+        readiness=Readiness(model, accounts.check, login_limits.check),
+        authentication=Authentication(accounts, login_limits, session, metrics),
         session=session,
         history=PredictionHistory(accounts.database, settings),
         database=accounts.database,

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from typing import Literal
 
 import pydantic
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
@@ -25,6 +26,22 @@ log = logging.getLogger(__name__)
 STORAGE_RETRY_SECONDS = 5  # a guess
 INCOMPLETE = "The body did not arrive completely and in time."
 PROBLEM = "application/problem+json"
+
+
+class UnavailableError(ServiceUnavailable):
+    """A 503, which is no error of the server, with its reason for the metrics.
+
+    Args:
+        reason: What is not available.
+        description: The same for people.
+        retry_after: Seconds after which to try again.
+    """
+
+    def __init__(
+        self, reason: Literal["not_ready", "busy", "database", "redis"], description: str, retry_after: int
+    ) -> None:
+        super().__init__(description, retry_after=retry_after)
+        self.reason = reason
 
 
 class Problem(pydantic.BaseModel):
@@ -72,6 +89,8 @@ def wants_html() -> bool:
 
 def answer(error: HTTPException) -> Response:
     """Return the response to an HTTP error, in the form that the client expects."""
+    if isinstance(error, UnavailableError):
+        g.unavailable = error.reason
     problem = ProblemResponse(**describe(error).model_dump(), request_id=g.get("request_id"))
     if request.path.startswith("/v2/"):
         response = jsonify(ProtocolError(error=problem.detail or problem.title).model_dump())
@@ -101,9 +120,11 @@ def _detail(error: HTTPException) -> str:
 
 def _storage_unavailable(error: StorageUnavailableError) -> Response:
     """Log for the operator what does not work; the client can only retry."""
-    log.error("request %s: %s", g.get("request_id"), error)
+    log.error("request %s: %s", g.get("request_id"), error, extra={"outage": error.service})
     return answer(
-        ServiceUnavailable("The server's storage is unavailable; try again later.", retry_after=STORAGE_RETRY_SECONDS)
+        UnavailableError(
+            error.service, "The server's storage is unavailable; try again later.", retry_after=STORAGE_RETRY_SECONDS
+        )
     )
 
 

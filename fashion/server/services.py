@@ -10,6 +10,7 @@ from fashion.server.security.session import SessionCookie
 from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.classify import Classifier
 from fashion.server.service.monitoring import Monitor
+from fashion.server.service.readiness import Readiness
 from fashion.server.service.served_model import ServedModel
 from fashion.server.service.uploads import UploadRequest
 from fashion.server.storage.database import Database
@@ -25,6 +26,7 @@ class Services:
         classifier: Classifies images with it.
         admission: Limits how many requests are processed at the same time.
         monitor: Logs and counts requests.
+        readiness: Whether predictions are answered.
         authentication: Authenticates requests.
         session: The session of the current request.
         history: Predictions made on the page.
@@ -35,6 +37,7 @@ class Services:
     classifier: Classifier
     admission: AdmissionControl
     monitor: Monitor
+    readiness: Readiness
     authentication: Authentication
     session: SessionCookie
     history: PredictionHistory

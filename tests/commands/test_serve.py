@@ -257,8 +257,11 @@ def test_several_processes_share_metrics_and_failed_logins(start_server, redis_u
     answer = server.predict(IMAGE)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert "failed log-ins cannot be counted" in server.log()
+    unready = server.request("/readyz")
+    assert unready.status == 200 or "Redis is unavailable" in unready.json["detail"]
     while server.predict(IMAGE).status == 503:
         time.sleep(0.1)
+    assert 1 <= server.log().count("failed log-ins cannot be counted") <= 2  # once a minute from each process
     lost = 0
     os.kill(server.workers()[0], signal.SIGKILL)
     while len(server.lines("ready")) < 3:

@@ -5,12 +5,11 @@ from typing import Literal
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import ServiceUnavailable
 
 from fashion.server.api.body import Body
 from fashion.server.api.open_inference import refuse_other_version
 from fashion.server.security.authentication import was_forwarded
-from fashion.server.service.served_model import LOADING_SECONDS, NAME
+from fashion.server.service.served_model import NAME
 from fashion.server.services import services
 
 blueprint = Blueprint("health", __name__)
@@ -48,8 +47,11 @@ def livez() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Answer whether predictions are served: not before the model is loaded and warm, nor once the process stops."""
-    _refuse_unless_ready()
+    """Answer whether predictions are served.
+
+    They are not before the model is loaded and warm, once the process stops, nor while no log-in can be verified.
+    """
+    services().readiness.require()
     return Ready(status="ready").response()
 
 
@@ -65,7 +67,7 @@ def v2_live() -> Response:
 def v2_ready(version: str | None = None) -> Response:
     """Answer whether predictions are served."""
     refuse_other_version(version)
-    _refuse_unless_ready()
+    services().readiness.require()
     return ProtocolReady(ready=True).response()
 
 
@@ -75,8 +77,3 @@ def metrics() -> Response:
     if was_forwarded() or not ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback:
         services().authentication.identify()
     return Response(services().monitor.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
-
-
-def _refuse_unless_ready() -> None:
-    if not services().model.ready:
-        raise ServiceUnavailable("The model is not ready.", retry_after=LOADING_SECONDS)

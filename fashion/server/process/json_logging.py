@@ -1,16 +1,27 @@
 """Logging as JSON: one line per message on standard error, from this program and from every library."""
 
+import io
 import logging
-import os
 import sys
 from typing import Any
 
 import structlog
 from gunicorn.glogging import Logger
 
+from fashion.server.process.log_output import LogOutput
+from fashion.server.process.outage_filter import OutageFilter
 
-def configure_logging() -> None:
-    """Configure structlog and the standard library's logging of this process."""
+
+def configure_logging() -> LogOutput:
+    """Configure structlog, the standard library's logging, and what else writes to standard error in Python.
+
+    Returns:
+        Where all of them write to.
+    """
+    output = LogOutput()
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(output), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -22,11 +33,12 @@ def configure_logging() -> None:
     ]
     structlog.configure(
         processors=[*shared, *rendering],
-        logger_factory=_UnlockedLogger,
+        logger_factory=lambda *name: _UnlockedLogger(output),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
+    handler.addFilter(OutageFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -35,6 +47,7 @@ def configure_logging() -> None:
     )
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
+    return output
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no annotations
@@ -53,10 +66,10 @@ class _UnlockedLogger:
     5 ms to get it back; with the logger's lock held, it would make all others wait too.
     """
 
-    def __init__(self, *name: str) -> None:
-        pass
+    def __init__(self, output: LogOutput) -> None:
+        self._output = output
 
     def msg(self, message: str) -> None:
-        os.write(sys.stderr.fileno(), f"{message}\n".encode())
+        self._output.write(f"{message}\n".encode(errors="backslashreplace"))
 
     debug = info = warning = error = critical = exception = msg

@@ -20,6 +20,7 @@ from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED
 from fashion.server.process.json_logging import GunicornLogger, configure_logging
+from fashion.server.process.log_output import LogOutput
 from fashion.server.process.worker import TimeLimitedWorker
 from fashion.server.security.login_limits import LoginLimits
 from fashion.server.service.served_model import ServedModel
@@ -57,7 +58,7 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
             f"server.redis_url: got null with server.processes={settings.processes}, expected a Redis "
             "(redis://HOST:PORT/0) in which the processes count failed log-ins together"
         )
-    configure_logging()
+    log_output = configure_logging()
     if settings.processes > 1:
         # Read by prometheus_client when it is imported, as late as in the workers.
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
@@ -71,7 +72,7 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
     _check_accounts(settings, accounts)
     accounts.database.close()
     try:
-        GunicornServer(settings, model).run()
+        GunicornServer(settings, model, log_output).run()
     except SystemExit as stopped:
         if stopped.code == Arbiter.WORKER_BOOT_ERROR:  # the worker has said why
             sys.exit(WRONG_INPUT)
@@ -84,11 +85,13 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
     Args:
         settings: The server's settings.
         model: The verified model; each worker loads it after the fork.
+        log_output: Where the processes log to.
     """
 
-    def __init__(self, settings: Settings, model: ServedModel) -> None:
+    def __init__(self, settings: Settings, model: ServedModel, log_output: LogOutput) -> None:
         self.settings = settings
         self.model = model
+        self.log_output = log_output
         super().__init__()
 
     def load_config(self) -> None:
@@ -122,6 +125,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         use_one_opencv_thread()
         accounts = Accounts(self.settings.database_url)
         app = create_app(self.settings, self.model, accounts, RequestLog(accounts.database))
+        self.log_output.on_loss = app.services.monitor.metrics.log_lines_dropped.inc
         threading.Thread(target=self._load_model, name="load-model", daemon=True).start()
         return app
 
@@ -138,7 +142,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             log.info("ready", pid=os.getpid())
             return
         # With this status gunicorn stops, instead of restarting the worker for ever.
-        sys.stderr.flush()
+        self.log_output.drain()
         os._exit(Arbiter.WORKER_BOOT_ERROR)
 
 

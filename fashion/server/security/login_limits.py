@@ -65,18 +65,19 @@ class LoginLimits:
 
     Args:
         redis_url: Redis in which several processes count together; None counts in this process.
+        must_answer: Whether Redis must be running already.
 
     Raises:
-        InputError: If Redis does not answer.
+        InputError: If it is not, or the URL is none of Redis.
     """
 
-    def __init__(self, redis_url: str | None) -> None:
+    def __init__(self, redis_url: str | None, *, must_answer: bool = True) -> None:
         options = {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS}
         try:
             self._storage: Any = storage_from_string(
                 redis_url or "memory://", wrap_exceptions=True, **(options if redis_url else {})
             )
-            usable = self._storage.check()
+            usable = not must_answer or self._storage.check()
         except (ConfigurationError, ValueError):
             usable = False
         if not usable:
@@ -85,6 +86,11 @@ class LoginLimits:
             )
         self._window = MovingWindowRateLimiter(self._storage)
         self._account_locks, self._address_locks = ([threading.Lock() for _ in range(LOCKS)] for _ in range(2))
+
+    def check(self) -> None:
+        """Raise StorageUnavailableError unless Redis answers."""
+        if not self._storage.check():
+            raise StorageUnavailableError("Redis does not answer", service="redis")
 
     @contextlib.contextmanager
     def attempt(self, address: str, name: str | None = None) -> Iterator[LoginAttempt]:
@@ -157,5 +163,6 @@ def _reporting_failures() -> Iterator[None]:
         yield
     except StorageError as error:
         raise StorageUnavailableError(
-            f"failed log-ins cannot be counted, so nobody can log in ({error.storage_error}); check Redis"
+            f"failed log-ins cannot be counted, so nobody can log in ({error.storage_error}); check Redis",
+            service="redis",
         ) from error

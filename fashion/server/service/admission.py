@@ -4,8 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from werkzeug.exceptions import ServiceUnavailable
-
+from fashion.server.problems import UnavailableError
 from fashion.server.service.monitoring import Metrics
 
 RETRY_AFTER_SECONDS = 1
@@ -32,10 +31,12 @@ class AdmissionControl:
         """Count a request as being processed or waiting.
 
         Raises:
-            ServiceUnavailable: At once, if too many are admitted already.
+            UnavailableError: At once, if too many are admitted already.
         """
         if not self._admitted.acquire(blocking=False):
-            raise ServiceUnavailable("Too many requests are waiting; try again later.", retry_after=RETRY_AFTER_SECONDS)
+            raise UnavailableError(
+                "busy", "Too many requests are waiting; try again later.", retry_after=RETRY_AFTER_SECONDS
+            )
         try:
             with self._metrics.queue_length.track_inprogress():
                 yield

@@ -83,7 +83,7 @@ class Classifier:
         """Classify several uploaded images; one that cannot be read yields its error instead.
 
         Raises:
-            ServiceUnavailable: If too many requests are waiting.
+            UnavailableError: If too many requests are waiting.
         """
         results: list[HTTPException | None] = []
         inputs: list[ModelInput] = []
@@ -102,7 +102,7 @@ class Classifier:
         """Classify model inputs, and count the results.
 
         Raises:
-            ServiceUnavailable: While the model is being loaded.
+            UnavailableError: While the model is being loaded.
         """
         with self._monitor.stage("infer"):
             prediction = predict_with_tta(inputs, self._model.predict)
@@ -118,7 +118,7 @@ class Classifier:
             ``(side, side)`` float32 in [0, 1].
 
         Raises:
-            ServiceUnavailable: If too many requests are waiting.
+            UnavailableError: If too many requests are waiting.
         """
         with self._admission.admit():
             return attribution.occlusion_sensitivity(self._model.probabilities, model_input.pixels, class_index)

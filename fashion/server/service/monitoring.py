@@ -46,6 +46,10 @@ class Metrics:
             "fashion_confidence", "Probability of the predicted class.", buckets=CONFIDENCE_BUCKETS, **own
         )
         self.abstentions = Counter("fashion_abstentions", "Images on which the model abstained.", **own)
+        self.unavailable = Counter("fashion_unavailable", "Requests answered 503.", ["route", "reason"], **own)
+        self.log_lines_dropped = Counter(
+            "fashion_log_lines_dropped", "Log lines lost because standard error could not be written.", **own
+        )
         self.login_failures = Counter("fashion_login_failures", "Requests with a wrong password or token.", **own)
         self.queue_length = Gauge(
             "fashion_queue_length", "Predictions being computed or waiting.", multiprocess_mode="livesum", **own
@@ -132,6 +136,8 @@ class Monitor:
         response.headers["X-Request-ID"] = g.request_id
         self.metrics.requests.labels(route, request.method, response.status_code).inc()
         self.metrics.seconds.labels(route).observe(seconds)
+        if "unavailable" in g:
+            self.metrics.unavailable.labels(route, g.unavailable).inc()
         account, context = g.get("account"), log_context()
         log.info(
             "request",

@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from werkzeug.exceptions import ServiceUnavailable
 
 from fashion import artifact
 from fashion.backend.memory import return_large_blocks
@@ -12,6 +11,7 @@ from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
 from fashion.inference.batcher import BATCH_SIZES, Batcher
 from fashion.preprocessing.model_input import INPUT_SIDE
+from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 
 NAME = "fashion_mnist"  # in URLs and responses
@@ -81,10 +81,10 @@ class ServedModel:
             images: ``(n, side, side)`` uint8, 0-255, or float32 in [0, 1].
 
         Raises:
-            ServiceUnavailable: While the model is being loaded.
+            UnavailableError: While the model is being loaded.
         """
         if self._batcher is None:
-            raise ServiceUnavailable("The model is being loaded.", retry_after=LOADING_SECONDS)
+            raise UnavailableError("not_ready", "The model is being loaded.", retry_after=LOADING_SECONDS)
         # One dtype for all, because requests of both dtypes are joined in one batch.
         return self._batcher.predict(images if images.dtype == np.float32 else images.astype(np.float32) / 255)
 

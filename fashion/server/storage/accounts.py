@@ -99,6 +99,11 @@ class Accounts:
         # Verified against for an unknown name, so that it takes as long as a known one.
         self._dummy_hash = HASHER.hash(secrets.token_urlsafe())
 
+    def check(self) -> None:
+        """Raise StorageUnavailableError unless accounts can be read."""
+        with self.database.reading() as connection:
+            connection.execute(select(AccountRow.name).limit(1))
+
     def upgrade(self) -> None:
         """Upgrade the database's schema to this program's version; safe when several processes start at once."""
         self.database.upgrade()
@@ -283,7 +288,7 @@ class Accounts:
             with self.database.writing() as connection:
                 connection.execute(change)
         except StorageUnavailableError as error:
-            logger.warning("update skipped: %s", error)
+            logger.warning("update skipped: %s", error, extra={"outage": error.service})
 
     def _row(self, name: str) -> Row[str, str, datetime.datetime, str] | None:
         if not NAME_PATTERN.fullmatch(name):  # cannot exist, and PostgreSQL rejects some such text

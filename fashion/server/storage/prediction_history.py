@@ -202,7 +202,7 @@ class PredictionHistory:
                 old = (PredictionRow.time <= utc_now() - RETENTION) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
         except StorageUnavailableError as error:  # no reason to refuse the page that triggered this
-            logger.warning("old predictions were not deleted: %s", error)
+            logger.warning("old predictions were not deleted: %s", error, extra={"outage": error.service})
         finally:
             self._pruning.release()
 

@@ -22,6 +22,7 @@ PRUNE_INTERVAL = datetime.timedelta(hours=1)
 
 MAX_QUEUED = 10_000  # more are dropped: a slow database must not stop the server
 BATCH_SECONDS = 0.2
+OUTAGE = {"outage": "database"}
 
 
 class LoggedRequest(NamedTuple):
@@ -74,7 +75,9 @@ class RequestLog:
         try:
             self._queue.put_nowait(request)
         except queue.Full:
-            logger.warning("request log: dropped request %s, the database is too slow", request.request_id)
+            logger.warning(
+                "request log: dropped request %s, the database is too slow", request.request_id, extra=OUTAGE
+            )
 
     def close(self) -> None:
         """Write what is queued, and stop."""
@@ -96,7 +99,7 @@ class RequestLog:
                         connection.execute(insert(RequestRow), requests)
                 self._prune()
             except (StorageUnavailableError, SQLAlchemyError) as error:
-                logger.warning("request log: lost %d requests: %s", len(requests), error)
+                logger.warning("request log: lost %d requests: %s", len(requests), error, extra=OUTAGE)
 
     def _prune(self) -> None:
         now = utc_now()
