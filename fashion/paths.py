@@ -17,5 +17,11 @@ def default_model() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the per-user cache folder, shared by every run and every job of a sweep on this machine."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fashion"
+    """Return the per-user cache folder, shared by every run and every job of a sweep on this machine.
+
+    It may be impossible to write there, or, for a user without a home, to make it.
+    """
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # a container's user without a name
+        home = os.devnull
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path(home, ".cache")) / "fashion"

@@ -9,16 +9,18 @@ from typing import Literal
 import numpy as np
 
 from fashion.backend.imports import allow_tensorflow, exclude_tensorflow, import_keras, import_tensorflow
+from fashion.backend.jax_environment import (
+    check_xla_flags,
+    initialise_devices,
+    keep_compiled_programs,
+    make_xla_deterministic,
+)
 from fashion.backend.memory import collect_garbage_less_often
 from fashion.backend.signals import deferred_signals
 from fashion.errors import InputError
-from fashion.paths import cache_folder
 
 Backend = Literal["jax", "tensorflow"]
 Precision = Literal["float32", "mixed_bfloat16"]
-
-# A training step of EfficientNetB0 is a program of 6 MB; the least recently used is evicted first.
-COMPILATION_CACHE_BYTES = 2 * 2**30
 
 
 def start_backend(
@@ -28,6 +30,7 @@ def start_backend(
     precision: Precision = "float32",
     deterministic: bool = False,
     tensorflow_beside_jax: bool = False,
+    computes: bool = True,
 ) -> None:
     """Import Keras on one backend, ready to build models, whatever ``keras.json`` in ``~/.keras`` says.
 
@@ -38,10 +41,11 @@ def start_backend(
         deterministic: Make TensorFlow choose reproducible kernels. XLA's CPU kernels are reproducible anyway; for GPUs
             the flag is passed to XLA too.
         tensorflow_beside_jax: Let a JAX process import TensorFlow (the TensorBoard callback writes with it).
+        computes: Whether this process will compute; one that does not needs none of the devices that others will use.
 
     Raises:
-        InputError: When Keras already runs on another backend in this process, or the backend's package is not
-            installed.
+        InputError: When Keras already runs on another backend in this process, the backend's package is not installed,
+            or JAX cannot use what the environment asks for.
     """
     _refuse_second_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
@@ -51,6 +55,8 @@ def start_backend(
         try:
             if backend == "jax":
                 _start_jax(deterministic, tensorflow_beside_jax)
+                if computes:
+                    initialise_devices()
             else:
                 _start_tensorflow(deterministic)
         except ModuleNotFoundError as error:
@@ -81,15 +87,11 @@ def _refuse_second_backend(backend: Backend) -> None:
 
 
 def _start_jax(deterministic: bool, tensorflow_beside_jax: bool) -> None:
-    if deterministic and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-    jax = importlib.import_module("jax")
-    # A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from here. Small programs
-    # are cached too: the 132 that draw initial weights take 6 s to compile and 0.7 s to read.
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_compilation_cache_max_size", COMPILATION_CACHE_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    importlib.import_module("jax")
+    check_xla_flags()
+    if deterministic:
+        make_xla_deterministic()
+    keep_compiled_programs()
     if tensorflow_beside_jax:
         allow_tensorflow()
         import_tensorflow()

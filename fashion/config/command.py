@@ -18,7 +18,7 @@ from fashion.config.hydra_errors import one_sentence
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.resolvers import register_resolvers
 from fashion.config.schema import resolved
-from fashion.errors import FashionError, InputError
+from fashion.errors import FashionError, InputError, WriteError
 from fashion.files import refuse_busy
 from fashion.paths import PROJECT
 
@@ -76,8 +76,13 @@ class Command(Generic[C]):
         start = hydra.main(version_base="1.3", config_path=str(PROJECT / "configs"), config_name=self.config_name)
         try:
             start(task)()
-        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # OSError: the run's folder
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise InputError(one_sentence(error)) from error
+        except OSError as error:
+            raise WriteError(
+                f"{error.filename or 'the folder'}: {error.strerror}; hydra.run.dir, or hydra.sweep.dir for a sweep, "
+                "names another folder to write to"
+            ) from error
         if raised:
             raise raised[0]
 

@@ -55,7 +55,7 @@ class Source(NamedTuple):
 
 def folder_sources() -> list[Source]:
     """Return the folders of this machine that other programs fill."""
-    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    keras_home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
     folders = (DEBIAN_FOLDER, keras_home / "datasets" / "fashion-mnist")
     return [Source(str(folder), functools.partial(_from_folder, folder)) for folder in folders]
 

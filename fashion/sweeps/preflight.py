@@ -40,7 +40,7 @@ def main() -> None:
     """Check the configurations on standard input."""
     configs = json.load(sys.stdin)
     chosen = configs[0].get("trainer") or {}
-    start_backend("tensorflow" if chosen.get("backend") == "tensorflow" else "jax")
+    start_backend("tensorflow" if chosen.get("backend") == "tensorflow" else "jax", computes=False)
     for config in configs:
         check_trainer(config)
         check_groups(config)

@@ -162,7 +162,10 @@ def _create_sqlite_file(path: Path) -> None:
             with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(new, path)
     except OSError as error:
-        raise InputError(f"{path}: the database cannot be created ({error.strerror}); choose another path") from None
+        raise InputError(
+            f"{path}: the database cannot be created ({error.strerror}); choose another path in server.database_url "
+            "(of scripts/users.py: --database-url)"
+        ) from None
 
 
 def _require_sqlite_file(_: Dialect, __: object, arguments: list[str], ___: object) -> None:
