@@ -126,6 +126,11 @@ def point_latest(folder: Path) -> None:
     if not folder.is_relative_to(outputs) or folder.is_relative_to(BENCHMARKS.resolve()):
         return
     fresh = outputs / f".latest.{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.relative_to(outputs))
-    fresh.replace(outputs / "latest")
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.relative_to(outputs))
+        fresh.replace(outputs / "latest")
+    except OSError as error:  # the run is complete without it
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        log.warning("%s cannot be replaced (%s), so it does not name this run", outputs / "latest", error.strerror)

@@ -252,6 +252,15 @@ def test_latest_points_to_the_newest_completed_run_in_outputs_only(tmp_path, mon
     assert os.readlink(tmp_path / "outputs" / "latest") == "train/second"
 
 
+def test_a_run_completes_where_latest_cannot_be_replaced(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(active_run, "OUTPUTS", tmp_path)
+    (tmp_path / "latest" / "somebody's").mkdir(parents=True)
+    (tmp_path / "train").mkdir()
+    active_run.point_latest(tmp_path / "train")
+    assert caplog.messages == [f"{tmp_path}/latest cannot be replaced (Is a directory), so it does not name this run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "train"]
+
+
 def test_a_run_that_died_after_its_training_only_has_to_be_evaluated(quick, tmp_path, monkeypatch):
     options = ("trainer.epochs=5", "model.dropout=0.5", *PATIENCES)
     whole = quick(tmp_path / "whole", *options)
