@@ -1,18 +1,20 @@
 """The trained model as a file: ``fashion_mnist_model.keras`` and, beside it, its card.
 
-The file contains stock Keras layers and no optimizer state, so that plain Keras loads it on any backend. The card
-describes the model and its measured accuracy, and records the digest of the model file.
+The file contains stock Keras layers and no optimizer state, so that plain Keras loads it on any backend, from release
+3.10 on (see ``fashion.portable_config``). The card describes the model and its measured accuracy, and records the
+digest of the model file.
 """
 
 import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fashion.card import CARD_FILE, MODEL_FILE, Card, read_card
 from fashion.errors import InputError
 from fashion.files import replacing, write_json
+from fashion.portable_config import Node, make_portable, nodes
 
 if TYPE_CHECKING:  # a process that only verifies a model does without Keras, and can fork
     import keras
@@ -27,7 +29,7 @@ class Artifact(NamedTuple):
 
 
 def save_model(model: "keras.Model", path: Path) -> str:
-    """Write a model of stock layers as a ``.keras`` file, whole or not at all.
+    """Write a model of stock layers as a ``.keras`` file for inference, whole or not at all.
 
     Returns:
         The SHA-256 of the file.
@@ -37,6 +39,7 @@ def save_model(model: "keras.Model", path: Path) -> str:
     """
     with replacing(path) as partial:
         model.save(partial)
+        make_portable(partial)
         return _sha256(partial)
 
 
@@ -119,31 +122,18 @@ def _refuse_foreign_layers(file: Path) -> None:
         raise InputError(f"{file}: is not a .keras file ({error}); copy it again, or train a new model") from None
     foreign = {
         f"{node.get('module')}.{node['class_name']}"
-        for node in _nodes(config)
+        for node in nodes(config)
         if "class_name" in node and not _is_stock(node)
     }
     if foreign:
         raise InputError(f"{file}: contains {', '.join(sorted(foreign))}, expected only Keras's own layers; not loaded")
 
 
-def _is_stock(node: dict[str, Any]) -> bool:
+def _is_stock(node: Node) -> bool:
     module = node.get("module")
     if node["class_name"] in {"Lambda", "__lambda__", "function", "__typespec__", "__numpy__"}:
         return False
     return module in {None, "builtins"} or module == "keras" or str(module).startswith("keras.")
-
-
-def _nodes(config: Any) -> list[dict[str, Any]]:
-    """Return every dictionary in a JSON document."""
-    found, waiting = [], [config]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            found.append(node)
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return found
 
 
 def _sha256(file: Path) -> str:
