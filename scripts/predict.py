@@ -12,6 +12,7 @@ from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
 from fashion.preprocessing import limits, prepare
+from fashion.preprocessing.formats import ACCEPTED
 from fashion.preprocessing.model_input import ModelInput
 
 
@@ -58,7 +59,7 @@ def _predict(inputs: dict[Path, ModelInput], artifact: Path, backend: Backend) -
 
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
-        description="Classify image files (PNG, JPEG, WebP).",
+        description=f"Classify image files: {ACCEPTED}.",
         epilog="A 28 x 28 greyscale image is used as it is: light objects on black, like the data set. A product photo "
         "with a nearly white or black background is trimmed, resized, sharpened, centred and, if the background is "
         "light, inverted, as the data set was made; its background becomes black. In any other photo the object is "

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from serving import png
 
+from fashion.preprocessing.limits import set_decoder_limits
+
 # Marked in one corner, so that it shows how it was turned.
 IMAGE = Image.effect_noise((24, 32), 40).convert("RGB")
 IMAGE.paste("red", (0, 0, 8, 8))
@@ -48,10 +50,12 @@ def raw_profile(block: bytes) -> bytes:
     return b"\nexif\n%8d\n%s\n" % (len(block), block.hex().encode())
 
 
-def camera_exif() -> bytes:
+def camera_exif(orientation: int | None = None) -> bytes:
     """What a camera writes: texts, rationals, and a directory of GPS data."""
     block = Image.Exif()
-    block[ORIENTATION], block[0x010F], block[0x011A] = 6, "a camera", 72.5
+    if orientation:
+        block[ORIENTATION] = orientation
+    block[0x010F], block[0x011A] = "a camera", 72.5
     block.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
     block.get_ifd(0x8825).update({1: "N", 2: (1.5, 2.25, 3.125), 6: 100.5})
     return block.tobytes()
@@ -89,7 +93,7 @@ def images_with_damaged_metadata(draw) -> bytes:
     """Image files whose metadata, palette or transparency is damaged, and nothing else."""
     blocks = {"exif": draw(damaged(EXIF)), "icc_profile": draw(damaged(ICC)), "xmp": draw(damaged(xmp(6)))}
     prefixed = b"Exif\0\0" + blocks["exif"]
-    match draw(st.sampled_from(["jpeg", "webp", "png", "png text", "palette", "grey", "chunks"])):
+    match draw(st.sampled_from(["jpeg", "webp", "avif", "heic", "png", "png text", "palette", "grey", "chunks"])):
         case "jpeg":
             segments = [
                 (0xE1, prefixed),
@@ -100,6 +104,11 @@ def images_with_damaged_metadata(draw) -> bytes:
                 (0xFE, draw(st.binary(max_size=20))),
             ]
             return with_segments(JPEG, *draw(st.lists(st.sampled_from(segments), min_size=1, max_size=4)))
+        case "avif" | "heic" as kind:
+            content = AVIF if kind == "avif" else HEIC
+            for block in (EXIF, xmp(6)):
+                content = content.replace(block, draw(damaged(block))[: len(block)].ljust(len(block), b"\0"))
+            return content
         case "webp":
             return png(IMAGE, "WEBP", method=0, **blocks)
         case "png":
@@ -126,4 +135,7 @@ def images_with_damaged_metadata(draw) -> bytes:
             return with_chunks(PNG, *chunks)
 
 
-PNG, JPEG, WEBP = png(IMAGE), png(IMAGE, "JPEG", quality=95), png(IMAGE, "WEBP", quality=95)
+PNG, JPEG = png(IMAGE), png(IMAGE, "JPEG", quality=95)
+# Their encoders take an orientation out of EXIF; this one is left.
+set_decoder_limits()
+AVIF, HEIC = (png(IMAGE, kind, quality=90, exif=EXIF, xmp=xmp(6)) for kind in ("AVIF", "HEIF"))

@@ -9,6 +9,7 @@ import yaml
 
 from fashion.errors import FashionError, InputError
 from fashion.preprocessing import decode
+from fashion.preprocessing.formats import ACCEPTED, FILE_SUFFIXES
 
 MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
 
@@ -70,11 +71,11 @@ def find_photos(folder: Path, mapping: Mapping[str, tuple[int, ...]]) -> list[La
         for kind, correct in mapping.items()
         if (folder / kind).is_dir()
         for path in sorted((folder / kind).iterdir())
-        if path.suffix.lower() in decode.FILE_SUFFIXES
+        if path.suffix.lower() in FILE_SUFFIXES
     ]
     if not any(photo.correct for photo in photos):
         raise InputError(
-            f"{folder}: contains no photo that has a correct class; expected PNG, JPEG or WebP files in its folders"
+            f"{folder}: contains no photo that has a correct class; expected {ACCEPTED} files in its folders"
         )
     return photos
 

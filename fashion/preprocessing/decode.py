@@ -2,23 +2,22 @@
 
 import contextlib
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-from fashion.errors import InputError, InvalidImageError, UnsupportedImageError
+from fashion.errors import InputError, InvalidImageError
+from fashion.preprocessing import isobmff
+from fashion.preprocessing.formats import SEQUENCE_BRANDS, identify
 from fashion.preprocessing.limits import set_decoder_limits
 from fashion.preprocessing.metadata import JPEG_END, SeparatedFile, separate_jpeg, separate_png
 from fashion.preprocessing.orientation import FIRST_QUARTER_TURN, read_orientation, turned
 from fashion.preprocessing.transparency import flatten
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-FILE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # by which folders are searched; the content decides what a file is
-SIGNATURES = (rb"\x89PNG\r\n\x1a\n", rb"\xff\xd8\xff", rb"RIFF....WEBP")
 MAX_PIXELS, MAX_SIDE, MAX_ASPECT = 25_000_000, 8_192, 50
+MAX_TILE_PIXELS = 4 * MAX_PIXELS  # of all images in a file: the photo, its transparency, a thumbnail, a depth map
 _LIMITS = f"at most {MAX_SIDE:,} a side and {MAX_PIXELS / 1e6:.0f} million in all"
 # A progressive JPEG has about ten scans. Each passes over all pixels, however few bytes it has.
 MAX_SCANS = 100
@@ -75,23 +74,28 @@ def open_checked(content: bytes) -> OpenedImage:
     that is not possible, the image is taken as it is stored.
 
     Raises:
-        UnsupportedImageError: When it is not a PNG, JPEG or WebP file.
+        UnsupportedImageError: When it is of another format than those in ``formats.FORMATS``.
         InvalidImageError: When its header is damaged, it is an animation, or it has too many pixels, too long a side,
             too extreme an aspect ratio or too many scans.
     """
     set_decoder_limits()
-    if not any(re.match(signature, content, re.DOTALL) for signature in SIGNATURES):
-        raise UnsupportedImageError("is not an image, expected PNG, JPEG or WebP")
-    file = _separated(content)
+    kind = identify(content)
+    with _damage_reported():
+        file = _separated(kind, content)
     if file.scans > MAX_SCANS:
         raise InvalidImageError(f"has {file.scans} scans, expected at most {MAX_SCANS}; save it as an ordinary JPEG")
     with _damage_reported():
-        image = Image.open(io.BytesIO(file.pixels), formats=FORMATS)
-    _refuse_extremes(image)
-    if file.frames > 1 or getattr(image, "is_animated", False):
+        image = Image.open(io.BytesIO(file.pixels), formats=[kind])
+        if kind in {"AVIF", "HEIF"}:
+            _refuse_large_tiles(content)
+    _refuse_extremes(image.size)
+    # A HEIC file may have several images beside each other, of which one is the photo.
+    if file.frames > 1 or (kind != "HEIF" and getattr(image, "is_animated", False)):
         raise InvalidImageError("is an animation, expected a still image; save a single frame")
-    if image.format == "WEBP":
+    if kind == "WEBP":
         file = file._replace(exif=image.info.get("exif", b""), xmp=image.info.get("xmp", b""))
+    elif kind == "AVIF":  # Pillow says there how the file's own boxes turn it; HEIC is turned by its decoder
+        file = file._replace(exif=image.info.get("exif", b""))
     return OpenedImage(image, file, read_orientation(file.exif, file.xmp))
 
 
@@ -112,6 +116,7 @@ def load(opened: OpenedImage, side: int = NEEDED_SIDE) -> Image.Image:
     with _damage_reported():
         opened.image.draft(opened.image.mode, (side, side))
         opened.image.load()
+        _refuse_extremes(opened.image.size)  # the decoder of HEIC may find another one than the header said
         if not opened.file.has_end:
             _refuse_missing_pixels(opened.file)
         _scale_transparent_colour(opened)
@@ -132,10 +137,17 @@ def _damage_reported() -> Iterator[None]:
         raise InvalidImageError(f"is damaged: {error}") from None
 
 
-def _separated(content: bytes) -> SeparatedFile:
-    if content.startswith(b"\x89PNG"):
-        return separate_png(content)
-    return separate_jpeg(content) if content.startswith(b"\xff\xd8") else SeparatedFile(content)
+def _separated(kind: str, content: bytes) -> SeparatedFile:
+    match kind:
+        case "PNG":
+            return separate_png(content)
+        case "JPEG":
+            return separate_jpeg(content)
+        case "AVIF" | "HEIF":
+            frames = 2 if isobmff.brand(content) in SEQUENCE_BRANDS else 1
+            return SeparatedFile(isobmff.without_metadata(content), frames=frames)
+        case _:
+            return SeparatedFile(content)
 
 
 def _refuse_missing_pixels(file: SeparatedFile) -> None:
@@ -145,7 +157,7 @@ def _refuse_missing_pixels(file: SeparatedFile) -> None:
     that it has: where pixels are missing, they are made of these.
     """
     longer = file.pixels[: -len(JPEG_END)] + FILLER + JPEG_END
-    images = [Image.open(io.BytesIO(content), formats=FORMATS) for content in (file.pixels, longer)]
+    images = [Image.open(io.BytesIO(content), formats=["JPEG"]) for content in (file.pixels, longer)]
     if ImageChops.difference(*images).getbbox():
         raise InvalidImageError("is damaged: its end is missing")
 
@@ -162,8 +174,21 @@ def _scale_transparent_colour(opened: OpenedImage) -> None:
         info["transparency"] = info["transparency"] * 255 // (2**bits - 1)
 
 
-def _refuse_extremes(image: Image.Image) -> None:
-    width, height = image.size
+def _refuse_large_tiles(content: bytes) -> None:
+    """Refuse an AVIF or HEIC file that takes more work to decode than the image in it has pixels."""
+    sizes = list(isobmff.av1_sizes(content))
+    for size in sizes:
+        _refuse_extremes(size)
+    pixels = max(isobmff.tile_pixels(content), sum(width * height for width, height in sizes))
+    if pixels > MAX_TILE_PIXELS:
+        raise InvalidImageError(
+            f"has tiles of {pixels / 1e6:.0f} million pixels, expected at most {MAX_TILE_PIXELS / 1e6:.0f} million; "
+            "save it as an ordinary JPEG"
+        )
+
+
+def _refuse_extremes(size: tuple[int, int]) -> None:
+    width, height = size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise InvalidImageError(f"is {width} x {height} pixels, expected {_LIMITS}; make it smaller")
     if max(width, height) > MAX_ASPECT * min(width, height):

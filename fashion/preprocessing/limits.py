@@ -1,7 +1,11 @@
 """Settings of Pillow and OpenCV that hold for the whole process: changed by a call, never by an import."""
 
 import cv2
-from PIL import Image, PngImagePlugin
+from PIL import AvifImagePlugin, Image, PngImagePlugin
+
+from fashion.preprocessing.formats import reads_heif
+
+DECODER_THREADS = 1  # a server decodes one image in each of its own
 
 
 def set_decoder_limits() -> None:
@@ -14,6 +18,11 @@ def set_decoder_limits() -> None:
     Image.MAX_IMAGE_PIXELS = None
     # Text beside the image is never shown: a few bytes that unpack to Pillow's own 64 MiB are an attack.
     PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK
+    AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS
+    if "HEIF" not in Image.OPEN and reads_heif():
+        from pillow_heif import register_heif_opener  # an extra
+
+        register_heif_opener(decode_threads=DECODER_THREADS, thumbnails=False, depth_images=False, aux_images=False)
 
 
 def use_one_opencv_thread() -> None:

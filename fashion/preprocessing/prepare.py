@@ -15,7 +15,7 @@ def read(path: Path) -> ModelInput:
     """Decode and prepare an image file.
 
     Raises:
-        InputError: When the file is missing, not a PNG, JPEG or WebP image, damaged, or too large.
+        InputError: When the file is missing, of no format that is read, damaged, or too large.
     """
     try:
         with path.open("rb") as stream:

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fashion.arrays import Flags, GrayImage, GrayImages
 from fashion.errors import InputError
-from fashion.preprocessing.decode import FILE_SUFFIXES, decode_file
+from fashion.preprocessing.decode import decode_file
+from fashion.preprocessing.formats import ACCEPTED, FILE_SUFFIXES
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 from fashion.preprocessing.prepare import prepare
 
@@ -128,7 +129,7 @@ def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
     if not found and unreadable:
         raise InputError(f"photos: no image in {folder} can be read; {unreadable[0]}")
     if not found:
-        raise InputError(f"photos: no folder in {folder} contains an image; expected PNG, JPEG or WebP files")
+        raise InputError(f"photos: no folder in {folder} contains an image; expected {ACCEPTED} files")
     return found, unreadable
 
 

@@ -37,7 +37,7 @@ def test_one_bad_file_does_not_hide_the_others(smoke_run, run_command, keras_bac
     assert run.stdout.startswith(str(tmp_path / "good.png"))
     *errors, model = run.stderr.splitlines()
     assert errors == [
-        f"error: {tmp_path / 'bad.png'}: is not an image, expected PNG, JPEG or WebP",
+        f"error: {tmp_path / 'bad.png'}: is not an image, expected PNG, JPEG, WebP, AVIF or HEIC",
         f"error: {tmp_path / 'none.png'}: there is no such file",
         "error: artifact=run: there is no such file; a model is named as --artifact RUN",
     ]

@@ -24,10 +24,10 @@ SAMPLE = Image.effect_noise((200, 300), 60).convert("RGB")
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (b"", UnsupportedImageError, "is not an image, expected PNG, JPEG or WebP"),
+        (b"", UnsupportedImageError, "is not an image, expected PNG, JPEG, WebP, AVIF or HEIC"),
         (b"just text", UnsupportedImageError, "is not an image"),
-        (encoded(SAMPLE, "GIF"), UnsupportedImageError, "is not an image"),
-        (encoded(SAMPLE, "TIFF"), UnsupportedImageError, "is not an image"),
+        (encoded(SAMPLE, "GIF"), UnsupportedImageError, "is a GIF image; send PNG, JPEG, WebP, AVIF or HEIC"),
+        (encoded(SAMPLE, "TIFF"), UnsupportedImageError, "is a TIFF image; send PNG, JPEG, WebP, AVIF or HEIC"),
         (encoded(SAMPLE, "PNG")[:300], InvalidImageError, "is damaged: "),
         (
             encoded(Image.new("L", (9000, 10)), "PNG"),
@@ -93,8 +93,8 @@ def test_a_jpeg_of_nothing_but_markers_is_damaged():
 
 LIMITS = """
 import io, threading
-import cv2
-from PIL import Image, PngImagePlugin
+import cv2, pillow_heif
+from PIL import AvifImagePlugin, Image, PngImagePlugin
 before = (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_MEMORY, cv2.getNumThreads())
 from fashion.preprocessing import decode, limits, prepare
 assert (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_MEMORY, cv2.getNumThreads()) == before
@@ -103,6 +103,8 @@ Image.new("L", (40, 40)).save(stream, "PNG")
 decode.open_checked(stream.getvalue())
 assert Image.MAX_IMAGE_PIXELS is None
 assert PngImagePlugin.MAX_TEXT_MEMORY == PngImagePlugin.MAX_TEXT_CHUNK
+assert AvifImagePlugin.DEFAULT_MAX_THREADS == pillow_heif.options.DECODE_THREADS == 1
+assert "HEIF" in Image.OPEN
 limits.use_one_opencv_thread()
 assert cv2.getNumThreads() == 1
 """

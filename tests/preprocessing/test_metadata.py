@@ -14,6 +14,7 @@ from image_files import (
     JPEG,
     ORIENTATION,
     PNG,
+    camera_exif,
     chunk,
     exif,
     images_with_damaged_metadata,
@@ -63,7 +64,7 @@ FILES = {
     "xmp in jpeg": with_segments(JPEG, (0xE1, XMP_PREFIX + xmp(6))),
     "exif before xmp": with_segments(JPEG, (0xE1, XMP_PREFIX + xmp(3)), (0xE1, b"Exif\0\0" + exif(6))),
     "xmp beside odd exif": with_segments(JPEG, (0xE1, XMP_PREFIX + xmp(6)), (0xE1, b"Exif\0\0nonsense")),
-    "camera": png(IMAGE, "JPEG", quality=95, exif=EXIF),
+    "beside much else": png(IMAGE, "JPEG", quality=95, exif=camera_exif(6)),
     "exif in webp": png(IMAGE, "WEBP", lossless=True, exif=exif(6)),
     "xmp in webp": png(IMAGE, "WEBP", lossless=True, xmp=xmp(6)),
 }

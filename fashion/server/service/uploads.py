@@ -18,7 +18,8 @@ from fashion.server.service.monitoring import Monitor
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Decoding takes up to 15 bytes per pixel (WebP; PNG 7): 30 MB for this size, 380 MB for the largest accepted one.
+# Decoding takes up to 15 bytes per pixel (WebP; AVIF and HEIC 13, PNG 7): 30 MB for this size, 380 MB for the largest
+# accepted one.
 LARGE_PIXELS = 2_000_000
 
 
@@ -67,7 +68,7 @@ def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnai
 
     Raises:
         BadRequest: If there are no bytes.
-        UnsupportedMediaType: If they are not a PNG, JPEG or WebP file.
+        UnsupportedMediaType: If they are of no format that is read.
         UnprocessableEntity: If the image is damaged, an animation, or too large.
     """
     if not content:

@@ -1,13 +1,14 @@
 // The page works without this script, which lets forms answer in place, and images be dropped, pasted and uploaded by
 // the dozen. All HTML comes from the server's own pages; text from files and users is only ever set as text.
 
-const TYPES = new Set(["image/png", "image/jpeg", "image/webp"]);
 const MAX_BYTES = 5 * 1024 * 1024;
 const SCALED_SIDE = 2048;
 const MAX_UPLOADS = 2;  // at the same time
 
 const find = (selector, place = document) => place.querySelector(selector);
 const form = find("#upload");
+const accepted = (file) => find("#file").accept.split(",")
+  .some((kind) => file.type === kind || file.name.toLowerCase().endsWith(kind));  // systems without HEIC know no type of it
 const results = find("#results");
 const dialog = find("#sign-in");
 const problemOn = (page) => find(".problem .detail", page)?.textContent || "The server sent no result.";
@@ -160,7 +161,7 @@ async function scaledDown(file) {
 }
 
 async function upload(file) {
-  if (!TYPES.has(file.type)) throw new Error("This is not a PNG, JPEG or WebP image.");
+  if (!accepted(file)) throw new Error(`This is not a ${form.dataset.formats} image.`);
   if (!file.size) throw new Error("This file is empty.");
   const body = new FormData();
   const small = file.size < MAX_BYTES - 4096 ? file : await scaledDown(file).catch(() => null);
@@ -171,7 +172,7 @@ async function upload(file) {
 
 function add(files) {
   const jobs = Array.from(files, (file) => {
-    const thumbnail = TYPES.has(file.type) ? URL.createObjectURL(file) : null;
+    const thumbnail = accepted(file) ? URL.createObjectURL(file) : null;
     const job = enqueue(file.name || "Pasted image", thumbnail, () => upload(file));
     find(".thumb", job).addEventListener("load", () => URL.revokeObjectURL(thumbnail), { once: true });
     return job;

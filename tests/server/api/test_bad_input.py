@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_files import chunk, images_with_damaged_metadata
+from image_files import AVIF, HEIC, chunk, images_with_damaged_metadata
 from PIL import Image
 from serving import ADMIN, form, png
 from werkzeug import formparser
@@ -51,15 +51,15 @@ def with_scans(count: int) -> bytes:
 
 FILES = {
     "empty": (b"", 400, "The image is empty."),
-    "text named .png": (b"just text", 415, "The file is not an image, expected PNG, JPEG or WebP."),
-    "gif": (png(IMAGE, "GIF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
-    "tiff": (png(IMAGE, "TIFF"), 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "text named .png": (b"just text", 415, "The file is not an image, expected PNG, JPEG, WebP, AVIF or HEIC."),
+    "gif": (png(IMAGE, "GIF"), 415, "The file is a GIF image; send PNG, JPEG, WebP, AVIF or HEIC."),
+    "tiff": (png(IMAGE, "TIFF"), 415, "The file is a TIFF image; send PNG, JPEG, WebP, AVIF or HEIC."),
     "svg": (
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
         415,
-        "The file is not an image, expected PNG, JPEG or WebP.",
+        "The file is an SVG drawing; send PNG, JPEG, WebP, AVIF or HEIC.",
     ),
-    "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is not an image, expected PNG, JPEG or WebP."),
+    "pdf": (b"%PDF-1.7\n1 0 obj\n", 415, "The file is a PDF document; send PNG, JPEG, WebP, AVIF or HEIC."),
     "truncated png": (PNG[:3000], 422, "The image is damaged: "),
     "truncated jpeg": (png(IMAGE, "JPEG")[:1000], 422, "The image is damaged: "),
     "truncated webp": (png(IMAGE, "WEBP")[:1000], 422, "The image is damaged: "),
@@ -255,7 +255,7 @@ def test_the_name_of_a_file_is_never_used(post, name, caplog, capsys):
     assert not name or name not in output
 
 
-SEEDS = [PNG, png(IMAGE, "JPEG"), png(IMAGE, "WEBP"), png(IMAGE.convert("P")), png(IMAGE, "MPO")]
+SEEDS = [PNG, png(IMAGE, "JPEG"), png(IMAGE, "WEBP"), png(IMAGE.convert("P")), png(IMAGE, "MPO"), AVIF, HEIC]
 
 
 @st.composite
@@ -297,12 +297,15 @@ def test_mutated_images_over_http_never_give_a_server_error(post, content):
     assert post(content).status_code in {200, 400, 415, 422}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.lists(images_with_damaged_metadata(), min_size=3, max_size=3))
-def test_damaged_metadata_over_http_never_gives_a_server_error(post, contents):
-    answer = post(*contents, PNG, path="/predict/batch")
-    assert answer.status_code == 200
-    *damaged, good = answer.json["results"]
+def test_damaged_metadata_in_a_batch_fails_no_other_image(server, contents):
+    body, kind = form(*(("file", content) for content in [*contents, AVIF, HEIC, PNG]))
+    answer = server.request("/predict/batch", body, {**ADMIN, "Content-Type": kind})
+    assert answer.status == 200
+    *damaged, avif, heic, good = answer.json["results"]
+    assert "predicted_class" in avif
+    assert "predicted_class" in heic
     assert all("predicted_class" in result or result["problem"]["status"] == 422 for result in damaged)
     assert "predicted_class" in good
 

@@ -11,6 +11,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from serving import CLASSES, Server, png
 
+from fashion.preprocessing.formats import ACCEPTED
+
 IMAGE = png(Image.effect_noise((90, 120), 80).convert("RGB"))
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 expect.set_options(timeout=15_000)
@@ -167,7 +169,7 @@ def test_several_files_have_an_answer_or_an_error_each(signed_in):
         HOSTILE, "notes.txt", "broken.png", "empty.png", "other.png",
     ]  # fmt: skip
     expect(page.locator(".job.wrong .state")).to_have_text(
-        ["This is not a PNG, JPEG or WebP image.", re.compile("^The image is damaged: "), "This file is empty."]
+        [f"This is not a {ACCEPTED} image.", re.compile("^The image is damaged: "), "This file is empty."]
     )
     expect_answer(page, 1)
     page.locator(".job.wrong").first.get_by_role("button", name="Dismiss").click()
@@ -262,7 +264,7 @@ def test_without_javascript(visit):
     page.goto("/")
     page.get_by_label("Choose an image").set_input_files(file(content=b"text"))
     page.get_by_role("button", name="Classify").click()
-    expect(page.locator(".detail")).to_have_text("The file is not an image, expected PNG, JPEG or WebP.")
+    expect(page.locator(".detail")).to_have_text("The file is not an image, expected PNG, JPEG, WebP, AVIF or HEIC.")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("banner").get_by_role("link", name="Sign in")).to_be_visible()
 

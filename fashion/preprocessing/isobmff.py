@@ -1,0 +1,232 @@
+"""AVIF and HEIC files are made of boxes (ISO/IEC 14496-12 and 23008-12): their items and sizes.
+
+The size that such a file declares says little about the work of decoding it. libavif decodes up to 268 million pixels
+for an image of 100 x 100, so the sizes in the compressed images are read before. libheif compares these sizes itself,
+but decodes a tile again wherever it is used, so the tiles are counted before.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+METADATA_ITEMS = {b"Exif", b"mime"}
+MAX_EXTENTS = 10_000  # parts of items in one file; a photo of a phone has about 100
+SEQUENCE_HEADER = 1  # of the units in an AV1 image
+MAX_HEADER_BYTES = 128
+TILED_ITEMS = {b"grid", b"iovl", b"iden"}
+MIN_TILE_PIXELS = 65_536  # libheif decodes an image of this size, however small the file says that it is
+
+
+class Item(NamedTuple):
+    """One item of a file: an image, a tile of one, or metadata.
+
+    Attributes:
+        number: By which other boxes refer to it.
+        kind: Its four letters.
+        kind_position: Where the file says them.
+        parts: Its content.
+    """
+
+    number: int
+    kind: bytes
+    kind_position: int
+    parts: list[bytes]
+
+
+def brand(content: bytes) -> bytes:
+    """Return the four letters for which a file was written."""
+    return content[8:12]
+
+
+def without_metadata(content: bytes) -> bytes:
+    """Return a file whose EXIF and XMP no decoder finds: their items have a kind that does not exist."""
+    changed = bytearray(content)
+    for item in read_items(content):
+        if item.kind in METADATA_ITEMS:
+            changed[item.kind_position : item.kind_position + 4] = b"skip"
+    return bytes(changed)
+
+
+def av1_sizes(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the width and height of every AV1 image in a file, as their decoder sees them.
+
+    Raises:
+        ValueError: When one cannot be found.
+    """
+    for item in read_items(content):
+        if item.kind == b"av01":
+            yield from _sequence_sizes(b"".join(item.parts))
+
+
+def tile_pixels(content: bytes) -> int:
+    """Return how many pixels of tiles are decoded for all images of a file that are made of tiles.
+
+    Raises:
+        ValueError: When tiles are made of tiles again.
+    """
+    kinds = {item.number: item.kind for item in read_items(content)}
+    inside = _described(content)
+    if b"iref" not in inside:
+        return 0
+    start, end = inside[b"iref"]
+    width = 4 if content[start] else 2
+    sizes = _declared_pixels(content, *inside[b"iprp"])
+    total = 0
+    for kind, first, last in _boxes(content, start + 4, end):
+        numbers = [int.from_bytes(content[at : at + width]) for at in range(first + width + 2, last, width)]
+        if kind != b"dimg" or kinds.get(int.from_bytes(content[first : first + width])) not in TILED_ITEMS:
+            continue
+        if any(kinds.get(number) in TILED_ITEMS for number in numbers):
+            raise ValueError("its tiles are made of tiles")
+        total += sum(max(sizes.get(number, 0), MIN_TILE_PIXELS) for number in numbers)
+    return total
+
+
+def _described(content: bytes) -> dict[bytes, tuple[int, int]]:
+    """Return where the boxes are that describe the items of a file, by kind."""
+    (meta,) = [(start, end) for kind, start, end in _boxes(content, 0, len(content)) if kind == b"meta"]
+    return {kind: (start, end) for kind, start, end in _boxes(content, meta[0] + 4, meta[1])}
+
+
+def _declared_pixels(content: bytes, start: int, end: int) -> dict[int, int]:
+    """Return width times height of each item by its number, from the box ``iprp``."""
+    properties: list[int | None] = [None]  # counted from 1
+    found: dict[int, int] = {}
+    for kind, first, last in _boxes(content, start, end):
+        if kind == b"ipco":
+            for name, at, _ in _boxes(content, first, last):
+                is_size = name == b"ispe"
+                properties.append(math.prod(struct.unpack_from(">II", content, at + 4)) if is_size else None)
+        elif kind == b"ipma":
+            number_bytes, index_bytes = 4 if content[first] else 2, 2 if content[first + 3] & 1 else 1
+            at, entries = first + 8, int.from_bytes(content[first + 4 : first + 8])
+            if entries > MAX_EXTENTS:
+                raise ValueError("it has too many images")
+            for _ in range(entries):
+                number, count = int.from_bytes(content[at : at + number_bytes]), content[at + number_bytes]
+                at += number_bytes + 1
+                for _ in range(count):
+                    index = int.from_bytes(content[at : at + index_bytes]) & (1 << 8 * index_bytes - 1) - 1
+                    at += index_bytes
+                    if (size := properties[index]) is not None:
+                        found[number] = size
+    return found
+
+
+def read_items(content: bytes) -> list[Item]:
+    """Return the items of a file.
+
+    Raises:
+        ValueError, struct.error: When the boxes that describe them are damaged.
+    """
+    inside = _described(content)
+    if not {b"iinf", b"iloc"} <= inside.keys():
+        raise ValueError("it does not say where its images are")
+    parts = _read_locations(content, *inside[b"iloc"], data_start=inside.get(b"idat", (0, 0))[0])
+    start, end = inside[b"iinf"]
+    found = []
+    for kind, first, _ in _boxes(content, start + (6 if content[start] == 0 else 8), end):
+        if kind == b"infe":
+            wide = content[first] >= 3
+            number = int.from_bytes(content[first + 4 : first + (8 if wide else 6)])
+            position = first + (10 if wide else 8)  # after two bytes about encryption
+            found.append(Item(number, content[position : position + 4], position, parts.get(number, [])))
+    return found
+
+
+def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind, the start and the end of each box in a part of a file."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", content, start)
+        header = 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", content, start + 8)
+            header = 16
+        elif size == 0:
+            size = end - start
+        if not header <= size <= end - start:
+            raise ValueError("one of its boxes has a wrong size")
+        yield kind, start + header, start + size
+        start += size
+
+
+def _read_locations(content: bytes, start: int, end: int, data_start: int) -> dict[int, list[bytes]]:
+    """Return the content of each item by its number, from the box ``iloc``."""
+    position = start
+
+    def number(size: int) -> int:
+        nonlocal position
+        position += size
+        if position > end:
+            raise ValueError("its list of images is cut")
+        return int.from_bytes(content[position - size : position])
+
+    version = number(4) >> 24
+    sizes, more_sizes = number(1), number(1)
+    parts: dict[int, list[bytes]] = {}
+    extents = total = 0
+    for _ in range(number(2 if version < 2 else 4)):
+        item = number(2 if version < 2 else 4)
+        in_data_box = version > 0 and number(2) & 15 == 1
+        number(2)  # the file that has it: always this one
+        base = number(more_sizes >> 4) + (data_start if in_data_box else 0)
+        for _ in range(number(2)):
+            number(more_sizes & 15 if version > 0 else 0)
+            first, length = base + number(sizes >> 4), number(sizes & 15)
+            part = content[first : first + length] if length else content[first:]
+            extents, total = extents + 1, total + len(part)
+            if extents > MAX_EXTENTS or total > len(content):
+                raise ValueError("its images overlap")
+            parts.setdefault(item, []).append(part)
+    return parts
+
+
+def _sequence_sizes(image: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the sizes in an AV1 image (AV1 Bitstream and Decoding Process Specification, section 5)."""
+    position, found = 0, False
+    while position < len(image):
+        header = image[position]
+        position += 2 if header & 4 else 1  # with an extension
+        size = 0
+        if header & 2:  # it says its size, in groups of seven bits
+            for shift in range(0, 56, 7):
+                byte = image[position]
+                position += 1
+                size |= (byte & 127) << shift
+                if byte < 128:
+                    break
+        else:
+            size = len(image) - position
+        if header >> 3 & 15 == SEQUENCE_HEADER:
+            yield _sequence_size(image[position : position + min(size, MAX_HEADER_BYTES)])
+            found = True
+        position += size
+    if not found:
+        raise ValueError("an image in it has no size")
+
+
+def _sequence_size(header: bytes) -> tuple[int, int]:
+    bits = int.from_bytes(header.ljust(MAX_HEADER_BYTES, b"\0"))
+    left = 8 * MAX_HEADER_BYTES
+
+    def number(count: int) -> int:
+        nonlocal left
+        left -= count
+        return bits >> left & (1 << count) - 1
+
+    number(4)  # profile, and whether it is a still image
+    if number(1):  # a short header
+        number(5)
+    else:
+        if number(1):
+            raise ValueError("it is part of a video")  # it says times
+        has_delays = number(1)
+        for _ in range(number(5) + 1):
+            number(12)
+            if number(5) > 7:
+                number(1)
+            if has_delays and number(1):
+                number(4)
+    width_bits, height_bits = number(4) + 1, number(4) + 1
+    return number(width_bits) + 1, number(height_bits) + 1
