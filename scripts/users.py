@@ -18,8 +18,12 @@ Action = Callable[[Accounts, argparse.Namespace], None]
 def main() -> None:
     """Do what the command line asks for."""
     options = _options()
-    accounts = Accounts(options.database_url)
-    accounts.upgrade()
+    only_reads = options.action in (_list, _token_list)
+    accounts = Accounts(options.database_url, create=not only_reads)
+    if only_reads:
+        accounts.database.require_schema()
+    else:
+        accounts.upgrade()
     options.action(accounts, options)
 
 

@@ -1,10 +1,11 @@
-"""PostgreSQL, Redis and Chromium for the tests: real ones, on free ports, in folders that go with them.
+"""PostgreSQL, Redis, nginx and Chromium for the tests: real ones, on free ports, in folders that go with them.
 
 `make services` installs them on Debian. Without them the tests that need one are skipped, with the reason; on CI they
 fail.
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import pwd
@@ -83,6 +84,25 @@ def redis_url(starts_processes) -> Iterator[str]:
         url = f"redis://127.0.0.1:{port}/0"
         with _running(command, folder, redis.Redis.from_url(url).ping, redis.ConnectionError):
             yield url
+
+
+@pytest.fixture(scope="module")
+def start_nginx(starts_processes) -> Iterator[Callable[[str, int], None]]:
+    """Start an nginx with the `server` blocks of a configuration, once it listens on a port."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin") or missing("nginx")
+    with folder_open_to_all() as folder, contextlib.ExitStack() as running:
+
+        def start(servers: str, port: int) -> None:
+            kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            files = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+            # One process, which stays the user's.
+            start = f"daemon off; master_process off; pid {folder}/pid; events {{}}"
+            (folder / "nginx.conf").write_text(f"{start} http {{ access_log off; {files} {servers} }}")
+            command = [program, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+            greet = functools.partial(socket.create_connection, ("127.0.0.1", port))
+            running.enter_context(_running(command, folder, lambda: greet().close(), ConnectionRefusedError))
+
+        yield start
 
 
 @pytest.fixture(scope="module")

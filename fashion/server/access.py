@@ -30,7 +30,8 @@ def sign_in_required(view: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if services().authentication.identify_session() is None:
-            back = request.full_path.rstrip("?") if request.method in SAFE_METHODS else url_for("web.index")
+            here = request.root_path + request.full_path.rstrip("?")
+            back = here if request.method in SAFE_METHODS else url_for("web.index")
             abort(redirect(url_for("login.show", next=back), 303))
         return view(*args, **kwargs)
 

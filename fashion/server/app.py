@@ -1,12 +1,11 @@
 """The application factory: settings in, a WSGI application out."""
 
 import prometheus_client
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from fashion.server import problems
 from fashion.server.api import health, open_inference, openapi, predict
 from fashion.server.pages import admin, history, index, login, result_page
-from fashion.server.security import csrf, headers
+from fashion.server.security import address, csrf, headers
 from fashion.server.security.authentication import Authentication
 from fashion.server.security.login_limits import LoginLimits
 from fashion.server.security.session import SessionCookie
@@ -46,12 +45,10 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         PROPAGATE_EXCEPTIONS=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    if settings.trusted_proxies:
-        count = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     app.services = _create_services(settings, model, accounts, request_log)
     # In this order: a request is monitored from its beginning, and refused before its body or its session is read.
     app.services.monitor.init_app(app)
+    address.init_app(app, settings.trusted_proxies)
     csrf.init_app(app)
     headers.init_app(app)
     problems.init_app(app)

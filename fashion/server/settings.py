@@ -29,7 +29,7 @@ class Settings(pydantic.BaseModel):
         request_seconds: Time limit for a request to arrive completely.
         database_url: Database of accounts, tokens, the request log and the prediction history, as an SQLAlchemy URL.
         redis_url: Redis in which several processes count failed log-ins together; null counts in memory.
-        trusted_proxies: Number of reverse proxies whose X-Forwarded-For, -Proto and -Host headers are trusted.
+        trusted_proxies: Number of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are trusted.
         allowed_hosts: Host names that the server answers to (``.example.org`` includes subdomains); empty allows any.
         keep_images: Whether images uploaded on the page are stored, for their owner and admins.
         keep_images_days: Days until a stored image is deleted.

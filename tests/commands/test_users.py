@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -152,6 +153,25 @@ def test_a_database_that_cannot_be_reached_is_one_line(users):
     line = refused(users("list", url=url))
     assert line.startswith("postgresql://ann:***@127.0.0.1:1/fashion: the database cannot be used (")
     assert "hidden" not in line
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("token", "list"), ("token", "list", "ann")])
+def test_commands_that_only_read_create_nothing(users, tmp_path, arguments):
+    for missing in (tmp_path / "fashoin.db", tmp_path / "nowhere" / "fashion.db"):
+        line = refused(users(*arguments, url=f"sqlite:///{missing}"))
+        assert line.startswith(f"sqlite:///{missing}: there is no such database; check its URL")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_that_only_read_leave_other_databases_as_they_are(users, tmp_path, empty_postgresql_url):
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    before = other.read_bytes()
+    assert "is not a database of this server; check its URL" in refused(users("list", url=f"sqlite:///{other}"))
+    assert other.read_bytes() == before
+    for _ in range(2):  # no tables were made by the first
+        assert "is not a database of this server" in refused(users("token", "list", url=empty_postgresql_url))
 
 
 def test_the_accounts_may_be_on_postgresql(users, empty_postgresql_url):

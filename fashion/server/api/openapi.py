@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import flask
 import pydantic
 from flask import Blueprint, Response, jsonify
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
@@ -95,9 +96,12 @@ class SchemaGenerator(GenerateJsonSchema):
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """Describe the API."""
+    """Describe the API; on a sub-path, with the address that its paths are relative to."""
     model = services().model
-    return jsonify(document(tuple(model.classes), model.version))
+    described = document(tuple(model.classes), model.version)
+    if flask.request.root_path:
+        described = {**described, "servers": [{"url": flask.request.root_path}]}
+    return jsonify(described)
 
 
 @functools.cache

@@ -87,7 +87,15 @@ def _charts(usage: UsageStatistics) -> dict[str, ColumnChart]:
     bins = [(f"{each.low:.0%} to {each.low + 1 / len(usage.bins):.0%}", each._asdict()) for each in usage.bins]
     return {
         "requests": ColumnChart(
-            "Requests", intervals, {"answered": "answered", "refused": "refused", "failed": "server errors"}, axis
+            "Requests",
+            intervals,
+            {
+                "answered": "answered",
+                "refused": "refused",
+                "unavailable": "not ready or busy",
+                "failed": "server errors",
+            },
+            axis,
         ),
         "login_failures": ColumnChart("Failed log-ins", intervals, {"login_failures": "wrong password or token"}, axis),
         "confidence": ColumnChart(

@@ -57,7 +57,7 @@ def local_path(target: str | None) -> str:
     if (
         not target
         or len(target) > MAX_NEXT_CHARACTERS
-        or not target.startswith("/")
+        or not target.startswith(f"{request.root_path}/")  # another program's, where this server has a sub-path
         or target.startswith("//")
         or "\\" in target
         or not target.isprintable()

@@ -8,9 +8,10 @@ from fashion.errors import StorageUnavailableError
 from fashion.server.storage.accounts import Account
 from fashion.server.storage.sessions import Sessions
 
-# The prefix forbids other hosts of the same domain to set the cookie; browsers accept it over TLS only.
-COOKIE_NAME, SECURE_COOKIE_NAME = "fashion", "__Host-fashion"
-COOKIE_NAMES = frozenset({COOKIE_NAME, SECURE_COOKIE_NAME})
+# Browsers accept the prefixes over TLS only. The first forbids other hosts of the same domain to set the cookie, but it
+# demands the path /, which a server on a sub-path shares with others.
+COOKIE_NAME, SECURE_COOKIE_NAME, SUB_PATH_COOKIE_NAME = "fashion", "__Host-fashion", "__Secure-fashion"
+COOKIE_NAMES = frozenset({COOKIE_NAME, SECURE_COOKIE_NAME, SUB_PATH_COOKIE_NAME})
 
 
 class SessionCookie:
@@ -59,7 +60,8 @@ class SessionCookie:
     def _send(self, response: Response) -> Response:
         if "session_cookie" not in g:
             return response
-        options: dict[str, Any] = {"httponly": True, "samesite": "Lax", "secure": request.is_secure, "path": "/"}
+        path = request.root_path or "/"
+        options: dict[str, Any] = {"httponly": True, "samesite": "Lax", "secure": request.is_secure, "path": path}
         if g.session_cookie is None:
             response.delete_cookie(_cookie_name(), **options)
         else:
@@ -71,4 +73,6 @@ class SessionCookie:
 
 
 def _cookie_name() -> str:
-    return SECURE_COOKIE_NAME if request.is_secure else COOKIE_NAME
+    if not request.is_secure:
+        return COOKIE_NAME
+    return SUB_PATH_COOKIE_NAME if request.root_path else SECURE_COOKIE_NAME

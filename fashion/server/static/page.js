@@ -60,7 +60,7 @@ function signIn() {
       find("[autofocus]", dialog)?.focus();
     };
     dialog.addEventListener("close", () => reject(new Error("You are not signed in.")), { once: true });
-    load("GET", "/login?next=/").then(({ page }) => {
+    load("GET", new URL("../login", import.meta.url)).then(({ page }) => {
       if (find("#login", page)) return show(page);
       showSignedIn(page);  // signed in from another tab in the meantime
       resolve();

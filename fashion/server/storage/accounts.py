@@ -87,10 +87,11 @@ class Accounts:
 
     Args:
         database_url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
+        create: Whether to create a missing SQLite file.
     """
 
-    def __init__(self, database_url: str) -> None:
-        self.database = Database(database_url)
+    def __init__(self, database_url: str, *, create: bool = True) -> None:
+        self.database = Database(database_url, create=create)
         self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
         # Correct passwords are cached, so that each is hashed once. An entry is a digest under a key that never leaves
         # this process, and covers the stored hash: after a change of password the old one no longer matches.

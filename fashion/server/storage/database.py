@@ -28,6 +28,7 @@ CONNECT_SECONDS = "5"  # how long PostgreSQL may take to answer
 TCP_TIMEOUT_MILLISECONDS = "5000"  # for unacknowledged data; TCP by itself would retry for minutes
 UPGRADE_LOCK = 0x66617368  # the key of this program's PostgreSQL advisory lock: "fash"
 
+CHECK_URL = "check its URL, or create it by starting the server or adding an account"
 EXPECTED = "expected sqlite:///FILE or postgresql://USER@HOST/NAME"
 
 
@@ -40,14 +41,15 @@ class Database:
         name: The database's URL, with the password masked.
     """
 
-    def __init__(self, url: str) -> None:
-        """Set up the pool; a missing SQLite file is created, readable by its owner alone.
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Set up the pool.
 
         Args:
             url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
+            create: Whether to create a missing SQLite file, readable by its owner alone.
 
         Raises:
-            InputError: If the URL is of another kind, or the file cannot be created.
+            InputError: If the URL is of another kind, or the file is missing or cannot be created.
         """
         address = _parse(url)
         self.name = address.render_as_string().partition("?")[0]  # with *** for the password
@@ -60,9 +62,14 @@ class Database:
                 "install it with .venv/bin/python scripts/setup_venv.py --extra postgresql"
             ) from None
         if address.get_backend_name() == "sqlite":
-            _create_sqlite_file(Path(str(address.database)))
+            if create:
+                _create_sqlite_file(Path(str(address.database)))
+            elif not os.path.isfile(str(address.database)):
+                raise InputError(f"{self.name}: there is no such database; {CHECK_URL}")
             event.listen(self._engine, "do_connect", _require_sqlite_file)
             event.listen(self._engine, "connect", _configure_sqlite)
+            if create:
+                event.listen(self._engine, "connect", _use_wal)  # for a file that another program created
             event.listen(self._engine, "checkout", _require_same_file)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writer = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
@@ -94,20 +101,39 @@ class Database:
             StorageUnavailableError: If the database cannot be reached.
             InputError: If a newer version of the program created the schema.
         """
-        config = alembic.config.Config()
-        config.set_main_option("script_location", "fashion.server.storage:migrations")
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        config = _migrations()
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
-            newer = set(MigrationContext.configure(connection).get_current_heads()) - known
-            if newer:
-                raise InputError(
-                    f"{self.name}: got schema {', '.join(newer)}, expected one of {', '.join(sorted(known))}; "
-                    "use the newer program that created it, or another database"
-                )
+            self._schema(connection)
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+
+    def require_schema(self) -> None:
+        """Check that there is a schema of this program, and change nothing.
+
+        Raises:
+            StorageUnavailableError: If the database cannot be reached.
+            InputError: If there is none, or a newer version of the program created it.
+        """
+        with self.reading() as connection:
+            if not self._schema(connection):
+                raise InputError(f"{self.name}: is not a database of this server; {CHECK_URL}")
+
+    def _schema(self, connection: Connection) -> set[str]:
+        """Return the revision of the schema, if there is any.
+
+        Raises:
+            InputError: If a newer version of the program created it.
+        """
+        known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
+        found = set(MigrationContext.configure(connection).get_current_heads())
+        if found - known:
+            raise InputError(
+                f"{self.name}: got schema {', '.join(found - known)}, expected one of {', '.join(sorted(known))}; "
+                "use the newer program that created it, or another database"
+            )
+        return found
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,6 +151,12 @@ class Database:
             raise StorageUnavailableError(
                 f"{self.name}: the database cannot be used ({reason[0]}); check its URL and that it is running"
             ) from error
+
+
+def _migrations() -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", "fashion.server.storage:migrations")
+    return config
 
 
 def _parse(url: str) -> URL:
@@ -194,8 +226,11 @@ def _configure_sqlite(connection: sqlite3.Connection, record: ConnectionPoolEntr
     record.info["file"] = path, _identity(path)
     connection.isolation_level = None  # _begin_sqlite begins transactions, instead of the driver at the first change
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-    connection.execute("PRAGMA journal_mode = WAL")  # for a file that another program created
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -30,18 +30,28 @@ PERIODS = {
 
 
 class IntervalCounts(NamedTuple):
-    """Requests in one interval, by the kind of response."""
+    """Requests in one interval, by the kind of response.
+
+    Attributes:
+        start: The beginning of the interval.
+        answered: With a status below 400.
+        refused: With a 4xx status.
+        failed: With a 5xx status other than 503.
+        login_failures: With a wrong password or token.
+        unavailable: With 503: before the model was loaded, for example, or while too many were waiting.
+    """
 
     start: datetime.datetime
     answered: int
     refused: int
     failed: int
     login_failures: int
+    unavailable: int
 
     @property
     def requests(self) -> int:
         """All requests."""
-        return self.answered + self.refused + self.failed
+        return self.answered + self.refused + self.failed + self.unavailable
 
 
 class ConfidenceBin(NamedTuple):
@@ -74,8 +84,13 @@ class UsageStatistics(NamedTuple):
 
     @property
     def failures(self) -> int:
-        """Requests answered with a 5xx status."""
+        """Requests answered with a 5xx status other than 503."""
         return sum(interval.failed for interval in self.intervals)
+
+    @property
+    def unavailable(self) -> int:
+        """Requests answered 503."""
+        return sum(interval.unavailable for interval in self.intervals)
 
     @property
     def login_failures(self) -> int:
@@ -133,8 +148,9 @@ def _intervals(connection: Connection, starts: list[int], seconds: int) -> list[
     kinds = {
         "answered": RequestRow.status < 400,
         "refused": (RequestRow.status >= 400) & (RequestRow.status < 500),
-        "failed": RequestRow.status >= 500,
+        "failed": (RequestRow.status >= 500) & (RequestRow.status != 503),
         "login_failures": (RequestRow.status == 401) & RequestRow.account.is_(None),
+        "unavailable": RequestRow.status == 503,
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in kinds.items()]
     since = datetime.datetime.fromtimestamp(starts[0], datetime.UTC)

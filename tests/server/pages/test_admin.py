@@ -43,16 +43,17 @@ def test_requests_fall_into_their_hour(database):
     record(database, this_hour - HOUR + datetime.timedelta(minutes=59, seconds=59, milliseconds=900), 500)
     record(database, this_hour - HOUR, 404)
     record(database, this_hour - HOUR, 401, account=None)
+    record(database, this_hour - HOUR, 503)
     record(database, this_hour - 23 * HOUR)
     record(database, this_hour - 23 * HOUR - datetime.timedelta(milliseconds=100))  # before the period
     found = usage_statistics(database, CLASSES, PERIODS["day"])
     assert len(found.intervals) == 24
-    assert found.intervals[-1] == (this_hour, 1, 0, 0, 0)
-    assert found.intervals[-2] == (this_hour - HOUR, 0, 2, 1, 1)
-    assert found.intervals[0] == (this_hour - 23 * HOUR, 1, 0, 0, 0)
-    assert (found.requests, found.failures, found.login_failures) == (5, 1, 1)
+    assert found.intervals[-1] == (this_hour, 1, 0, 0, 0, 0)
+    assert found.intervals[-2] == (this_hour - HOUR, 0, 2, 1, 1, 1)
+    assert found.intervals[0] == (this_hour - 23 * HOUR, 1, 0, 0, 0, 0)
+    assert (found.requests, found.failures, found.login_failures, found.unavailable) == (6, 1, 1, 1)
     longer = usage_statistics(database, CLASSES, PERIODS["month"])
-    assert (len(longer.intervals), longer.requests) == (30, 6)
+    assert (len(longer.intervals), longer.requests) == (30, 7)
 
 
 def test_classes_and_confidence(database):

@@ -1,0 +1,66 @@
+"""The address that a client used: which host it asked for, and what proxies say about it."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask, request
+from werkzeug.exceptions import BadRequest
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# RFC 9112: the host and the optional port of a URI. Also names with an underscore, as containers have.
+HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{0,5}))?")
+PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+MAX_PORT = 65535
+
+
+def init_app(app: Flask, trusted_proxies: int) -> None:
+    """Let an application see the address that its clients used, and refuse what is none.
+
+    Args:
+        app: The application.
+        trusted_proxies: Number of reverse proxies whose X-Forwarded-* headers are trusted.
+    """
+    app.before_request(_refuse_nonsense)
+    app.wsgi_app = _remove_prefix(app.wsgi_app)  # type: ignore[assignment]
+    if trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app,
+            x_for=trusted_proxies,
+            x_proto=trusted_proxies,
+            x_host=trusted_proxies,
+            x_prefix=1,  # the nearest proxy's, since usually only one of several sets it
+        )
+
+
+def _refuse_nonsense() -> None:
+    """Refuse a request for a host or below a path that cannot be a part of a link.
+
+    Raises:
+        BadRequest: If the host is missing or none, or the prefix of the path is none.
+    """
+    host = request.environ.get("HTTP_HOST")
+    if host is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
+        raise BadRequest("The request has no Host header.")
+    if host is not None:
+        found = HOST.fullmatch(host)
+        if found is None or int(found[1] or 0) > MAX_PORT:
+            raise BadRequest("The Host header is not a host name or address with an optional port.")
+    if not PREFIX.fullmatch(request.root_path):
+        raise BadRequest("The X-Forwarded-Prefix header is not a path such as /fashion.")
+
+
+def _remove_prefix(application: "WSGIApplication") -> "WSGIApplication":
+    """Remove the prefix from the path, for a proxy that says which one it serves but passes paths on as they are."""
+
+    def removed(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        prefix, path = environ.get("SCRIPT_NAME", "").rstrip("/"), environ.get("PATH_INFO", "")
+        environ["SCRIPT_NAME"] = prefix
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            environ["PATH_INFO"] = path.removeprefix(prefix)
+        return application(environ, start_response)
+
+    return removed
