@@ -5,7 +5,6 @@ know. So arguments that only training reads are left out, and arguments that hav
 3.15 no default has changed (``tests/test_keras_versions.py`` loads files in real older releases).
 """
 
-import functools
 import importlib
 import inspect
 import json
@@ -41,10 +40,11 @@ def portable(config: bytes) -> bytes:
     for node in nodes(content):
         operation = _operation(node.get("module"), node.get("class_name"))
         if operation:
+            not_needed = _not_needed(operation, node["config"])
             node["config"] = {
                 name: _policy_name(value) if name == "dtype" else value
                 for name, value in node["config"].items()
-                if _is_needed(operation, name, value)
+                if name not in not_needed
             }
     return json.dumps(content).encode()
 
@@ -61,19 +61,15 @@ def nodes(config: Any) -> Iterator[Node]:
             waiting.extend(node)
 
 
-def _is_needed(operation: "type[keras.Operation]", name: str, value: Any) -> bool:
+def _not_needed(operation: "type[keras.Operation]", arguments: Node) -> set[str]:
+    """Return the arguments of an operation that its configuration does without."""
     import keras
 
-    if name == "name" and not issubclass(operation, keras.Layer):
-        return False  # the graph calls it by the name beside its configuration; in 3.10 it has none of its own
-    defaults = _defaults(operation)
-    return not name.endswith(TRAINING_ONLY) and (name not in defaults or value != defaults[name])
-
-
-@functools.cache
-def _defaults(operation: "type[keras.Operation]") -> dict[str, Any]:
-    parameters = inspect.signature(operation.__init__).parameters.values()
-    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    parameters = inspect.signature(operation.__init__).parameters
+    at_default = {name for name in arguments.keys() & parameters.keys() if arguments[name] == parameters[name].default}
+    training_only = {name for name in arguments if name.endswith(TRAINING_ONLY)}
+    # The graph calls an operation by the name beside its configuration; in 3.10 it has none of its own.
+    return at_default | training_only | (set() if issubclass(operation, keras.Layer) else {"name"})
 
 
 def _operation(module: str | None, name: str | None) -> "type[keras.Operation] | None":
