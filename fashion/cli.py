@@ -1,6 +1,7 @@
 """The command line: wrong arguments, errors in one line, and exit statuses."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from fashion.errors import FashionError, InputError
+from fashion.paths import PROJECT
 
 WRONG_INPUT, INTERRUPTED = 2, 130  # exit statuses
 
@@ -28,9 +30,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def with_exit_status(program: Callable[[], Any]) -> None:
     """Run a program: a ``FashionError`` ends it with one line and status 2, SIGINT and SIGTERM with status 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # the locale's encoding may lack a character of a progress bar
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
+        _refuse_undecoded_names()
         program()
     except FashionError as error:
         fail(error)
@@ -45,6 +52,15 @@ def fail(error: FashionError) -> NoReturn:
         traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
     sys.exit(WRONG_INPUT)
+
+
+def _refuse_undecoded_names() -> None:
+    """Refuse names that the locale's encoding cannot represent: libraries fail on them, each in its own way."""
+    encoding = sys.getfilesystemencoding()
+    for name in (str(PROJECT), os.getcwd(), *sys.argv[1:]):
+        if encoding != "utf-8" and not name.isascii() and any(0xDC80 <= ord(letter) <= 0xDCFF for letter in name):
+            shown = os.fsencode(name).decode(errors="replace")
+            raise InputError(f"{shown}: has characters that the locale's encoding, {encoding}, lacks; set PYTHONUTF8=1")
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,5 @@
 """Train a network: ``python scripts/train.py --help``."""
 
-import sys
-
 from fashion.cli import with_exit_status
 from fashion.config.command import hydra_command
 from fashion.runs import resume_override
@@ -9,7 +7,12 @@ from fashion.sweeps import job_process, sweep_resume
 from fashion.training.training_settings import Training, prepare_training
 
 
-@hydra_command("train", prepare_training, job=job_process.run)
+def rewrite(arguments: list[str]) -> list[str]:
+    """Turn a command that resumes a run or a sweep into the one that this was started with."""
+    return sweep_resume.command_line(resume_override.command_line(arguments))
+
+
+@hydra_command("train", prepare_training, job=job_process.run, rewrite=rewrite)
 def run(training: Training) -> float:
     """Train, and return the validation accuracy; a job of a sweep does so in a process of its own."""
     from fashion.training.fit import train
@@ -20,7 +23,6 @@ def run(training: Training) -> float:
 def main() -> None:
     """Start or resume a run or a sweep."""
     job_process.exit_with_parent()
-    sys.argv[1:] = sweep_resume.command_line(resume_override.command_line(sys.argv[1:]))
     run()
 
 

@@ -1,6 +1,7 @@
 """A command of this project: Hydra's configuration in, one line and an exit status out."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fashion.cli import fail, with_exit_status
+from fashion.config.arguments import normalise
 from fashion.config.hydra_errors import one_sentence
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.resolvers import register_resolvers
@@ -25,6 +27,7 @@ from fashion.paths import PROJECT
 C = TypeVar("C")
 CheckedConfig = TypeVar("CheckedConfig", covariant=True)
 Job = Callable[[DictConfig], None]
+Rewrite = Callable[[list[str]], list[str]]
 
 
 class Prepare(Protocol[CheckedConfig]):
@@ -42,10 +45,13 @@ class Command(Generic[C]):
         prepare: Checks the configuration.
         task: What the command does.
         job: Runs a job of a multirun instead; None runs the task for each in this process.
+        rewrite: Replaces the command line before Hydra reads it.
     """
 
-    def __init__(self, config_name: str, prepare: Prepare[C], task: Callable[[C], Any], job: Job | None) -> None:
-        self.config_name, self.prepare, self.task, self.job = config_name, prepare, task, job
+    def __init__(
+        self, config_name: str, prepare: Prepare[C], task: Callable[[C], Any], job: Job | None, rewrite: Rewrite
+    ) -> None:
+        self.config_name, self.prepare, self.task, self.job, self.rewrite = config_name, prepare, task, job, rewrite
         self.prepared: C | None = None
 
     def __call__(self) -> None:
@@ -64,6 +70,7 @@ class Command(Generic[C]):
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
         register_resolvers()
+        sys.argv[1:] = normalise(self.rewrite(normalise(sys.argv[1:])))
         raised: list[Exception] = []
 
         def task(cfg: DictConfig) -> Any:
@@ -95,7 +102,7 @@ class Command(Generic[C]):
 
 
 def hydra_command(
-    config_name: str, prepare: Prepare[C], job: Job | None = None
+    config_name: str, prepare: Prepare[C], job: Job | None = None, rewrite: Rewrite = list
 ) -> Callable[[Callable[[C], Any]], Command[C]]:
     """Make a command-line program of a function that takes a checked configuration.
 
@@ -103,7 +110,7 @@ def hydra_command(
         A decorator. The program exits with 0; with 2 and one ``error:`` line on standard error for wrong input or
         configuration (``FASHION_DEBUG=1`` shows the traceback); with 130 when it is interrupted.
     """
-    return lambda task: Command(config_name, prepare, task, job)
+    return lambda task: Command(config_name, prepare, task, job, rewrite)
 
 
 class CheckBeforeRun(Callback):
@@ -120,7 +127,7 @@ class CheckBeforeRun(Callback):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
         def make_folder() -> str:
-            return os.path.abspath(_not_empty("hydra.run.dir", config.hydra.run.dir))
+            return os.path.abspath(_folder("hydra.run.dir", config))
 
         try:
             self.command.prepared = self.command.prepare(task, make_folder)
@@ -131,7 +138,7 @@ class CheckBeforeRun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the sweep's folder; the jobs' own configurations are not composed yet."""
         try:
-            _not_empty("hydra.sweep.dir", config.hydra.sweep.dir)
+            _folder("hydra.sweep.dir", config)
         except FashionError as error:
             fail(error)
 
@@ -160,7 +167,11 @@ def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
         raise InputError(one_sentence(error)) from error
 
 
-def _not_empty(key: str, folder: str) -> str:
+def _folder(key: str, config: DictConfig) -> str:
+    try:
+        folder = str(OmegaConf.select(config, key) or "")
+    except OmegaConfBaseException as error:  # it refers to what is not known yet, such as a job's number
+        raise InputError(f"{key}: {str(error.msg).splitlines()[0]}") from None
     if not folder.strip():
         raise InputError(f"{key}: got nothing, expected a folder")
     return folder

@@ -6,6 +6,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from fashion.config.arguments import is_flag
 from fashion.config.renames import RENAMED
 from fashion.config.schema import unknown_key
 
@@ -21,12 +22,16 @@ def one_sentence(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         lines = [line for line in error.message.splitlines() if line.strip("^ ")]
         reason = next((line for line in lines if not line.startswith(("Error parsing", "See "))), "see --hydra-help")
+        if reason.startswith("LexerNoViableAlt"):
+            reason = "a character in it needs quotes that the shell leaves: \"key='value'\""
+            if "=~" in error.override:
+                reason = "the shell does not expand ~ here; write the folder's full path"
         return f"{error.override}: cannot be read as key=value ({reason.strip()})"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and OmegaConf.is_dict(cause.parent_node):
         key = str(cause.full_key)
         return str(unknown_key(key, (name for name in cause.parent_node if name != "hydra"), key.rpartition(".")[0]))
     if "Config group override must be" in str(error):  # Hydra does not say which
-        emptied = (argument for argument in sys.argv[1:] if argument.endswith("=null") and "." not in argument)
-        group = next(emptied, "a group").removesuffix("=null")
+        overrides = (argument.partition("=") for argument in sys.argv[1:] if not is_flag(argument))
+        group = next((key for key, _, value in overrides if "." not in key and "null" in value.split(",")), "GROUP")
         return f"{group}: got null, expected one of the choices in configs/{group}/"
     return str(error)

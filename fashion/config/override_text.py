@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def quote_path(path: Path) -> str:
+def quote_path(path: Path | str) -> str:
     """Quote a path so that Hydra's grammar accepts any character in it."""
     escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

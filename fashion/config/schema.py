@@ -80,7 +80,10 @@ def unknown_key(key: str, allowed: Iterable[str], parent: str = "") -> InputErro
     names = sorted(str(name) for name in allowed if name != "_target_")
     suggestion = _suggestion(key, names, parent)
     hint = f"; did you mean {suggestion}?" if suggestion else ""
-    return InputError(f"{key}: there is no such key; {parent or 'the configuration'} has {', '.join(names)}{hint}")
+    if parent == "hydra.launcher":
+        hint = f"{hint}; choose the launcher that has it, as in hydra/launcher=joblib"
+    known = ", ".join(names) or "none"
+    return InputError(f"{key}: there is no such key; {parent or 'the configuration'} has {known}{hint}")
 
 
 def _suggestion(key: str, names: list[str], parent: str) -> str | None:

@@ -37,6 +37,7 @@ import numpy as np
 import yaml
 
 from fashion.card import CARD_FILE, MODEL_FILE
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 from fashion.files import exclusive_lock, refuse_busy, remove_partial_files, replacing, write_json, write_text
 from fashion.runs.result import EndStatus, RunResult
@@ -51,6 +52,7 @@ RunStatus = Literal["waiting", "running", "pruned"] | EndStatus
 _RESULT_FILE, _RECORD_FILE, _HISTORY_FILE = "result.json", "run.json", "history.csv"
 _STATE_FILE = "resume.npz"
 _OVERRIDES_FILE = Path(".hydra", "overrides.yaml")
+_CONFIG_FILE, _HYDRA_FILE = Path(".hydra", "config.yaml"), Path(".hydra", "hydra.yaml")
 _OUTPUT_FILE, _PRUNE_FILE, _MLFLOW_FILE = "output.log", "prune", "mlflow_run.txt"
 
 
@@ -264,13 +266,35 @@ class RunFolder:
         recorded = self.read_record().overrides
         if recorded is not None:
             return recorded
-        path = self.path / _OVERRIDES_FILE
+        return [str(override) for override in self._read_yaml(_OVERRIDES_FILE) or []]
+
+    def read_config(self) -> ResolvedConfig:
+        """Return the configuration the run was started with; in Hydra's copy interpolations are not filled in.
+
+        Raises:
+            InputError: When there is none, or the file is damaged.
+        """
+        progress = None if (self.path / _CONFIG_FILE).exists() else self.read_progress()
+        return dict(progress.config if progress else self._read_yaml(_CONFIG_FILE))
+
+    def read_hydra(self) -> ResolvedConfig | None:
+        """Return Hydra's own configuration of the run; None where it is not stored.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        return dict(self._read_yaml(_HYDRA_FILE)["hydra"]) if (self.path / _HYDRA_FILE).exists() else None
+
+    def _read_yaml(self, name: Path) -> Any:
+        path = self.path / name
         try:
-            return [str(override) for override in yaml.safe_load(path.read_text(encoding="utf-8")) or []]
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{self.path}: is not the folder of a run (it has no {_RECORD_FILE})") from None
-        except yaml.YAMLError:
-            raise InputError(f"{path}: is damaged; the run's configuration is in config.yaml beside it") from None
+            raise InputError(
+                f"{self.path}: is not the folder of a run (it has neither {_RECORD_FILE} nor {name})"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise InputError(f"{path}: is damaged; start a new run") from None
 
     @property
     def prune_requested(self) -> bool:

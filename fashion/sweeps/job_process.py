@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from omegaconf import DictConfig
 from fashion.config.nodes import has_target
 from fashion.config.override_text import quote_path
 from fashion.config.schema import resolved
+from fashion.config.sources import source_arguments
 from fashion.errors import FolderBusyError
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
@@ -41,7 +43,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         KeyboardInterrupt: When this process is to stop; the job has stopped too, and can be resumed.
     """
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()  # a DictConfig, which Hydra declares as what it is validated against
     folder = RunFolder(Path(hydra.runtime.output_dir))
     sweep = folder.path.parent
     _wait_until_free(folder)
@@ -55,7 +57,8 @@ def run(cfg: DictConfig) -> None:
     with cores.reserve_cores(sweep, _cores(sweep, hydra.launcher)) as share, folder.output.open("ab") as output:
         begun = output.tell()
         environment = {**share.environment, **experiment}
-        with _process(_command(hydra.overrides.task, folder), output, environment) as process:
+        arguments = [*hydra.overrides.task, *source_arguments(hydra)]
+        with _process(_command(arguments, folder), output, environment) as process:
             cores.bind(process.pid, share.cores)
             _wait(process, folder, follow=os.getppid() if has_target(hydra.launcher, launchers.JOBLIB) else None)
     if not folder.read_result():
@@ -75,12 +78,12 @@ def exit_with_parent() -> None:
         threading.Thread(target=wait_for_the_end, daemon=True).start()
 
 
-def _command(overrides: Sequence[str], folder: RunFolder) -> list[str]:
+def _command(arguments: Sequence[str], folder: RunFolder) -> list[str]:
     """Return the command that starts a job, or resumes it after its last finished epoch."""
     program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
     if folder.resume_state.is_file():
         return [*program, f"trainer.resume={folder}"]
-    return [*program, *overrides, f"hydra.run.dir={quote_path(folder.path)}"]
+    return [*program, *arguments, f"hydra.run.dir={quote_path(folder.path)}"]
 
 
 def _wait_until_free(folder: RunFolder) -> None:

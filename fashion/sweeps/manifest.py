@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from fashion.config.arguments import key_of
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.renames import upgrade_config, upgrade_overrides
 from fashion.errors import InputError
@@ -49,6 +50,7 @@ class SweepManifest:
 
     Attributes:
         arguments: The overrides that it was started with, those of its search included.
+        sources: The arguments that chose its configuration files; empty for the project's own.
         search: The settings of ``hparams_search``.
         jobs: In the order of their numbers.
     """
@@ -56,6 +58,7 @@ class SweepManifest:
     arguments: list[str]
     search: ResolvedConfig
     jobs: list[SweepJob] = dataclasses.field(default_factory=list)
+    sources: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> "SweepManifest | None":
@@ -68,7 +71,8 @@ class SweepManifest:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             jobs = [_stored_job(**job) for job in content["jobs"]]
-            return cls(upgrade_overrides(content["arguments"]), content["search"], jobs)
+            arguments = upgrade_overrides(content["arguments"])
+            return cls(arguments, content["search"], jobs, content.get("sources", []))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -106,11 +110,15 @@ def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:
     Raises:
         InputError: Naming the first key that differs.
     """
-    before, now = (dict(argument.split("=", 1) for argument in arguments) for arguments in (stored, given))
+    before, now = ({key_of(argument): _value(argument) for argument in arguments} for arguments in (stored, given))
     for key, old, new in differences(before, now):
         if key not in FREE_SETTINGS:
             got, had = ("nothing" if value is None else value for value in (new, old))
             raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it as it was")
+
+
+def _value(argument: str) -> str:
+    return argument if argument.startswith("~") else argument.partition("=")[2]
 
 
 def refuse_other_configurations(stored: Sequence[SweepJob], given: Sequence[SweepJob]) -> None:

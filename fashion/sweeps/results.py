@@ -24,6 +24,7 @@ class JobRow:
     Attributes:
         number: The name of its folder.
         status: How it is doing, or how it ended.
+        overrides: As they were given.
         choices: Key to value, of all its overrides.
         metrics: Its results; empty before its end.
         history: Metric to its value after each epoch.
@@ -35,6 +36,7 @@ class JobRow:
 
     number: int
     status: RunStatus
+    overrides: list[str]
     choices: dict[str, str]
     metrics: dict[str, float]
     history: dict[str, list[float]]
@@ -85,10 +87,12 @@ class SweepTable:
         rows: The jobs.
         objective: The metric that the best job is best in.
         expected: How many jobs there will be.
+        sources: The arguments that chose its configuration files.
     """
 
-    def __init__(self, rows: list[JobRow], objective: Objective, expected: int) -> None:
+    def __init__(self, rows: list[JobRow], objective: Objective, expected: int, sources: Sequence[str]) -> None:
         self.rows, self.objective, self.expected = rows, objective, max(expected, len(rows))
+        self.sources = sources
         self.varying = _varying(rows)
         self.groups = self._groups()
         self.best = self._best()
@@ -120,8 +124,7 @@ class SweepTable:
 
     def command(self, row: JobRow) -> str:
         """Return the command that repeats a job."""
-        overrides = [f"{key}={value}" for key, value in row.choices.items()]
-        return shlex.join(["python", "scripts/train.py", *overrides])
+        return shlex.join(["python", "scripts/train.py", *row.overrides, *self.sources])
 
     def describe(self, row: JobRow | SeedGroup) -> str:
         """Return the varying keys of a job or a group with their values."""
@@ -197,7 +200,8 @@ def read(folder: Path) -> SweepTable:
         InputError: When the folder is not a sweep's.
     """
     manifest = SweepManifest.read(folder) or _reconstructed(folder)
-    return SweepTable([_row(job, folder) for job in manifest.jobs], manifest.objective, manifest.planned_jobs)
+    rows = [_row(job, folder) for job in manifest.jobs]
+    return SweepTable(rows, manifest.objective, manifest.planned_jobs, manifest.sources)
 
 
 def _reconstructed(folder: Path) -> SweepManifest:
@@ -214,6 +218,7 @@ def _row(job: SweepJob, sweep: Path) -> JobRow:
     return JobRow(
         number=job.number,
         status=status,
+        overrides=job.overrides,
         choices=dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override),
         metrics=result.metrics if result else {},
         history=history,

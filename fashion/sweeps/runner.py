@@ -9,6 +9,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from fashion.config.nodes import ResolvedConfig, has_target
+from fashion.config.override_text import quote_path
 from fashion.config.schema import resolved
 from fashion.errors import InputError
 from fashion.runs.folder import RunStatus
@@ -113,7 +114,9 @@ class JobRunner:
     def _launch(self, jobs: Sequence[SweepJob]) -> None:
         left = list(jobs)
         while left:
-            overrides = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in left]
+            # A worker of joblib or Slurm composes anew, and would make another folder named after the time.
+            place = f"hydra.sweep.dir={quote_path(self.folder)}"
+            overrides = [[*job.overrides, place, f"hydra.sweep.subdir={job.number}"] for job in left]
             try:
                 self.launcher.launch(overrides, initial_job_idx=left[0].number)
             except Exception as error:  # whatever the launcher's engine raises
@@ -128,6 +131,11 @@ class JobRunner:
     def compose(self, overrides: Sequence[str]) -> ResolvedConfig:
         """Return the resolved configuration of a job."""
         composed = self.loader.load_sweep_config(self.config, list(overrides))
+        sweep, place = self.config.hydra.sweep.dir, composed.hydra.sweep.dir
+        if place != sweep:
+            raise InputError(
+                f"hydra.sweep.dir: got {place} for one job and {sweep} for the sweep, expected one folder for all jobs"
+            )
         task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         task.run_folder = "."
         return resolved(task)

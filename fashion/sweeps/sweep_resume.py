@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from fashion.config.arguments import is_flag, key_of
 from fashion.config.override_text import quote_path, unquote_path
+from fashion.config.sources import SOURCE_KEYS
 from fashion.errors import InputError
 from fashion.paths import OUTPUTS
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest
@@ -16,15 +18,16 @@ def command_line(arguments: list[str]) -> list[str]:
     """Turn ``sweep.resume=FOLDER`` into the command line of that sweep, in its folder.
 
     Args:
-        arguments: The arguments given now: the sweep's own again, or only flags and Hydra's own.
+        arguments: The arguments given now: flags, Hydra's own, and any of the sweep's own again.
 
     Returns:
-        The arguments with the sweep's folder as the output folder; unchanged when nothing is to be resumed.
+        The sweep's own arguments, and where its configuration files are, with those given now in their place, and with
+        the sweep's folder as the output folder; ``arguments`` when nothing is to be resumed.
 
     Raises:
         InputError: When FOLDER is not a sweep's, or a sweep's settings are given without ``-m``.
     """
-    keys = {argument: argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    keys = {argument: key_of(argument) for argument in arguments}
     search_arguments = [argument for argument, key in keys.items() if SEARCH_KEY.match(key)]
     if search_arguments and not MULTIRUN_FLAGS & set(arguments):
         raise InputError(f"{keys[search_arguments[0]]}: is set without --multirun (-m); it applies to sweeps only")
@@ -36,18 +39,24 @@ def command_line(arguments: list[str]) -> list[str]:
     if stored is None:
         raise InputError(f"sweep.resume: got {folder}, expected the folder of a sweep (it has {MANIFEST_FILE})")
     kept = [argument for argument, key in keys.items() if key not in {"sweep.resume", "hydra.sweep.dir"}]
-    own = [argument for argument in kept if not argument.startswith(("-", "hydra.", "hydra/", "sweep."))]
-    if not own:
-        given = {argument.partition("=")[0] for argument in kept}
-        kept += [argument for argument in _fresh(stored.arguments) if argument.partition("=")[0] not in given]
-    kept += [f"sweep.resume={quote_path(folder)}", f"hydra.sweep.dir={quote_path(folder)}"]
-    flags = [argument for argument in kept if argument.startswith("-") or "=" not in argument]
-    return [argument for argument in kept if argument not in flags] + flags  # argparse wants the overrides in one piece
+    _refuse_other_sources(stored.sources, kept)
+    hydra = [argument for argument in kept if is_flag(argument) or argument.startswith(("hydra.", "hydra/"))]
+    hydra += [argument for argument in stored.sources if key_of(argument) not in {key_of(each) for each in hydra}]
+    # In the order of the sweep's own, on which the numbers of its jobs depend.
+    own = {key_of(argument): argument for argument in stored.arguments if key_of(argument) != "sweep.resume"}
+    own |= {key_of(argument): argument for argument in kept if argument not in hydra}
+    places = [f"sweep.resume={quote_path(folder)}", f"hydra.sweep.dir={quote_path(folder)}"]
+    flags = [argument for argument in hydra if is_flag(argument)]
+    return [*(argument for argument in hydra if argument not in flags), *own.values(), *places, *flags]
 
 
-def _fresh(stored: list[str]) -> list[str]:
-    """Leave out that the sweep was resumed before."""
-    return [argument for argument in stored if not argument.startswith("sweep.resume=")]
+def _refuse_other_sources(stored: list[str], given: list[str]) -> None:
+    before = {key_of(argument): argument for argument in stored}
+    for argument in given:
+        key = key_of(argument)
+        if key in SOURCE_KEYS and argument != before.get(key):
+            got, had = (value.partition("=")[2] or "nothing" for value in (argument, before.get(key, "")))
+            raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it out")
 
 
 def _folder(wanted: str) -> Path:

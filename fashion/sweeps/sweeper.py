@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fashion.config.build import build
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.schema import check_target, resolved
+from fashion.config.sources import source_arguments
 from fashion.errors import IncompleteSweepError, InputError
 from fashion.files import LOCK_FILE, exclusive_lock
 from fashion.runs.folder import job_folders
@@ -21,6 +22,8 @@ from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest, refuse_other_a
 from fashion.sweeps.progress import ProgressReporter
 from fashion.sweeps.runner import JobRunner
 from fashion.sweeps.sweep_resume import SEARCH_KEY
+
+JOB_FOLDER = "${hydra.job.num}"  # in the sweep's folder; also Hydra's default
 
 
 class FashionSweeper(Sweeper):
@@ -63,6 +66,7 @@ class FashionSweeper(Sweeper):
     def _sweep(self, arguments: list[str], folder: Path) -> None:
         from fashion.sweeps import sweep_page  # with its templates, which a single training does not need
 
+        self._refuse_subfolders()
         settings = self._settings()
         parsed = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
         overrides = [override for override in parsed if not SEARCH_KEY.match(str(override.key_or_group))]
@@ -82,6 +86,13 @@ class FashionSweeper(Sweeper):
         if table.incomplete:
             raise IncompleteSweepError(table.error(folder))
 
+    def _refuse_subfolders(self) -> None:
+        given = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
+        if given != JOB_FOLDER:
+            raise InputError(
+                f"hydra.sweep.subdir: got {given}, but each job writes to the folder of its number; leave it out"
+            )
+
     def _settings(self) -> ResolvedConfig:
         settings: ResolvedConfig = resolved(OmegaConf.create({"sweep": self.config.sweep}))["sweep"]
         check_target("sweep", settings)
@@ -90,17 +101,18 @@ class FashionSweeper(Sweeper):
     def _manifest(
         self, arguments: list[str], settings: ResolvedConfig, stored: SweepManifest | None, folder: Path
     ) -> SweepManifest:
+        sources = source_arguments(self.config.hydra)
         if stored is None:
             if job_folders(folder):
                 raise InputError(f"{folder}: there are jobs of another sweep; choose another hydra.sweep.dir")
-            return SweepManifest(arguments, settings)
+            return SweepManifest(arguments, settings, sources=sources)
         if settings["resume"] is None:
             raise InputError(
                 f"{folder}: there is a sweep already; resume it with -m sweep.resume={folder}, "
                 "or choose another hydra.sweep.dir"
             )
         refuse_other_arguments(stored.arguments, arguments)
-        return SweepManifest(arguments, settings, stored.jobs)
+        return SweepManifest(arguments, settings, stored.jobs, sources)
 
 
 def _refuse_empty(overrides: list[Override]) -> None:

@@ -148,6 +148,10 @@ def test_a_refused_command_leaves_an_unfinished_run_unchanged(run_command, kille
             [f"trainer.resume={killed_run}", "optimizer.learning_rate=0.5"],
             "optimizer.learning_rate: got 0.5, but the run",
         ),
+        (
+            [f"trainer.resume={killed_run}", "model=resnet", "trainer.seed=0"],
+            "model: got resnet, but the run to resume has cnn",
+        ),
         ([f"trainer.resume={killed_run}", "trainer.epochs=1"], "trainer.epochs: got 1, but the run to resume has 200"),
         ([f"hydra.run.dir={killed_run}", *QUICK], "there is an unfinished run; resume it with trainer.resume="),
         (["-m", f"trainer.resume={killed_run}"], "trainer.resume: cannot be combined with --multirun"),

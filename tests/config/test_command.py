@@ -20,13 +20,17 @@ WRONG = [
     (["optimizer=null"], "error: optimizer: got null, expected one of the choices in configs/optimizer/"),
     (["trainer.epochs"], "error: trainer.epochs: cannot be read as key=value"),
     (["data={a"], "error: data={a: cannot be read as key=value"),
+    (["data.root=/a(b"], "error: data.root=/a(b: cannot be read as key=value"),
+    (["data.root=~/data"], "error: data.root=~/data: cannot be read as key=value (the shell does not expand ~ here"),
+    (["hydra.run.dir=x/${hydra.job.num}"], "error: hydra.run.dir: MissingMandatoryValue while resolving"),
+    (["--epochs", "3"], "error: unrecognized arguments: --epochs; see --help"),
     (["trainer.resume=/nowhere"], "error: trainer.resume: got /nowhere, expected the folder of an unfinished run"),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "message"), WRONG, ids=[wrong[0][0] for wrong in WRONG])
 def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path, overrides, message):
-    run = run_command("train.py", *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    run = run_command("train.py", f"hydra.run.dir={tmp_path / 'run'}", *overrides)
     assert run.returncode == 2
     assert run.stderr.startswith(message)
     assert run.stderr.count("\n") == 1
@@ -44,6 +48,17 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(run_command, tmp_path):
     assert run.stderr.startswith("error: ")
     assert f"{tmp_path}/file/run" in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_names_in_any_script_are_read_in_the_c_locale(run_command, tmp_path):
+    folder = tmp_path / "prüf-数据"
+    show = (f"data.root={folder}", "--cfg", "job", "model=cnn", "--package", "data")
+    run = run_command("train.py", *show, LC_ALL="C")
+    assert (run.returncode, run.stdout.splitlines()[2]) == (0, f"root: {folder}")
+    undecoded = run_command("train.py", *show, LC_ALL="C", PYTHONUTF8="0")
+    assert undecoded.returncode == 2
+    assert undecoded.stderr.endswith("has characters that the locale's encoding, ascii, lacks; set PYTHONUTF8=1\n")
+    assert undecoded.stderr.count("\n") == 1
 
 
 def test_debugging_shows_where_an_error_comes_from(run_command):

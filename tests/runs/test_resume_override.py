@@ -2,8 +2,16 @@ import json
 import shutil
 
 import pytest
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.utils import _save_config
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from fashion.errors import FashionError
+from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.resume_override import check, command_line
 from fashion.runs.run_record import RunRecord
@@ -68,3 +76,78 @@ def test_a_run_that_ended_badly_may_go_on(folder, status):
 def test_any_other_folder_is_refused(tmp_path):
     with pytest.raises(FashionError, match="expected the folder of an unfinished run"):
         command_line([f"trainer.resume={tmp_path}"])
+
+
+@pytest.fixture
+def own_run(tmp_path, monkeypatch):
+    """A run that was started with the user's own experiment, whose file is gone."""
+    mine = tmp_path / "mine" / "experiment"
+    mine.mkdir(parents=True)
+    (mine / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /model: cnn\ntrainer:\n  seed: 77\n")
+    search_path = create_config_search_path(str(PROJECT / "configs"))
+    anchor = SearchPathQuery(provider="schema")
+    search_path.prepend(provider="command-line", path=f"file://{tmp_path / 'mine'}", anchor=anchor)
+    overrides = ["experiment=mine", "+callbacks.extra._target_=some.Callback", "trainer.epochs=6"]
+    cfg = ConfigLoaderImpl(search_path).load_configuration("train", overrides, RunMode.RUN)
+    shutil.rmtree(tmp_path / "mine")
+    store(cfg, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def store(cfg, folder) -> None:
+    """Write what Hydra writes when a run starts."""
+    config = {key: value for key, value in OmegaConf.to_container(cfg).items() if key != "hydra"}
+    _save_config(OmegaConf.create(config), "config.yaml", folder / ".hydra")
+    _save_config(OmegaConf.masked_copy(cfg, ["hydra"]), "hydra.yaml", folder / ".hydra")
+    _save_config(cfg.hydra.overrides.task, "overrides.yaml", folder / ".hydra")
+
+
+def resume(folder, *given):
+    arguments = get_args_parser().parse_args(command_line([*given, f"trainer.resume={folder}"]))
+    loader = ConfigLoaderImpl(create_config_search_path(arguments.config_path))
+    return loader.load_configuration(arguments.config_name, arguments.overrides, RunMode.RUN)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--config-dir=/elsewhere", "experiment=mine", "+callbacks.extra._target_=some.Callback"],
+        ["trainer.epochs=9"],
+    ],
+)
+def test_a_run_of_other_files_is_resumed_from_its_saved_configuration(own_run, given):
+    saved = yaml.safe_load((own_run / ".hydra" / "config.yaml").read_text())
+    saved["trainer"] |= {"resume": str(own_run), "epochs": 9 if "trainer.epochs=9" in given else 6}
+    for _ in range(2):  # as often as one likes
+        cfg = resume(own_run, *given)
+        config = OmegaConf.to_container(cfg)
+        hydra = config.pop("hydra")
+        assert config == saved
+        assert hydra["overrides"]["task"][:3] == [
+            "experiment=mine", "+callbacks.extra._target_=some.Callback", "trainer.epochs=6",
+        ]  # fmt: skip
+        assert hydra["run"]["dir"] == str(own_run)
+        assert "check" in hydra["callbacks"]
+        assert hydra["runtime"]["choices"]["hydra/job_logging"] == "plain"
+        store(cfg, own_run)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("experiment=smoke", "experiment: got smoke, but the run to resume has mine; leave it as it was"),
+        ("model=resnet", "model: got resnet, but the run to resume has cnn"),
+        ("debug=overfit", "debug: got overfit, but the run to resume has null"),
+        ("~experiment", "experiment: got null, but the run to resume has mine"),
+    ],
+)
+def test_other_choices_are_refused_by_their_own_name(own_run, choice, message):
+    with pytest.raises(FashionError, match=message):
+        command_line([choice, f"trainer.resume={own_run}"])
+
+
+def test_a_run_without_its_saved_configuration_is_refused(own_run):
+    (own_run / ".hydra" / "config.yaml").unlink()
+    with pytest.raises(FashionError, match=r"it has no \.hydra/config\.yaml"):
+        command_line([f"trainer.resume={own_run}"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pytest
 
@@ -42,6 +43,18 @@ def folder(tmp_path):
 
 def test_only_the_keys_that_vary_are_shown(folder):
     assert results.read(folder).varying == ["optimizer", "trainer.seed"]
+
+
+def test_a_jobs_command_repeats_it_from_the_same_configuration_files(folder):
+    manifest = SweepManifest.read(folder)
+    manifest.jobs[2].overrides.append("+callbacks.extra=1")
+    manifest.sources = ["hydra.searchpath=['/my configs']", "--config-dir=/mine"]
+    manifest.write(folder)
+    table = results.read(folder)
+    assert shlex.split(table.command(table.best[1])) == [
+        "python", "scripts/train.py", "model=cnn", "optimizer=sgd", "trainer.seed=0", "+callbacks.extra=1",
+        "hydra.searchpath=['/my configs']", "--config-dir=/mine",
+    ]  # fmt: skip
 
 
 def test_metrics_are_averaged_over_seeds(folder):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from fashion.paths import PROJECT
@@ -31,9 +32,13 @@ def measured(folder) -> list[list[str]]:
 
 
 def both(store) -> tuple[str, ...]:
-    """One job on each backend, kept by MLflow in a SQLite file."""
+    """One job on each backend, kept by MLflow in a SQLite file, with an experiment of the user's own folder."""
+    own = store.parent / "own configs"
+    (own / "experiment").mkdir(parents=True, exist_ok=True)
+    (own / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  dropout: 0.125\n")
     tracked = ("callbacks=mlflow", f"callbacks.mlflow.store=sqlite:///{store}")
-    return (*QUICK, "trainer.epochs=4", *tracked, "trainer.backend=jax,tensorflow")
+    mine = ("--config-dir", str(own), "experiment=mine")
+    return (*QUICK, "trainer.epochs=4", *tracked, *mine, "trainer.backend=jax,tensorflow")
 
 
 def assert_complete(run, folder) -> None:
@@ -42,10 +47,13 @@ def assert_complete(run, folder) -> None:
     records = [json.loads((folder / number / "run.json").read_text()) for number in "01"]
     assert [record["backend"] for record in records] == ["jax", "tensorflow"]
     assert [row["status"] for row in table(folder)] == ["completed", "completed"]
+    configs = [yaml.safe_load((folder / number / ".hydra" / "config.yaml").read_text()) for number in "01"]
+    assert [config["model"]["dropout"] for config in configs] == [0.125, 0.125]
     assert run.stdout.count("completed   val_accuracy") == 2
     assert "2 completed of 2 jobs" in run.stdout
     page = (folder / "sweep.html").read_text()
     assert "python scripts/train.py model=cnn" in page
+    assert f"--config-dir={folder.parent / 'own configs'}" in page
     assert "trainer.seed" not in page  # it does not vary
 
 
@@ -192,6 +200,9 @@ WRONG = [
         "sweep.storage: got nosuch, which",
     ),
     (["hydra/launcher=nosuch"], "hydra/launcher: got nosuch, expected one of"),
+    (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs: there is no such key; hydra.launcher has none; choose"),
+    (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: got x, but each job writes to the folder of its number"),
+    (["experiment=smoke", "optimizer=adam,null"], "optimizer: got null, expected one of the choices in"),
 ]
 
 

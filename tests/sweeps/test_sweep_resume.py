@@ -34,6 +34,30 @@ def test_a_sweep_is_resumed_with_its_own_arguments_in_its_own_folder(folder):
     assert command_line(["-m", *STARTED_WITH, f"sweep.resume={folder}"]) == [*STARTED_WITH, *places, "-m"]
 
 
+def test_a_part_of_its_own_arguments_may_be_given_again_in_any_order(folder):
+    resumed = command_line(["-m", "optimizer=adam,sgd", f"sweep.resume={folder}", "model=cnn"])
+    assert resumed[: len(STARTED_WITH)] == STARTED_WITH
+
+
+def test_a_deleted_key_is_resumed_and_compared(tmp_path):
+    SweepManifest(["~callbacks.extra", "model=cnn"], {}).write(tmp_path)
+    assert command_line(["-m", f"sweep.resume={tmp_path}"])[:2] == ["~callbacks.extra", "model=cnn"]
+    with pytest.raises(FashionError, match=r"callbacks\.extra: got nothing, but the sweep to resume has ~callbacks"):
+        refuse_other_arguments(["~callbacks.extra", "model=cnn"], ["model=cnn"])
+
+
+def test_a_sweep_is_resumed_from_its_own_configuration_files(folder):
+    sources = ["hydra.searchpath=['/there']", "--config-dir=/mine"]
+    SweepManifest(STARTED_WITH, {}, sources=sources).write(folder)
+    for given in ([], ["--config-dir=/mine"], ["hydra.searchpath=['/there']"]):
+        resumed = command_line([*given, "--multirun", f"sweep.resume={folder}"])
+        assert sorted(set(resumed) & {*sources}) == sorted(sources)
+        assert len(resumed) == len(set(resumed))
+    for other in ("--config-dir=/other", "--config-name=other", "hydra.searchpath=['/other']"):
+        with pytest.raises(FashionError, match=r": got \S+, but the sweep to resume has \S+; leave it out"):
+            command_line(["-m", other, f"sweep.resume={folder}"])
+
+
 def test_a_setting_of_the_search_given_anew_replaces_its_own(folder):
     arguments = command_line(["-m", f"sweep.resume={folder}", "sweep.objective=val_accuracy"])
     assert [argument for argument in arguments if argument.startswith("sweep.objective")] == [

@@ -1,0 +1,107 @@
+"""The command line as Hydra reads it: overrides first, then flags, and paths that mean the same in any folder."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from fashion.config.override_text import quote_path
+from fashion.errors import InputError
+
+MULTIRUN_FLAG = "--multirun"
+SEARCH_PATH_KEY = "hydra.searchpath"
+
+# What Hydra's grammar has no token for outside quotes; "~" stays an error, since quoted it would name a folder "~".
+_NEEDS_QUOTES = re.compile(r"[^\w/\-+.$%*@?|:\s,\[\](){}'\"\\~]", re.ASCII)
+_STRUCTURE = set("(){}'\"\\")
+_FOLDER_FLAGS = ("config_path", "config_dir")
+
+
+def normalise(arguments: Sequence[str]) -> list[str]:
+    """Return a command line that Hydra reads in the same way wherever its parts were, in whatever folder it runs.
+
+    Flags may be between the overrides, which Hydra's own parser refuses. Relative folders of configuration files
+    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) become absolute, by the current folder. Characters that
+    Hydra's grammar accepts in quotes only, such as those of other scripts, are quoted.
+
+    Args:
+        arguments: As given by the user.
+
+    Returns:
+        The overrides in their order, then the flags in their long form, each one argument. Doing it twice changes
+        nothing.
+
+    Raises:
+        InputError: When a flag is unknown or lacks its value, or a folder of configuration files does not exist.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    given = vars(parser.parse_intermixed_args(list(arguments)))
+    overrides = [_absolute_search_path(quote_unreadable(override)) for override in given.pop("overrides")]
+    for name in _FOLDER_FLAGS:
+        if given[name] is not None:
+            given[name] = _absolute_folder(f"--{name.replace('_', '-')}", given[name])
+    return [*overrides, *(_flag(name, value) for name, value in given.items() if value not in (None, False))]
+
+
+def quote_unreadable(override: str) -> str:
+    """Quote the parts of a value that Hydra's grammar accepts in quotes only; a value with structure is left alone."""
+    key, equals, value = override.partition("=")
+    if not _NEEDS_QUOTES.search(value) or _STRUCTURE & set(value):
+        return override
+    return key + equals + re.sub(r"[^,\[\]]+", lambda part: _quoted(part[0]), value)
+
+
+def is_flag(argument: str) -> bool:
+    """Return whether an argument is a flag; no override begins with a hyphen."""
+    return argument.startswith("-")
+
+
+def key_of(argument: str) -> str:
+    """Return the key of an override, or the name of a flag: ``a.b`` of ``+a.b=1``, ``--config-dir`` of its flag."""
+    return argument.lstrip("+~").partition("=")[0]
+
+
+def _quoted(text: str) -> str:
+    return quote_path(Path(text.strip())) if _NEEDS_QUOTES.search(text) else text
+
+
+def _absolute_search_path(override: str) -> str:
+    if key_of(override) != SEARCH_PATH_KEY:
+        return override
+    try:
+        folders = OverridesParser.create().parse_override(override).value()
+    except OverrideParseException:
+        return override  # reported when Hydra reads it
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        return override
+    return search_path_override([_absolute_folder(SEARCH_PATH_KEY, folder) for folder in folders])
+
+
+def search_path_override(places: Sequence[str]) -> str:
+    """Return the override that adds these places to those where Hydra looks for configuration files."""
+    return f"{SEARCH_PATH_KEY}=[{','.join(quote_path(place) for place in places)}]"
+
+
+def _absolute_folder(key: str, place: str) -> str:
+    """Return a folder as an absolute path; a place of another kind, such as ``pkg://module``, as it is."""
+    kind, is_url, path = place.rpartition("://")
+    if is_url and kind != "file":
+        return place
+    folder = Path.cwd() / Path(path).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{key}: got {place}, but there is no folder {folder}")
+    return str(folder)
+
+
+def _flag(name: str, value: object) -> str:
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag}={value}"
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InputError(f"{message}; see --help, and --hydra-help for the flags")

@@ -1,0 +1,83 @@
+"""The command line: flags anywhere, folders from where the user is, and characters that Hydra's grammar lacks."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fashion.config.arguments import normalise
+from fashion.errors import FashionError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["model=cnn", "-m", "optimizer=adam,sgd"], ["model=cnn", "optimizer=adam,sgd", "--multirun"]),
+        (["a=1", "--cfg", "job", "b=2", "-p", "trainer", "--resolve", "c=3"],
+         ["a=1", "b=2", "c=3", "--cfg=job", "--resolve", "--package=trainer"]),
+        (["-cn", "mine", "a=1"], ["a=1", "--config-name=mine"]),
+        (["a=1", "--info"], ["a=1", "--info=all"]),
+        (["--help"], ["--help"]),
+        (["-sc", "query=bash"], ["query=bash", "--shell-completion"]),
+        (["-cp", "pkg://some.module", "a=-1"], ["a=-1", "--config-path=pkg://some.module"]),
+    ],
+)  # fmt: skip
+def test_flags_may_be_anywhere(arguments, expected):
+    assert normalise(arguments) == expected
+    assert normalise(expected) == expected
+
+
+@pytest.mark.parametrize("arguments", [["--epochs", "3"], ["model=cnn", "--cfg", "nosuch"], ["--config-dir"]])
+def test_a_wrong_flag_is_one_line(arguments):
+    with pytest.raises(FashionError, match=r"--\w+.*; see --help"):
+        normalise(arguments)
+
+
+def test_folders_of_configuration_files_are_found_from_where_the_user_is(tmp_path, monkeypatch):
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert normalise(["--config-dir", folder.name, "-cp", "."]) == [
+        f"--config-path={tmp_path}",
+        f"--config-dir={folder}",
+    ]
+    (override,) = normalise(["hydra.searchpath=[\"it's mine\",'file://.',pkg://some.module]"])
+    assert OverridesParser.create().parse_override(override).value() == [
+        str(folder),
+        str(tmp_path),
+        "pkg://some.module",
+    ]
+    assert normalise([override]) == [override]
+
+
+@pytest.mark.parametrize("argument", ["--config-dir=nosuch", "--config-path=nosuch", "hydra.searchpath=[nosuch]"])
+def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FashionError, match=f"got nosuch, but there is no folder {tmp_path}/nosuch"):
+        normalise([argument])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.root=/tmp/数据", "data.root='/tmp/数据'"),
+        ("data.root=/tmp/ü b/c", "data.root='/tmp/ü b/c'"),
+        ("a=[ä, b,1]", "a=['ä', b,1]"),
+        ("a=ä,b", "a='ä',b"),
+        ("a=x#1", "a='x#1'"),
+        ("a='ü'", "a='ü'"),
+        ("a=${b}/ü", "a=${b}/ü"),
+        ("a=choice(ü,b)", "a=choice(ü,b)"),
+        ("a=/tmp/x-1_2.3@4", "a=/tmp/x-1_2.3@4"),
+        ("~a", "~a"),
+    ],
+)
+def test_characters_that_the_grammar_lacks_are_quoted(override, expected):
+    assert normalise([override]) == [expected]
+
+
+@given(st.text(st.characters(exclude_characters="[](){},'\"\\~", exclude_categories=("C", "Z"))))
+def test_a_value_in_any_script_is_what_hydra_reads(text):
+    value = f"x{text}\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+    (override,) = normalise([f"key={value}"])
+    assert OverridesParser.create().parse_override(override).value() == value
