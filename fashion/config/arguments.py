@@ -25,8 +25,7 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     """Return a command line that Hydra reads in the same way wherever its parts were, in whatever folder it runs.
 
     Flags may be between the overrides, which Hydra's own parser refuses. Relative folders of configuration files
-    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) become absolute, by the current folder. Characters that
-    Hydra's grammar accepts in quotes only, such as those of other scripts, are quoted.
+    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) become absolute, by the current folder.
 
     Args:
         arguments: As given by the user.
@@ -41,18 +40,21 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = vars(parser.parse_intermixed_args(list(arguments)))
-    overrides = [_absolute_search_path(quote_unreadable(override)) for override in given.pop("overrides")]
+    overrides = [_absolute_search_path(override) for override in given.pop("overrides")]
     for name in _FOLDER_FLAGS:
         if given[name] is not None:
             given[name] = _absolute_folder(f"--{name.replace('_', '-')}", given[name])
     return [*overrides, *(_flag(name, value) for name, value in given.items() if value not in (None, False))]
 
 
-def quote_unreadable(override: str) -> str:
-    """Quote the parts of a value that Hydra's grammar accepts in quotes only; a value with structure is left alone."""
-    key, equals, value = override.partition("=")
-    if not _NEEDS_QUOTES.search(value) or _STRUCTURE & set(value):
-        return override
+def quote_unreadable(argument: str) -> str:
+    """Quote the parts of an override's value that Hydra's grammar accepts in quotes only, such as other scripts.
+
+    A flag, and a value with braces, parentheses, quotes or backslashes, is left as it is.
+    """
+    key, equals, value = argument.partition("=")
+    if is_flag(argument) or not _NEEDS_QUOTES.search(value) or _STRUCTURE & set(value):
+        return argument
     return key + equals + re.sub(r"[^,\[\]]+", lambda part: _quoted(part[0]), value)
 
 
@@ -74,7 +76,7 @@ def _absolute_search_path(override: str) -> str:
     if key_of(override) != SEARCH_PATH_KEY:
         return override
     try:
-        folders = OverridesParser.create().parse_override(override).value()
+        folders = OverridesParser.create().parse_override(quote_unreadable(override)).value()
     except OverrideParseException:
         return override  # reported when Hydra reads it
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fashion.cli import fail, with_exit_status
-from fashion.config.arguments import normalise
+from fashion.config.arguments import normalise, quote_unreadable
 from fashion.config.hydra_errors import one_sentence
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.resolvers import register_resolvers
@@ -70,7 +70,8 @@ class Command(Generic[C]):
         """
         os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, instead of printing and exiting with 1
         register_resolvers()
-        sys.argv[1:] = normalise(self.rewrite(normalise(sys.argv[1:])))
+        arguments = normalise(self.rewrite(normalise(sys.argv[1:])))
+        sys.argv[1:] = [quote_unreadable(argument) for argument in arguments]
         raised: list[Exception] = []
 
         def task(cfg: DictConfig) -> Any:

@@ -5,7 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion.config.arguments import normalise
+from fashion.config.arguments import normalise, quote_unreadable
 from fashion.errors import FashionError
 
 
@@ -35,6 +35,7 @@ def test_a_wrong_flag_is_one_line(arguments):
 
 def test_folders_of_configuration_files_are_found_from_where_the_user_is(tmp_path, monkeypatch):
     folder = tmp_path / "it's mine"
+    (tmp_path / "ü").mkdir()
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
     assert normalise(["--config-dir", folder.name, "-cp", "."]) == [
@@ -48,6 +49,7 @@ def test_folders_of_configuration_files_are_found_from_where_the_user_is(tmp_pat
         "pkg://some.module",
     ]
     assert normalise([override]) == [override]
+    assert normalise(["hydra.searchpath=[ü]"]) == [f"hydra.searchpath=['{tmp_path}/ü']"]
 
 
 @pytest.mark.parametrize("argument", ["--config-dir=nosuch", "--config-path=nosuch", "hydra.searchpath=[nosuch]"])
@@ -70,14 +72,15 @@ def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path
         ("a=choice(ü,b)", "a=choice(ü,b)"),
         ("a=/tmp/x-1_2.3@4", "a=/tmp/x-1_2.3@4"),
         ("~a", "~a"),
+        ("--config-dir=/ü", "--config-dir=/ü"),
     ],
 )
 def test_characters_that_the_grammar_lacks_are_quoted(override, expected):
-    assert normalise([override]) == [expected]
+    assert quote_unreadable(override) == expected
+    assert quote_unreadable(expected) == expected
 
 
 @given(st.text(st.characters(exclude_characters="[](){},'\"\\~", exclude_categories=("C", "Z"))))
 def test_a_value_in_any_script_is_what_hydra_reads(text):
     value = f"x{text}\N{LATIN SMALL LETTER U WITH DIAERESIS}"
-    (override,) = normalise([f"key={value}"])
-    assert OverridesParser.create().parse_override(override).value() == value
+    assert OverridesParser.create().parse_override(quote_unreadable(f"key={value}")).value() == value

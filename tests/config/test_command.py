@@ -23,7 +23,7 @@ WRONG = [
     (["data.root=/a(b"], "error: data.root=/a(b: cannot be read as key=value"),
     (["data.root=~/data"], "error: data.root=~/data: cannot be read as key=value (the shell does not expand ~ here"),
     (["hydra.run.dir=x/${hydra.job.num}"], "error: hydra.run.dir: MissingMandatoryValue while resolving"),
-    (["--epochs", "3"], "error: unrecognized arguments: --epochs; see --help"),
+    (["--epochs=3"], "error: unrecognized arguments: --epochs=3; see --help"),
     (["trainer.resume=/nowhere"], "error: trainer.resume: got /nowhere, expected the folder of an unfinished run"),
 ]
 
