@@ -18,6 +18,7 @@ from fashion.cli import fail, with_exit_status
 from fashion.config.arguments import normalise, quote_unreadable
 from fashion.config.hydra_errors import one_sentence
 from fashion.config.nodes import ResolvedConfig
+from fashion.config.recipes import name_recipe
 from fashion.config.resolvers import register_resolvers
 from fashion.config.schema import resolved
 from fashion.errors import FashionError, InputError, WriteError
@@ -133,6 +134,8 @@ class CheckBeforeRun(Callback):
         try:
             self.command.prepared = self.command.prepare(task, make_folder)
             refuse_busy(Path(make_folder()))  # before Hydra writes there
+        except InputError as error:
+            fail(name_recipe(error, config.hydra))
         except FashionError as error:
             fail(error)
 

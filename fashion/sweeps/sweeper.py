@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashion.config.build import build
 from fashion.config.nodes import ResolvedConfig
+from fashion.config.recipes import name_recipe
 from fashion.config.schema import check_target, resolved
 from fashion.config.sources import source_arguments
 from fashion.errors import IncompleteSweepError, InputError
@@ -57,6 +58,8 @@ class FashionSweeper(Sweeper):
         folder = Path(self.config.hydra.sweep.dir)
         try:
             self._sweep(arguments, folder)
+        except InputError as error:
+            raise name_recipe(error, self.config.hydra) from error
         finally:
             if not (folder / MANIFEST_FILE).is_file():  # refused: nothing is left behind
                 (folder / LOCK_FILE).unlink(missing_ok=True)

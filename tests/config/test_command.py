@@ -24,6 +24,11 @@ WRONG = [
     (["data.root=~/data"], "error: data.root=~/data: cannot be read as key=value (the shell does not expand ~ here"),
     (["hydra.run.dir=x/${hydra.job.num}"], "error: hydra.run.dir: MissingMandatoryValue while resolving"),
     (["--epochs=3"], "error: unrecognized arguments: --epochs=3; see --help"),
+    (
+        ["experiment=tiny", "model=cnn"],
+        "error: model.stem_filters: there is no such key; model has dense_units, dropout, widths; experiment=tiny "
+        "sets it, but not for model=cnn; leave out one of the two",
+    ),
     (["trainer.resume=/nowhere"], "error: trainer.resume: got /nowhere, expected the folder of an unfinished run"),
 ]
 

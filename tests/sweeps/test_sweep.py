@@ -201,6 +201,7 @@ WRONG = [
     ),
     (["hydra/launcher=nosuch"], "hydra/launcher: got nosuch, expected one of"),
     (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs: there is no such key; hydra.launcher has none; choose"),
+    (["experiment=tiny", "model=cnn,resnet"], "model.stem_filters: there is no such key; model has dense_units"),
     (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: got x, but each job writes to the folder of its number"),
     (["experiment=smoke", "optimizer=adam,null"], "optimizer: got null, expected one of the choices in"),
 ]
