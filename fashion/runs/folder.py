@@ -290,9 +290,7 @@ class RunFolder:
         try:
             return yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(
-                f"{self.path}: is not the folder of a run (it has neither {_RECORD_FILE} nor {name})"
-            ) from None
+            raise InputError(f"{self.path}: is not the folder of a run (it has no {name})") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise InputError(f"{path}: is damaged; start a new run") from None
 

@@ -14,6 +14,7 @@ from fashion.errors import FashionError
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.resume_override import check, command_line
+from fashion.runs.resume_state import ResumeState, TrainingProgress
 from fashion.runs.run_record import RunRecord
 
 
@@ -151,3 +152,18 @@ def test_a_run_without_its_saved_configuration_is_refused(own_run):
     (own_run / ".hydra" / "config.yaml").unlink()
     with pytest.raises(FashionError, match=r"it has no \.hydra/config\.yaml"):
         command_line([f"trainer.resume={own_run}"])
+
+
+def test_a_run_of_other_files_is_resumed_without_hydras_copy(own_run):
+    """As with ``hydra.output_subdir=null``: the configuration is in the state, the flags are in the record."""
+    config = OmegaConf.to_container(OmegaConf.load(own_run / ".hydra" / "config.yaml")) | {"run_folder": str(own_run)}
+    shutil.rmtree(own_run / ".hydra")
+    progress = TrainingProgress(epochs=1, stopped=False, history={}, config=config, seconds=1, callbacks=[])
+    RunFolder(own_run).write_resume_state(ResumeState(progress, {}))
+    overrides = ["experiment=mine", "trainer.epochs=6", "trainer.overwrite=true"]
+    RunFolder(own_run).write_record(RunRecord(command=["train.py", "--config-dir=/gone"], overrides=overrides))
+    cfg = resume(own_run)
+    assert (cfg.trainer.seed, cfg.trainer.epochs, cfg.trainer.overwrite) == (77, 6, False)
+    assert list(cfg.hydra.overrides.task)[:2] == overrides[:2]
+    with pytest.raises(FashionError, match="experiment: got smoke, but the run to resume has mine"):
+        resume(own_run, "experiment=smoke")
