@@ -166,7 +166,7 @@ def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
     register_resolvers()
     try:
         with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-            return resolved(compose("train", [f"run_folder={folder}", *overrides]))
+            return resolved(compose("train", [f"run_folder={folder}", *map(quote_unreadable, overrides)]))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(one_sentence(error)) from error
 

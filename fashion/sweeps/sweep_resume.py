@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fashion.config.arguments import is_flag, key_of
+from fashion.config.arguments import is_flag, key_of, normalise
 from fashion.config.override_text import quote_path, unquote_path
 from fashion.config.sources import SOURCE_KEYS
 from fashion.errors import InputError
@@ -51,12 +51,17 @@ def command_line(arguments: list[str]) -> list[str]:
 
 
 def _refuse_other_sources(stored: list[str], given: list[str]) -> None:
+    """Refuse other configuration files than the sweep was started with, and any that are gone."""
     before = {key_of(argument): argument for argument in stored}
     for argument in given:
         key = key_of(argument)
         if key in SOURCE_KEYS and argument != before.get(key):
             got, had = (value.partition("=")[2] or "nothing" for value in (argument, before.get(key, "")))
             raise InputError(f"{key}: got {got}, but the sweep to resume has {had}; leave it out")
+    try:
+        normalise(stored)
+    except InputError as error:
+        raise InputError(f"{error}; the sweep to resume was started with it, put it back") from None
 
 
 def _folder(wanted: str) -> Path:

@@ -46,16 +46,20 @@ def test_a_deleted_key_is_resumed_and_compared(tmp_path):
         refuse_other_arguments(["~callbacks.extra", "model=cnn"], ["model=cnn"])
 
 
-def test_a_sweep_is_resumed_from_its_own_configuration_files(folder):
-    sources = ["hydra.searchpath=['/there']", "--config-dir=/mine"]
+def test_a_sweep_is_resumed_from_its_own_configuration_files(folder, tmp_path):
+    sources = [f"hydra.searchpath=['{tmp_path}']", f"--config-dir={tmp_path / 'mine'}"]
+    (tmp_path / "mine").mkdir()
     SweepManifest(STARTED_WITH, {}, sources=sources).write(folder)
-    for given in ([], ["--config-dir=/mine"], ["hydra.searchpath=['/there']"]):
+    for given in ([], sources[1:], sources[:1]):
         resumed = command_line([*given, "--multirun", f"sweep.resume={folder}"])
         assert sorted(set(resumed) & {*sources}) == sorted(sources)
         assert len(resumed) == len(set(resumed))
     for other in ("--config-dir=/other", "--config-name=other", "hydra.searchpath=['/other']"):
         with pytest.raises(FashionError, match=r": got \S+, but the sweep to resume has \S+; leave it out"):
             command_line(["-m", other, f"sweep.resume={folder}"])
+    (tmp_path / "mine").rmdir()
+    with pytest.raises(FashionError, match=r"there is no folder .*/mine; the sweep to resume was started with it"):
+        command_line(["-m", f"sweep.resume={folder}"])
 
 
 def test_a_setting_of_the_search_given_anew_replaces_its_own(folder):
