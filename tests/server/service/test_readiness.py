@@ -5,6 +5,7 @@ from PIL import Image
 from serving import ADMIN, form, png
 
 from fashion.server.service import readiness
+from fashion.server.service.served_model import ServedModel
 
 IMAGE = png(Image.new("L", (28, 28)))
 
@@ -42,6 +43,14 @@ def test_without_the_database_the_server_is_not_ready_until_it_is_back(make_app,
         assert answer.status_code == status
         if status == 503:
             assert answer.json["detail"] == "The database is unavailable, so nobody can log in."
+
+
+def test_a_model_that_is_being_loaded_is_no_server_error(make_app, small_artifact, keras_backend):
+    client = make_app(ServedModel(small_artifact, keras_backend)).test_client()
+    body, kind = form(("file", IMAGE))
+    answer = client.post("/predict", data=body, content_type=kind, headers=ADMIN)
+    assert (answer.status_code, answer.json["detail"]) == (503, "The model is being loaded.")
+    assert metric(client, 'fashion_unavailable_total{reason="not_ready",route="/predict"} 1.0')
 
 
 def test_probes_do_not_wait_for_a_check_nor_repeat_it(served_model):
