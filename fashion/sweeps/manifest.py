@@ -32,16 +32,18 @@ class SweepJob:
         overrides: ``key=value``, as Hydra reads them.
         config: The part of its configuration that changes a result.
         trial: The trial of a search that it belongs to.
+        same_as: The number of an earlier job with the same configuration, whose result is this one's: it does not run.
     """
 
     number: int
     overrides: list[str]
     config: ResolvedConfig
     trial: int | None = None
+    same_as: int | None = None
 
     def folder(self, sweep: Path) -> RunFolder:
-        """Return where it writes."""
-        return RunFolder(sweep / str(self.number))
+        """Return where its result is: where it writes, or where the job writes whose result it has."""
+        return RunFolder(sweep / str(self.number if self.same_as is None else self.same_as))
 
 
 @dataclasses.dataclass
@@ -100,8 +102,14 @@ class SweepManifest:
         return int(self.search.get("trials", 0)) * int(self.search.get("repeats", 1))
 
 
-def _stored_job(number: int, overrides: list[str], config: ResolvedConfig, trial: int | None = None) -> SweepJob:
-    return SweepJob(number, upgrade_overrides(overrides), upgrade_config(config), trial)
+def _stored_job(
+    number: int,
+    overrides: list[str],
+    config: ResolvedConfig,
+    trial: int | None = None,
+    same_as: int | None = None,
+) -> SweepJob:
+    return SweepJob(number, upgrade_overrides(overrides), upgrade_config(config), trial, same_as)
 
 
 def refuse_other_arguments(stored: Sequence[str], given: Sequence[str]) -> None:

@@ -89,11 +89,13 @@ class OptunaSearch:
         while True:
             trials = self._unfinished(runner, study, space)
             while len(trials) < concurrency and len({job.trial for job in runner.jobs}) < self.trials:
-                trials.append(self._suggest(runner, study, space, fixed))
+                trials.append(self._suggest(runner, study, space, fixed, {trial.number for trial in trials}))
             if not trials:
                 return
-            with self.pruning(trials):
-                runner.launch([job for trial in trials for job in _jobs_of(runner, trial.number)])
+            jobs = [job for trial in trials for job in _jobs_of(runner, trial.number)]
+            training = {job.trial for job in jobs if job.same_as is None}
+            with self.pruning([trial for trial in trials if trial.number in training]):
+                runner.launch(jobs)
             for trial in trials:
                 self.report_result(runner, study, trial.number)
 
@@ -125,8 +127,10 @@ class OptunaSearch:
         study.sampler = _sampler(self.sampler, self.seed + len(study.get_trials(deepcopy=False)))
         return study
 
-    def _suggest(self, runner: JobRunner, study: optuna.Study, space: SearchSpace, fixed: list[str]) -> optuna.Trial:
-        """Ask Optuna for a trial, and add its jobs."""
+    def _suggest(
+        self, runner: JobRunner, study: optuna.Study, space: SearchSpace, fixed: list[str], pending: set[int]
+    ) -> optuna.Trial:
+        """Ask Optuna for a trial, and add its jobs; those whose result is known, or pending, will not run."""
         trial = study.ask(fixed_distributions=space)
         trial.set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
         chosen = [*fixed, *_as_overrides(trial.params)]
@@ -136,10 +140,12 @@ class OptunaSearch:
             kept = [override for override in chosen if override.partition("=")[0] != SEED]
             choices = [([*kept, f"{SEED}={first + repeat}"], trial.number) for repeat in range(self.repeats)]
         try:
-            runner.add(choices, first=len(runner.jobs), checked=True)
+            jobs = runner.add(choices, first=len(runner.jobs), checked=True)
         except FashionError:
             study.tell(trial, state=TrialState.FAIL)
             raise
+        for job in jobs:
+            job.same_as = _equal_job(runner, job, pending)
         return trial
 
     def _unfinished(self, runner: JobRunner, study: optuna.Study, space: SearchSpace) -> list[optuna.Trial]:
@@ -206,7 +212,7 @@ class OptunaSearch:
                 if len(losses) > len(known) and trial.should_prune():
                     del self.prunable[number]
                     for job in jobs:
-                        if runner.status(job) not in ENDED:
+                        if job.same_as is None and runner.status(job) not in ENDED:
                             job.folder(runner.folder).request_prune()
 
 
@@ -274,6 +280,23 @@ def _as_overrides(params: dict[str, Any]) -> list[str]:
 
 def _jobs_of(runner: JobRunner, trial: int) -> list[SweepJob]:
     return [job for job in runner.jobs if job.trial == trial]
+
+
+def _equal_job(runner: JobRunner, job: SweepJob, pending: set[int]) -> int | None:
+    """Return the number of an earlier job with the same configuration whose result is known or pending.
+
+    One that failed is not among them: it may succeed the next time.
+
+    Args:
+        runner: The runner of the jobs.
+        job: The job.
+        pending: The trials that run together with it.
+    """
+    for other in runner.jobs:
+        is_equal = other.number < job.number and other.same_as is None and other.config == job.config
+        if is_equal and (other.trial in pending or runner.status(other) == "completed"):
+            return other.number
+    return None
 
 
 def _direction(objective: Objective) -> Literal["maximize", "minimize"]:

@@ -96,6 +96,8 @@ class ProgressReporter:
         """Return whether this command started a job: its folder may hold the failure of an earlier one."""
         if job.number in self.completed_before:
             return True
+        if job.same_as is not None:
+            return job.same_as in self.ended
         started = job.folder(self.runner.folder).started_at
         return started is not None and started >= self.runner.started - 1  # file systems round
 
@@ -108,13 +110,16 @@ class ProgressReporter:
             what = f"{objective} {result.metrics[objective]:.4f}"
         else:
             what = (result and result.error) or ""
+        if job.same_as is not None:
+            what += f"  = #{job.same_as}"
         return f"#{job.number} {status:<11} {what}  {' '.join(job.overrides)}"
 
     def _best(self) -> tuple[float, int] | None:
         objective = self.runner.manifest.objective
         values = []
         for job in self.runner.jobs:
-            result = self.runner.result(job) if self.ended.get(job.number) == "completed" else None
+            is_own = job.same_as is None and self.ended.get(job.number) == "completed"
+            result = self.runner.result(job) if is_own else None
             if result and objective in result.metrics:
                 values.append((result.metrics[objective], job.number))
         if not values:

@@ -32,6 +32,7 @@ class JobRow:
         memory_mb: The most memory that its process had.
         error: Why it is not completed, in one line.
         trial: The trial of a search that it belongs to.
+        same_as: The number of the job whose result it has; it did not run itself.
     """
 
     number: int
@@ -44,6 +45,7 @@ class JobRow:
     memory_mb: float | None
     error: str | None
     trial: int | None
+    same_as: int | None
 
 
 @dataclasses.dataclass
@@ -93,6 +95,7 @@ class SweepTable:
     def __init__(self, rows: list[JobRow], objective: Objective, expected: int, sources: Sequence[str]) -> None:
         self.rows, self.objective, self.expected = rows, objective, max(expected, len(rows))
         self.sources = sources
+        self.own = [row for row in rows if row.same_as is None]  # each result counts once
         self.varying = _varying(rows)
         self.groups = self._groups()
         self.best = self._best()
@@ -108,7 +111,7 @@ class SweepTable:
 
     def effects(self) -> dict[str, list[MainEffect]]:
         """Return the main effects of each varying key: the mean objective for each of its values, best first."""
-        completed = [row for row in self.rows if self.objective in row.metrics]
+        completed = [row for row in self.own if self.objective in row.metrics]
         found = {}
         for key in self.varying:
             values: dict[str, list[float]] = {}
@@ -133,7 +136,9 @@ class SweepTable:
     def text(self) -> str:
         """Return the outcome of a sweep in a few lines."""
         counts = ", ".join(f"{self.count(state)} {state}" for state in ENDED if self.count(state))
-        lines = [f"sweep          {counts or 'nothing'} of {self.expected} jobs"]
+        reused = len(self.rows) - len(self.own)
+        known = f", {reused} of them with the result of another" if reused else ""
+        lines = [f"sweep          {counts or 'nothing'} of {self.expected} jobs{known}"]
         if self.best:
             group, row = self.best
             value = f"{self.objective} {group.mean[self.objective]:.4f}"
@@ -154,15 +159,16 @@ class SweepTable:
 
     def as_csv(self) -> str:
         """Return one line for each job: the keys that vary, then its results."""
-        trials = any(row.trial is not None for row in self.rows)
+        trials, reused = any(row.trial is not None for row in self.rows), len(self.own) < len(self.rows)
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        head = ["job", *(["trial"] if trials else []), "status", *self.varying, *METRICS]
+        head = ["job", *(["trial"] if trials else []), "status", *(["same_as"] if reused else []), *self.varying]
+        head += METRICS
         writer.writerow([*head, "epochs", "seconds", "memory_mb", "error"])
         for row in self.rows:
             epochs = len(row.history.get("loss", []))
             writer.writerow(
-                [row.number, *([row.trial] if trials else []), row.status]
+                [row.number, *([row.trial] if trials else []), row.status, *([row.same_as] if reused else [])]
                 + [row.choices.get(key, "") for key in self.varying]
                 + [row.metrics.get(name, "") for name in METRICS]
                 + [epochs, round(row.seconds, 1), row.memory_mb or "", row.error or ""]
@@ -171,7 +177,7 @@ class SweepTable:
 
     def _groups(self) -> list[SeedGroup]:
         by_choices: dict[tuple[tuple[str, str], ...], list[JobRow]] = {}
-        for row in self.rows:
+        for row in self.own:
             key = tuple((name, row.choices[name]) for name in self.varying if name in row.choices and name != SEED)
             by_choices.setdefault(key, []).append(row)
         groups = []
@@ -214,7 +220,9 @@ def _reconstructed(folder: Path) -> SweepManifest:
 
 def _row(job: SweepJob, sweep: Path) -> JobRow:
     folder = job.folder(sweep)
-    result, history, status = folder.read_result(), folder.read_history(), folder.status()
+    result, status = folder.read_result(), folder.status()
+    is_own = job.same_as is None
+    history = folder.read_history() if is_own else {}
     return JobRow(
         number=job.number,
         status=status,
@@ -223,9 +231,10 @@ def _row(job: SweepJob, sweep: Path) -> JobRow:
         metrics=result.metrics if result else {},
         history=history,
         seconds=sum(history.get("seconds", [])),
-        memory_mb=folder.read_record().peak_memory_mb,
+        memory_mb=folder.read_record().peak_memory_mb if is_own else None,
         error=result.error if result and status != "pruned" else None,
         trial=job.trial,
+        same_as=job.same_as,
     )
 
 

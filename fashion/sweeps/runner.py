@@ -103,7 +103,8 @@ class JobRunner:
             InputError: When the launcher cannot run a single job.
         """
         self.manifest.write(self.folder)
-        left = [job for job in jobs if self.status(job) not in {"completed", "pruned"}]
+        own = [job for job in jobs if job.same_as is None]
+        left = [job for job in own if self.status(job) not in {"completed", "pruned"}]
         for job in left:
             job.folder(self.folder).remove_result()  # this time it may succeed
         # The basic launcher keeps the whole configuration of each job until its last one: 0.13 MB each.

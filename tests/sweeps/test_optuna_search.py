@@ -1,3 +1,5 @@
+import contextlib
+import csv
 import json
 from pathlib import Path
 
@@ -10,9 +12,11 @@ from optuna.trial import TrialState
 
 from fashion.errors import FashionError
 from fashion.runs.folder import RunFolder
-from fashion.sweeps.manifest import SweepJob, SweepManifest
+from fashion.runs.result import RunResult
+from fashion.sweeps.manifest import SEED, SweepJob, SweepManifest
 from fashion.sweeps.optuna_search import OptunaSearch, corners, search_space
 from fashion.sweeps.runner import JobRunner
+from fashion.sweeps.sweep_page import write_report
 
 QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.epochs=1")
 SETTINGS = {
@@ -137,6 +141,136 @@ def test_the_sampler_of_a_resumed_sweep_does_not_repeat_itself(runner, sampler):
             drawn.append((trial.params["a"], trial.params["b"]))
             study.tell(trial, trial.params["a"])
     assert len(set(drawn)) == 6
+
+
+class Recorded(JobRunner):
+    """A runner of jobs that end at once: the objective is a tenth of the choice, and a choice of 9 fails."""
+
+    def __init__(self, folder: Path, manifest: SweepManifest) -> None:
+        launcher = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
+        super().__init__(
+            OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "launcher": launcher}}), None, None, manifest
+        )
+        self.ran: list[int] = []
+        self.killed_at: int | None = None
+
+    def check(self, choices):
+        pass
+
+    def compose(self, overrides):
+        chosen = {"width": 1, SEED: 0} | {
+            key: int(value) for key, _, value in (each.partition("=") for each in overrides)
+        }
+        trainer = {"seed": chosen[SEED], "resume": None, "overwrite": False}
+        return {"run_folder": ".", "trainer": trainer, "data": {}, "model": {"width": chosen["width"]}}
+
+    def _launch(self, jobs):
+        for job in jobs:
+            if len(self.ran) == self.killed_at:
+                raise KeyboardInterrupt
+            self.ran.append(job.number)
+            width, seed = job.config["model"]["width"], job.config["trainer"]["seed"]
+            metrics = {"val_accuracy": width / 10 + seed / 100, "val_loss": 1.0}
+            ended = RunResult(status="failed") if width == 9 else RunResult(status="completed", metrics=metrics)
+            job.folder(self.folder).write_result(ended)
+
+    def configs(self) -> list[tuple[int, int]]:
+        """The choices of the jobs that ran, in their order."""
+        found = [self.jobs[number].config for number in self.ran]
+        return [(config["model"]["width"], config["trainer"]["seed"]) for config in found]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Run a search to its end, or to where it is killed; a second call resumes it."""
+
+    def run(*space: str, killed_at: int | None = None, **settings):
+        stored = SweepManifest.read(tmp_path)
+        search = OptunaSearch(**{**SETTINGS, "sampler": "random", **settings})
+        runner = Recorded(tmp_path, stored or SweepManifest([], {"objective": "val_accuracy", "trials": search.trials}))
+        runner.killed_at = killed_at
+        with pytest.raises(KeyboardInterrupt) if killed_at is not None else contextlib.nullcontext():
+            search.run(runner, parsed(*space))
+        return runner, search.open_study(runner).trials
+
+    return run
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 12])
+def test_a_configuration_is_trained_once(sweep, concurrency):
+    runner, trials = sweep("width=1,2,3", trials=12, concurrency=concurrency)
+    assert sorted(runner.configs()) == [(1, 0), (2, 0), (3, 0)]
+    assert len(runner.jobs) == len(trials) == 12
+    for trial in trials:
+        assert trial.state is TrialState.COMPLETE
+        assert trial.value == pytest.approx(int(trial.params["width"]) / 10)
+    table = write_report(runner.folder)
+    assert "12 completed of 12 jobs, 9 of them with the result of another" in table.text()
+    assert table.best[1].number in runner.ran
+    assert [effect.jobs for effect in table.effects()["width"]] == [1, 1, 1]
+    with (runner.folder / "sweep.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        original = rows[int(row["same_as"] or row["job"])]
+        assert (row["width"], row["val_accuracy"]) == (original["width"], original["val_accuracy"])
+        assert original["same_as"] == ""
+    assert (runner.folder / "sweep.html").read_text().count("completed = job ") == 9
+
+
+def test_what_failed_is_trained_again_and_what_is_known_is_not(sweep):
+    runner, trials = sweep("width=1,9", trials=8)
+    failed = [trial.number for trial in trials if trial.params["width"] == "9"]
+    assert len(failed) > 1
+    assert runner.configs().count((9, 0)) == len(failed)
+    assert runner.configs().count((1, 0)) == 1
+    assert {trials[number].state for number in failed} == {TrialState.FAIL}
+
+
+def test_another_seed_is_another_configuration(sweep):
+    runner, _ = sweep("width=1,2", "trainer.seed=0,1", trials=16)
+    assert sorted(runner.configs()) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_each_seed_of_a_repeated_trial_is_trained_once(sweep):
+    runner, trials = sweep("width=1,2", trials=6, repeats=2)
+    assert sorted(runner.configs()) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert {trial.params["width"]: pytest.approx(trial.value) for trial in trials} == {"1": 0.105, "2": 0.205}
+
+
+@pytest.mark.parametrize("concurrency", [1, 5])
+@pytest.mark.parametrize("killed_at", [0, 1, 2])
+def test_a_killed_sweep_is_resumed_without_training_anything_twice(sweep, killed_at, concurrency):
+    settings = {"trials": 10, "concurrency": concurrency, "sampler": "tpe"}
+    first, _ = sweep("width=1,2,3", killed_at=killed_at, **settings)
+    second, trials = sweep("width=1,2,3", **settings)
+    configs = [*first.configs(), *second.configs()]
+    assert len(configs) == len(set(configs)) == len({trial.params["width"] for trial in trials})
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    assert len(completed) == len(second.jobs) == 10
+    assert all(trial.value == pytest.approx(int(trial.params["width"]) / 10) for trial in completed)
+
+
+def test_only_trials_that_train_are_pruned(sweep, monkeypatch):
+    prunable = []
+
+    def pruning(self, trials):
+        prunable.extend(trial.number for trial in trials)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(OptunaSearch, "pruning", pruning)
+    runner, _ = sweep("width=1,2", trials=6, concurrency=6, pruner="median")
+    assert prunable == runner.ran
+
+
+def test_a_sweep_over_equal_choices_trains_one(run_command, fashion_mnist_root, tmp_path):
+    space = ("optimizer=sgd", "optimizer.momentum=0.9,0.90,9e-1")
+    options = (*QUICK, *space, "hparams_search=optuna", "sweep.trials=3", "sweep.sampler=random", "callbacks=none")
+    run = run_command("train.py", "-m", *options, f"hydra.sweep.dir={tmp_path}")
+    assert run.returncode == 0, run.stderr
+    assert "3 completed of 3 jobs, 2 of them with the result of another" in run.stdout
+    lines = [line for line in run.stdout.splitlines() if line.startswith("#")]
+    assert [line.count("  = #0  ") for line in lines] == [0, 1, 1]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir() and path.name.isdecimal()) == ["0"]
 
 
 def test_a_study_in_postgresql_is_resumed_and_repeats_what_failed(
