@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from fashion.errors import FashionError, InputError
-from fashion.preprocessing import product, rgb, segmentation
+from fashion.preprocessing import product, rgb, segmentation, upscaled
 from fashion.preprocessing.decode import ORIGINAL_SIZE, decode
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.model_input import ModelInput
 
 
 def read(path: Path) -> ModelInput:
@@ -31,16 +30,16 @@ def read(path: Path) -> ModelInput:
 def prepare(image: Image.Image) -> ModelInput:
     """Turn an image into the model's 28 x 28 pixels.
 
-    28 x 28 grey pixels are used as they are. A product on a near-white or near-black background goes through the data
-    set's own pipeline, as does an image too small to segment. Anything else is taken for a photo, whose object is
-    segmented.
+    28 x 28 grey pixels are used as they are, also if they were upscaled or coloured. A product on a near-white or
+    near-black background goes through the data set's own pipeline, as does an image too small to segment. Anything else
+    is taken for a photo, whose object is segmented.
 
     Args:
         image: A loaded image in any mode, upright and opaque, as ``decode`` returns it.
     """
-    if image.size == (INPUT_SIDE, INPUT_SIDE) and image.mode == "L":
-        return ModelInput(np.asarray(image), ("used as is: 28 x 28 grey",))
     original, decoded = image.info.get(ORIGINAL_SIZE, image.size), image.size
+    if (restored := upscaled.restore(image)) is not None:
+        return restored
     small = rgb.reduced(image, segmentation.DETAIL_SIDE)
     if product.is_product_image(small):
         prepared = product.prepare_product(image)
