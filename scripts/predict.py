@@ -60,10 +60,11 @@ def _predict(inputs: dict[Path, ModelInput], artifact: Path, backend: Backend) -
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description=f"Classify image files: {ACCEPTED}.",
-        epilog="A 28 x 28 greyscale image is used as it is: light objects on black, like the data set. A product photo "
-        "with a nearly white or black background is trimmed, resized, sharpened, centred and, if the background is "
-        "light, inverted, as the data set was made; its background becomes black. In any other photo the object is "
-        "segmented first.",
+        epilog="A 28 x 28 greyscale image is used as it is, also if it was upscaled or coloured by a colour map; if "
+        "its background is light, it is inverted, as objects of the data set are light on black. A product photo with a "
+        "nearly white or black background is trimmed, resized, sharpened, centred and, if the background is light, "
+        "inverted, as the data set was made; its background becomes black. In any other photo the object is segmented "
+        "first.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="an image file")
     parser.add_argument(

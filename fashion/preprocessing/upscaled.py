@@ -26,8 +26,9 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from scipy import sparse
 
-from fashion.arrays import GrayImage, RgbImage
+from fashion.arrays import RgbImage
 from fashion.preprocessing import rgb
+from fashion.preprocessing.colour_maps import INTERPOLATED, Grey, grey
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 from fashion.preprocessing.product import LIGHT
 
@@ -39,28 +40,9 @@ SMALL_SIDE, SMALL_TOLERANCE = 2 * INPUT_SIDE, 0.015
 SAMPLED_ROWS, SAMPLE_FACTOR = 16, 2.0
 MAX_CANDIDATES, MAX_ITERATIONS = 3, 6
 ROUNDING = 0.3  # levels, root mean square: no better fit is to be expected
-GREY_SPREAD = 3  # levels between the channels of a grey pixel: lossy formats store colours inexactly
-MAX_MAP_DISTANCE = 6.0  # levels, root mean square, between the pixels and the colours of a map
-MAX_COLOURS = INPUT_SIDE**2
-# Those of matplotlib that are perceptually uniform. OpenCV has them, equal within 1. Their reverses have the same
-# colours: such an image is dark on light, and negated.
-COLOUR_MAPS = {
-    "viridis": cv2.COLORMAP_VIRIDIS,
-    "plasma": cv2.COLORMAP_PLASMA,
-    "inferno": cv2.COLORMAP_INFERNO,
-    "magma": cv2.COLORMAP_MAGMA,
-    "cividis": cv2.COLORMAP_CIVIDIS,
-}
 
 Planes = Float32[np.ndarray, "c h w"]  # 0-255
 SmallPlanes = UInt8[np.ndarray, "c 28 28"]
-
-
-class Grey(NamedTuple):
-    """Grey pixels, and the name of the colour map that they were coloured by, if any."""
-
-    pixels: GrayImage
-    colour_map: str | None = None
 
 
 class Resampler(NamedTuple):
@@ -98,67 +80,6 @@ RESAMPLERS = (
 )
 
 
-def restore(image: Image.Image) -> ModelInput | None:
-    """Return the 28 x 28 grey pixels that an image was made from; None if it shows anything else.
-
-    What is dark on light is negated. No image of Fashion-MNIST is: the median of its corners is at most 51.
-
-    Args:
-        image: A loaded image in any mode, upright.
-    """
-    side = image.width
-    if image.height != side or not (side == INPUT_SIDE or MIN_SIDE <= side <= MAX_SIDE):
-        return None
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        levels = np.asarray(image)
-        if levels.max() <= 255:  # of which only 8 are used
-            image = Image.fromarray(levels.astype(np.uint8))
-    candidates = [] if side == INPUT_SIDE else _candidates(image)
-    if side != INPUT_SIDE and not candidates:
-        return None
-    pixels = np.asarray(rgb.crop(image, (0, 0, side, side)))
-    grey, step = _grey(pixels), f"used as is: {INPUT_SIDE} x {INPUT_SIDE} grey"
-    if candidates:
-        found = _downscaled(_planes(pixels, grey), candidates)
-        if found is None:
-            return None
-        small, interpolation = found
-        grey = grey._replace(pixels=small[0]) if grey else _grey(small.transpose(1, 2, 0))
-        step = f"restored to {INPUT_SIDE} x {INPUT_SIDE} from {side} x {side} ({interpolation} interpolation)"
-    if grey is None:
-        return None
-    steps = [step]
-    if grey.colour_map:
-        steps.append(f"colours of {grey.colour_map} converted to grey")
-    if np.median(grey.pixels[:: INPUT_SIDE - 1, :: INPUT_SIDE - 1]) < LIGHT:
-        return ModelInput(grey.pixels, tuple(steps))
-    return ModelInput(255 - grey.pixels, (*steps, "negated: its background is light"))
-
-
-def _grey(pixels: RgbImage) -> Grey | None:
-    """Return the grey pixels of an image without colours, or that a colour map was applied to; None for any other."""
-    red, green, blue = cv2.split(pixels)
-    if max(cv2.absdiff(red, green).max(), cv2.absdiff(blue, green).max()) <= GREY_SPREAD:
-        return Grey(pixels[..., 1])
-    packed, places = np.unique(pixels.astype(np.int32) @ (1 << 16, 1 << 8, 1), return_inverse=True)
-    if len(packed) > MAX_COLOURS:
-        return None
-    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
-    found = []
-    for name, number in COLOUR_MAPS.items():
-        colour_map = cv2.applyColorMap(np.arange(256, dtype=np.uint8), number)[:, 0, ::-1].astype(np.int32)
-        distances = ((colours[:, np.newaxis] - colour_map) ** 2).mean(axis=2)
-        nearest = distances.argmin(axis=1)
-        found.append((distances.min(axis=1)[places].mean(), Grey(nearest.astype(np.uint8)[places], name)))
-    distance, grey = min(found, key=lambda each: each[0])
-    return grey if distance <= MAX_MAP_DISTANCE**2 else None
-
-
-def _planes(pixels: RgbImage, grey: Grey | None) -> Planes:
-    planes = pixels.transpose(2, 0, 1) if grey is None else grey.pixels[np.newaxis]
-    return planes.astype(np.float32)
-
-
 class Upscaling(NamedTuple):
     """A resampling method for one size.
 
@@ -173,9 +94,13 @@ class Upscaling(NamedTuple):
     inverse: Float32[np.ndarray, "28 28"]
     tolerance: float
 
-    def estimate(self, columns: Float32[np.ndarray, "side n"]) -> Float32[np.ndarray, "28 n"]:
+    def column_estimates(self, columns: Float32[np.ndarray, "side n"]) -> Float32[np.ndarray, "28 n"]:
         """Return the columns of 28 pixels that these were most probably upscaled from (least squares)."""
         return self.inverse @ (self.matrix.T @ columns)
+
+    def image_estimate(self, plane: Float32[np.ndarray, "side side"]) -> Float32[np.ndarray, "28 28"]:
+        """Return the pixels that an image was most probably upscaled from (least squares)."""
+        return self.inverse @ (self.matrix.T @ (self.matrix.T @ plane).T).T @ self.inverse
 
 
 @lru_cache(maxsize=64)
@@ -185,16 +110,73 @@ def _upscaling(resampler: Resampler, side: int) -> Upscaling:
     return Upscaling(sparse.csr_array(matrix), inverse, SMALL_TOLERANCE if side < SMALL_SIDE else resampler.tolerance)
 
 
+def restore(image: Image.Image) -> ModelInput | None:
+    """Return the 28 x 28 grey pixels that an image was made from; None if it shows anything else.
+
+    What is dark on light is negated. No image of Fashion-MNIST is: the median of its corners is at most 51.
+
+    Args:
+        image: A loaded image in any mode, upright and opaque.
+    """
+    side = image.width
+    if image.height != side or not (side == INPUT_SIDE or MIN_SIDE <= side <= MAX_SIDE):
+        return None
+    if image.mode.startswith("I"):  # 16 bits a pixel
+        levels = np.asarray(image)
+        if levels.max() <= 255:  # of which only 8 are used
+            image = Image.fromarray(levels.astype(np.uint8))
+    found = _as_is(image) if side == INPUT_SIDE else _downscaled(image)
+    if found is None:
+        return None
+    (pixels, colour_map), *steps = found
+    if colour_map:
+        steps.append(f"colours of {colour_map} converted to grey")
+    if np.median(pixels[:: INPUT_SIDE - 1, :: INPUT_SIDE - 1]) >= LIGHT:
+        pixels = 255 - pixels
+        steps.append("negated: its background is light")
+    return ModelInput(pixels, tuple(steps))
+
+
+def _as_is(image: Image.Image) -> tuple[Grey, str] | None:
+    found = grey(_rgb(image), INTERPOLATED)
+    return found and (found, f"used as is: {INPUT_SIDE} x {INPUT_SIDE} grey")
+
+
+def _downscaled(image: Image.Image) -> tuple[Grey, str] | None:
+    """Return what an image was upscaled from, and the step that says so."""
+    candidates = _candidates(image)
+    if not candidates:
+        return None
+    pixels = _rgb(image)
+    large = grey(pixels)
+    fitted = _best_fit(_planes(pixels, large), candidates)
+    if fitted is None:
+        return None
+    planes, interpolation = fitted
+    small = large._replace(pixels=planes[0]) if large else grey(planes.transpose(1, 2, 0), INTERPOLATED)
+    size = f"{image.width} x {image.height}"
+    return small and (small, f"restored to {INPUT_SIDE} x {INPUT_SIDE} from {size} ({interpolation} interpolation)")
+
+
+def _rgb(image: Image.Image) -> RgbImage:
+    return np.asarray(rgb.crop(image, (0, 0, *image.size)))
+
+
+def _planes(pixels: RgbImage, large: Grey | None) -> Planes:
+    planes = pixels.transpose(2, 0, 1) if large is None else large.pixels[np.newaxis]
+    return planes.astype(np.float32)
+
+
 def _candidates(image: Image.Image) -> list[Resampler]:
     """Return the methods that an image may have been upscaled by, the best first, judged by a few of its rows."""
     side = image.width
     rows = np.linspace(0, side - 1, SAMPLED_ROWS + 2)[1:-1].round().astype(int)
     pixels = np.concatenate([np.asarray(rgb.crop(image, (0, row, side, row + 1))) for row in rows.tolist()])
-    columns = _planes(pixels, _grey(pixels)).reshape(-1, side).T
+    columns = _planes(pixels, grey(pixels)).reshape(-1, side).T
     found = []
     for resampler in RESAMPLERS:
         upscaling = _upscaling(resampler, side)
-        error = _rms(columns - (upscaling.matrix @ upscaling.estimate(columns)).clip(0, 255))
+        error = _rms(columns - (upscaling.matrix @ upscaling.column_estimates(columns)).clip(0, 255))
         if error < SAMPLE_FACTOR * upscaling.tolerance * columns.std():
             found.append((error, resampler))
     return [resampler for _, resampler in sorted(found, key=lambda each: each[0])[:MAX_CANDIDATES]]
@@ -204,7 +186,7 @@ def _rms(error: np.ndarray) -> float:
     return float(np.sqrt(np.mean(error**2)))
 
 
-def _downscaled(planes: Planes, candidates: Sequence[Resampler]) -> tuple[SmallPlanes, str] | None:
+def _best_fit(planes: Planes, candidates: Sequence[Resampler]) -> tuple[SmallPlanes, str] | None:
     """Return the pixels that an image was upscaled from, and the interpolation; None if no candidate fits."""
     side, deviation = planes.shape[-1], planes.std()
     best, found = np.inf, None
@@ -220,11 +202,11 @@ def _downscaled(planes: Planes, candidates: Sequence[Resampler]) -> tuple[SmallP
 def _fitted(planes: Planes, resampler: Resampler) -> tuple[float, SmallPlanes]:
     """Return the error that remains, and the pixels that leave it."""
     side = planes.shape[-1]
-    estimate = _upscaling(resampler, side).estimate
+    estimate = _upscaling(resampler, side).image_estimate
     small = np.zeros((len(planes), INPUT_SIDE, INPUT_SIDE), np.uint8)
     best, found, error = np.inf, small, planes
     for _ in range(MAX_ITERATIONS):
-        correction = np.stack([estimate(estimate(plane).T).T for plane in error])
+        correction = np.stack([estimate(plane) for plane in error])
         small = (small + correction).round().clip(0, 255).astype(np.uint8)
         error = planes - np.stack([resampler.resize(plane, (side, side)) for plane in small])
         remaining = _rms(error)
