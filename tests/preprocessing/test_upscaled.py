@@ -139,7 +139,7 @@ FORMS: dict[str, tuple[float, Save]] = {
 
 @pytest.mark.slow
 def test_no_form_costs_accuracy(test_set):
-    images, labels = test_set.test_images[:200], test_set.test_labels[:200]
+    images, labels = test_set.test_images[:100], test_set.test_labels[:100]
     predictor, _ = Predictor.load(PRETRAINED)
 
     def accuracy(pixels: np.ndarray) -> float:
