@@ -61,8 +61,8 @@ def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description=f"Classify image files: {ACCEPTED}.",
         epilog="A 28 x 28 greyscale image is used as it is, also if it was upscaled or coloured by a colour map; if "
-        "its background is light, it is inverted, as objects of the data set are light on black. A product photo with a "
-        "nearly white or black background is trimmed, resized, sharpened, centred and, if the background is light, "
+        "its background is light, it is inverted, as objects of the data set are light on black. A product photo with "
+        "a nearly white or black background is trimmed, resized, sharpened, centred and, if the background is light, "
         "inverted, as the data set was made; its background becomes black. In any other photo the object is segmented "
         "first.",
     )
