@@ -37,17 +37,18 @@ def prepare(image: Image.Image) -> ModelInput:
     Args:
         image: A loaded image in any mode, upright and opaque, as ``decode`` returns it.
     """
+    prepared = upscaled.restore(image) or _product_or_photo(image)
     original, decoded = image.info.get(ORIGINAL_SIZE, image.size), image.size
-    if (restored := upscaled.restore(image)) is not None:
-        return restored
-    small = rgb.reduced(image, segmentation.DETAIL_SIDE)
-    if product.is_product_image(small):
-        prepared = product.prepare_product(image)
-    elif min(image.size) < segmentation.MIN_SIDE:
-        prepared = product.fashion_mnist_pipeline(image)
-    else:
-        prepared = segmentation.prepare_photo(small)
     if original == decoded:
         return prepared
     reduced = f"decoded at {decoded[0]} x {decoded[1]} instead of {original[0]} x {original[1]}"
     return prepared._replace(steps=(reduced, *prepared.steps))
+
+
+def _product_or_photo(image: Image.Image) -> ModelInput:
+    small = rgb.reduced(image, segmentation.DETAIL_SIDE)
+    if product.is_product_image(small):
+        return product.prepare_product(image)
+    if min(image.size) < segmentation.MIN_SIDE:
+        return product.fashion_mnist_pipeline(image)
+    return segmentation.prepare_photo(small)

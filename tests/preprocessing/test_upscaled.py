@@ -114,6 +114,13 @@ def test_an_upscaled_image_is_restored(method, side, images):
         assert np.abs(found.pixels.astype(int) - pixels).mean() <= tolerance
 
 
+def test_an_image_that_was_decoded_at_a_reduced_scale_is_restored(images):
+    found = prepared(encoded(resized(images[0], 1280, Resampling.BICUBIC), "JPEG"))
+    assert found.steps[0] == "decoded at 640 x 640 instead of 1280 x 1280"
+    assert found.steps[1].startswith("restored to 28 x 28 from 640 x 640")
+    assert np.abs(found.pixels.astype(int) - images[0]).mean() <= 1
+
+
 def test_colour_maps_before_and_after_upscaling(images):
     for pixels in images:
         coloured = Image.open(io.BytesIO(imsave(pixels, "magma_r")))
