@@ -1,7 +1,7 @@
 """The command line: wrong arguments, errors in one line, and exit statuses."""
 
 import argparse
-import io
+import contextlib
 import os
 import signal
 import sys
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from fashion.errors import FashionError, InputError
 from fashion.paths import PROJECT
+from fashion.standard_output import guard_standard_output
 
 WRONG_INPUT, INTERRUPTED = 2, 130  # exit statuses
 
@@ -30,28 +31,38 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def with_exit_status(program: Callable[[], Any]) -> None:
     """Run a program: a ``FashionError`` ends it with one line and status 2, SIGINT and SIGTERM with status 130."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # the locale's encoding may lack a character of a progress bar
+    guard_standard_output()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        _refuse_undecoded_names()
-        program()
-    except FashionError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _exit_on_error(_refuse_undecoded_names)
+        _exit_on_error(program)
+    finally:
+        if sys.stdout is not None:  # it is where standard output is closed
+            _exit_on_error(sys.stdout.flush)
 
 
 def fail(error: FashionError) -> NoReturn:
     """Print one line on standard error and exit with status 2; ``FASHION_DEBUG=1`` shows the traceback before it."""
     if os.environ.get("FASHION_DEBUG") == "1":
         traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
+    _report(f"error: {error}")
     sys.exit(WRONG_INPUT)
+
+
+def _exit_on_error(program: Callable[[], Any]) -> None:
+    try:
+        program()
+    except FashionError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        _report("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+def _report(line: str) -> None:
+    with contextlib.suppress(OSError):  # the exit status still says it where standard error cannot be written
+        print(line, file=sys.stderr)
 
 
 def _refuse_undecoded_names() -> None:

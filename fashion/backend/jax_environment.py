@@ -17,10 +17,38 @@ log = logging.getLogger(__name__)
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # Both name the platform that JAX computes on.
 PLATFORM_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+# JAX's own defaults, which its variables in the environment could replace without a word: a seed would then give other
+# bits, or a network would not be built. As with Keras's own file, what another project needs does not apply here.
+NUMERICS: dict[str, bool | int | str | None] = {
+    "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_softmax_custom_jvp": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+}
 # A training step of EfficientNetB0 is a program of 6 MB; the least recently used is evicted first.
 COMPILATION_CACHE_BYTES = 2 * 2**30
 # Makes XLA parse its flags, in 0.4 s.
 PARSE_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+
+
+def import_jax() -> ModuleType:
+    """Import JAX with the numerical settings that this project's results depend on.
+
+    Raises:
+        InputError: If one of JAX's variables in the environment has a value that it refuses.
+    """
+    try:
+        jax = importlib.import_module("jax")
+    except ValueError as error:
+        raise _refused_variable(error) from error
+    for name, value in NUMERICS.items():
+        jax.config.update(name, value)
+    return jax
 
 
 def make_xla_deterministic() -> None:
@@ -80,11 +108,24 @@ def initialise_devices() -> None:
     except (RuntimeError, AssertionError) as error:  # the latter for CUDA where JAX is installed without it
         named = [f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name)]
         if not named:
-            raise
+            raise _refused_variable(error) from error
         raise InputError(
             f"{' '.join(named)} names a platform that this machine or this installation of JAX lacks; "
             f"available: {', '.join(_platforms(jax))}; unset it, or choose one of these"
         ) from error
+
+
+def _refused_variable(error: Exception) -> Exception:
+    """Return an error that names the variable of JAX that caused another; that other one if none is set."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+    message = str(error).partition("\n")[0]
+    # JAX names its flag, jax_enable_x64 or jax.enable_x64, or only the value, or neither.
+    named = {name: value for name, value in variables.items() if name in message.upper().replace("JAX.", "JAX_")}
+    quoted = {name: value for name, value in variables.items() if repr(value) in message}
+    suspects = " ".join(f"{name}={value}" for name, value in (named or quoted or variables).items())
+    if not suspects:
+        return error
+    return InputError(f"{suspects}: JAX refuses it ({message}); correct it, or unset it")
 
 
 def _platforms(jax: ModuleType) -> list[str]:

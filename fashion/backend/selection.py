@@ -11,6 +11,7 @@ import numpy as np
 from fashion.backend.imports import allow_tensorflow, exclude_tensorflow, import_keras, import_tensorflow
 from fashion.backend.jax_environment import (
     check_xla_flags,
+    import_jax,
     initialise_devices,
     keep_compiled_programs,
     make_xla_deterministic,
@@ -87,7 +88,7 @@ def _refuse_second_backend(backend: Backend) -> None:
 
 
 def _start_jax(deterministic: bool, tensorflow_beside_jax: bool) -> None:
-    importlib.import_module("jax")
+    import_jax()
     check_xla_flags()
     if deterministic:
         make_xla_deterministic()

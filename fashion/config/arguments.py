@@ -69,7 +69,7 @@ def key_of(argument: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quote_path(Path(text.strip())) if _NEEDS_QUOTES.search(text) else text
+    return quote_path(text.strip()) if _NEEDS_QUOTES.search(text) else text
 
 
 def _absolute_search_path(override: str) -> str:
@@ -91,6 +91,8 @@ def search_path_override(places: Sequence[str]) -> str:
 
 def _absolute_folder(key: str, place: str) -> str:
     """Return a folder as an absolute path; a place of another kind, such as ``pkg://module``, as it is."""
+    if not place.strip():
+        raise InputError(f"{key}: got nothing, expected a folder of configuration files")
     kind, is_url, path = place.rpartition("://")
     if is_url and kind != "file":
         return place

@@ -24,6 +24,7 @@ from fashion.config.schema import resolved
 from fashion.errors import FashionError, InputError, WriteError
 from fashion.files import refuse_busy
 from fashion.paths import PROJECT
+from fashion.standard_output import continue_without_output
 
 C = TypeVar("C")
 CheckedConfig = TypeVar("CheckedConfig", covariant=True)
@@ -88,10 +89,7 @@ class Command(Generic[C]):
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise InputError(one_sentence(error)) from error
         except OSError as error:
-            raise WriteError(
-                f"{error.filename or 'the folder'}: {error.strerror}; hydra.run.dir, or hydra.sweep.dir for a sweep, "
-                "names another folder to write to"
-            ) from error
+            raise _unusable_folder(error) from error
         if raised:
             raise raised[0]
 
@@ -138,6 +136,9 @@ class CheckBeforeRun(Callback):
             fail(name_recipe(error, config.hydra))
         except FashionError as error:
             fail(error)
+        except OSError as error:
+            fail(_unusable_folder(error))
+        continue_without_output()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the sweep's folder; the jobs' own configurations are not composed yet."""
@@ -145,6 +146,7 @@ class CheckBeforeRun(Callback):
             _folder("hydra.sweep.dir", config)
         except FashionError as error:
             fail(error)
+        continue_without_output()
 
 
 def task_overrides() -> list[str]:
@@ -169,6 +171,13 @@ def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
             return resolved(compose("train", [f"run_folder={folder}", *map(quote_unreadable, overrides)]))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(one_sentence(error)) from error
+
+
+def _unusable_folder(error: OSError) -> WriteError:
+    return WriteError(
+        f"{error.filename or 'the folder'}: {error.strerror}; hydra.run.dir, or hydra.sweep.dir for a sweep, "
+        "names another folder to write to"
+    )
 
 
 def _folder(key: str, config: DictConfig) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from fashion.backend.jax_environment import NUMERICS
 from fashion.backend.selection import start_backend
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
@@ -30,8 +31,24 @@ config = keras.config
 settings = [config.image_data_format(), config.floatx(), config.epsilon(), config.dtype_policy().name]
 memory = open("/proc/self/smaps").read() if sys.platform == "linux" else ""
 advised = [line for line in memory.splitlines() if line.startswith("VmFlags") and " hg" in line]
-print(json.dumps([loaded, refusal, settings, os.environ["KERAS_HOME"], len(advised)]))
+import jax
+jax_values = jax.config.values
+numerics = [jax.random.bits(jax.random.key(0)).item(), str(jax.numpy.arange(3.0).dtype)]
+numerics.append({name: jax_values[name] for name in json.loads(sys.argv[1])})
+print(json.dumps([loaded, refusal, settings, os.environ["KERAS_HOME"], numerics, len(advised)]))
 """
+# The variables of JAX that would change a run's numbers.
+JAX_VARIABLES = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_RANDOM_SEED_OFFSET": "3",
+    "JAX_HIGH_DYNAMIC_RANGE_GUMBEL": "1",
+    "JAX_SOFTMAX_CUSTOM_JVP": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +63,9 @@ def keras_home(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def process_on_jax(starts_processes, keras_home):
     """What a fresh process on JAX reports: imported packages, refusals, Keras's settings, mappings in huge pages."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "KERAS_HOME": str(keras_home)}
-    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "KERAS_HOME": str(keras_home), **JAX_VARIABLES}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(list(NUMERICS))]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
@@ -59,9 +77,17 @@ def test_jax_comes_alone_and_only_tensorflow_stays_excluded(process_on_jax):
 
 
 def test_the_settings_of_keras_are_the_projects_own(process_on_jax, keras_home):
-    _, _, settings, home, _ = process_on_jax
+    _, _, settings, home, *_ = process_on_jax
     assert settings == ["channels_last", "float32", 1e-7, "float32"]
     assert home == str(keras_home)  # for everything but Keras
+
+
+def test_the_numerical_settings_of_jax_are_the_projects_own(process_on_jax):
+    *_, (drawn, dtype, settings), _ = process_on_jax
+    assert {name.upper() for name in settings} == set(JAX_VARIABLES)
+    assert settings == NUMERICS
+    assert drawn == 4070199207  # of seed 0, by JAX's defaults
+    assert dtype == "float32"
 
 
 @pytest.mark.backend

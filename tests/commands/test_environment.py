@@ -30,6 +30,12 @@ def image(tmp_path) -> Path:
         ("JAX_PLATFORMS", "nonsense", f"JAX_PLATFORMS=nonsense {NO_CUDA}one of these"),
         ("JAX_PLATFORM_NAME", "gpu", f"JAX_PLATFORM_NAME=gpu {NO_CUDA}one of these"),
         (
+            "JAX_NUM_CPU_DEVICES",
+            "abc",
+            'JAX_NUM_CPU_DEVICES=abc: JAX refuses it (Invalid value "abc" for JAX flag jax_num_cpu_devices); correct '
+            "it, or unset it",
+        ),
+        (
             "XLA_FLAGS",
             "--xla_nonsense=1",
             "XLA_FLAGS: got --xla_nonsense=1, which XLA refuses (Unknown flag in XLA_FLAGS: --xla_nonsense=1); "

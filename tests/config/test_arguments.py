@@ -59,6 +59,12 @@ def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path
         normalise([argument])
 
 
+@pytest.mark.parametrize("argument", ["--config-dir=", "--config-path=", "--config-dir= ", "hydra.searchpath=['']"])
+def test_an_empty_folder_of_configuration_files_is_refused(argument):
+    with pytest.raises(FashionError, match="got nothing, expected a folder of configuration files"):
+        normalise([argument])
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -66,6 +72,7 @@ def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path
         ("data.root=/tmp/ü b/c", "data.root='/tmp/ü b/c'"),
         ("a=[ä, b,1]", "a=['ä', b,1]"),
         ("a=ä,b", "a='ä',b"),
+        ("url=sqlite:////tmp/ü//b", "url='sqlite:////tmp/ü//b'"),
         ("a=x#1", "a='x#1'"),
         ("a='ü'", "a='ü'"),
         ("a=${b}/ü", "a=${b}/ü"),

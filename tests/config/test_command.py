@@ -1,14 +1,21 @@
 """A command: wrong input is one line and status 2, and a configuration is checked once."""
 
+import errno
+import logging
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from omegaconf import OmegaConf
 
 from fashion.config import resolvers
+from fashion.config.command import CheckBeforeRun
 from fashion.config.resolvers import unique_folder
+from fashion.files import LOCK_FILE
 from fashion.paths import PROJECT
 
 WRONG = [
@@ -141,3 +148,40 @@ def test_a_configuration_is_checked_once(tmp_path):
     assert run("seed=3", f"hydra.run.dir={tmp_path / 'run'}") == ["3 [3]"]
     lines = run("-m", "seed=3,4", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert [line for line in lines if line.startswith(("3", "4"))] == ["3 [3]", "4 [3, 4]"]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_run_continues_when_its_output_cannot_be_written(tmp_path):
+    command = [sys.executable, "-c", COMMAND, "seed=3", f"hydra.run.dir={tmp_path / 'run'}"]
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=PROJECT)
+    assert run.returncode == 0
+    assert run.stderr == (
+        "warning: standard output cannot be written (No space left on device); the run continues without it\n"
+    )
+
+
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.ENAMETOOLONG], ids=["read-only", "name too long"])
+def test_a_folder_that_cannot_be_used_is_refused_before_the_run(tmp_path, monkeypatch, capsys, reason):
+    folder = tmp_path / ("x" * 300 if reason == errno.ENAMETOOLONG else "finished")
+    if reason == errno.EROFS:
+        folder.mkdir()
+        (folder / LOCK_FILE).touch()
+        monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(reason, os.strerror(reason), str(folder))))
+    monkeypatch.setattr(CheckBeforeRun, "command", Mock(), raising=False)
+    with pytest.raises(SystemExit) as ended:
+        CheckBeforeRun().on_run_start(OmegaConf.create({"hydra": {"run": {"dir": str(folder)}}}))
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {folder}")
+    assert f": {os.strerror(reason)}; hydra.run.dir, " in line
+    assert line.count("\n") == 1
+
+
+def test_a_log_file_names_a_folder_whose_name_is_not_utf_8(tmp_path):
+    settings = OmegaConf.load(PROJECT / "configs" / "hydra" / "job_logging" / "plain.yaml").handlers.file
+    handler = logging.FileHandler(tmp_path / "run.log", encoding=settings.encoding, errors=settings.errors)
+    handler.emit(logging.LogRecord("run", logging.INFO, "", 0, "model ü \udcff", None, None))
+    handler.close()
+    assert (tmp_path / "run.log").read_text("utf-8") == "model ü \\udcff\n"
