@@ -11,8 +11,8 @@ from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.classify import Classifier
 from fashion.server.service.monitoring import Monitor
 from fashion.server.service.readiness import Readiness
+from fashion.server.service.request_body import UploadRequest
 from fashion.server.service.served_model import ServedModel
-from fashion.server.service.uploads import UploadRequest
 from fashion.server.storage.database import Database
 from fashion.server.storage.prediction_history import PredictionHistory
 

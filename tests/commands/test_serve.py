@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from serving import ADMIN, Server, basic, form, png
 from fashion import artifact
 from fashion.paths import PROJECT
 from fashion.server.process.worker import MAX_THREADS_PER_ADDRESS
+from fashion.server.settings import MAX_BODY_BYTES
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
@@ -89,6 +91,25 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_is_read(server: Serve
         pass  # the server has hung up
     assert sent < 16 * 2**20
     assert server.lines("request")[-1]["status"] == 413
+
+
+@pytest.mark.parametrize("too_many", [0, 1])
+def test_a_chunked_body_may_be_as_large_as_any_other(server: Server, too_many):
+    tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    image, kind = form(("file", IMAGE))
+    starts = {
+        ("/predict", kind): (image, 200),
+        ("/v2/models/fashion_mnist/infer", "application/json"): (json.dumps({"inputs": [tensor]}).encode(), 200),
+        ("/login", "application/x-www-form-urlencoded"): (b"name=admin&password=password&", 303),
+    }
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        for (path, kind), (start, status) in starts.items():
+            body = iter([start.ljust(MAX_BODY_BYTES), b" " * too_many])  # an iterator is sent in chunks
+            headers = {**ADMIN, "Content-Type": kind, "Sec-Fetch-Site": "same-origin"}
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert (path, answer.status) == (path, 413 if too_many else status)
 
 
 @pytest.mark.parametrize(

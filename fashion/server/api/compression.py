@@ -6,6 +6,7 @@ import zlib
 from flask import Response, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from fashion.server.service.request_body import IDENTITY, content_encoding
 from fashion.server.settings import MAX_BODY_BYTES
 
 # zlib's parameter wbits for each Content-Encoding; "deflate" is zlib's own format (RFC 9110).
@@ -24,8 +25,8 @@ def decompressed(body: bytes) -> bytes:
         BadRequest: If it is damaged.
         RequestEntityTooLarge: If it is larger than a body may be; the rest of it is not decompressed.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding == "identity":
+    encoding = content_encoding()
+    if encoding == IDENTITY:
         return body
     if encoding not in FORMATS:
         raise UnsupportedMediaType("The body's Content-Encoding is not supported, expected gzip or deflate.")
@@ -45,7 +46,7 @@ def decompressed(body: bytes) -> bytes:
 def compress(response: Response) -> Response:
     """Compress a response's body, if the client accepts that and it is not tiny."""
     response.vary.add("Accept-Encoding")
-    encoding = request.accept_encodings.best_match([*FORMATS, "identity"])
+    encoding = request.accept_encodings.best_match([*FORMATS, IDENTITY])
     if encoding not in FORMATS or len(response.data) < MIN_COMPRESSED_BYTES:
         return response
     response.data = gzip.compress(response.data) if encoding == "gzip" else zlib.compress(response.data)

@@ -1,5 +1,6 @@
 """The address that a client used: which host it asked for, and what proxies say about it."""
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -7,13 +8,16 @@ from typing import TYPE_CHECKING
 from flask import Flask, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import Map
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # RFC 9112: the host and the optional port of a URI. Also names with an underscore, as containers have.
 HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{0,5}))?")
-PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")  # without the segments . and ..
+# An IPv6 address in brackets, or an IPv4 address, each with the port that some proxies append.
+ADDRESS_AND_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}")
 MAX_PORT = 65535
 
 
@@ -25,10 +29,10 @@ def init_app(app: Flask, trusted_proxies: int) -> None:
         trusted_proxies: Number of reverse proxies whose X-Forwarded-* headers are trusted.
     """
     app.before_request(_refuse_nonsense)
-    app.wsgi_app = _remove_prefix(app.wsgi_app)  # type: ignore[assignment]
+    app.wsgi_app = _remove_prefix(app.wsgi_app, app.url_map)  # type: ignore[assignment]
     if trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app,
+            _check_address(app.wsgi_app),
             x_for=trusted_proxies,
             x_proto=trusted_proxies,
             x_host=trusted_proxies,
@@ -53,14 +57,38 @@ def _refuse_nonsense() -> None:
         raise BadRequest("The X-Forwarded-Prefix header is not a path such as /fashion.")
 
 
-def _remove_prefix(application: "WSGIApplication") -> "WSGIApplication":
-    """Remove the prefix from the path, for a proxy that says which one it serves but passes paths on as they are."""
+def _check_address(application: "WSGIApplication") -> "WSGIApplication":
+    """Reduce what a trusted proxy forwarded to an IP address; what is none becomes the proxy's own address."""
+
+    def checked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        forwarded = environ.get("REMOTE_ADDR", "")
+        found = ADDRESS_AND_PORT.fullmatch(forwarded)
+        try:
+            address = ipaddress.ip_address((found[1] or found[2]) if found else forwarded)
+            environ["REMOTE_ADDR"] = str(address).partition("%")[0]  # the zone is a name on the proxy's machine
+        except ValueError:
+            environ["REMOTE_ADDR"] = environ["werkzeug.proxy_fix.orig"]["REMOTE_ADDR"]
+        return application(environ, start_response)
+
+    return checked
+
+
+def _remove_prefix(application: "WSGIApplication", routes: Map) -> "WSGIApplication":
+    """Remove the prefix from the path, for a proxy that says which one it serves but passes paths on as they are.
+
+    Below a prefix such as /login, a path that begins with it may also be one from which the proxy removed the prefix.
+    Such a path remains as it is if it is one of this server's, unless the rest of it is one, too: no path of this
+    server consists of its own first part and another of its paths.
+    """
+    server = routes.bind("localhost")
 
     def removed(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         prefix, path = environ.get("SCRIPT_NAME", "").rstrip("/"), environ.get("PATH_INFO", "")
         environ["SCRIPT_NAME"] = prefix
-        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
-            environ["PATH_INFO"] = path.removeprefix(prefix)
+        rest = path.removeprefix(prefix)
+        has_prefix = prefix and (path == prefix or path.startswith(f"{prefix}/"))
+        if has_prefix and (not server.allowed_methods(path) or (rest and server.allowed_methods(rest))):
+            environ["PATH_INFO"] = rest
         return application(environ, start_response)
 
     return removed

@@ -7,6 +7,7 @@ from flask import request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
+from fashion.server.service.request_body import IDENTITY, content_encoding
 from fashion.server.settings import MAX_FORM_PARTS, MAX_TEXT_BYTES
 
 FIELD = "file"
@@ -34,7 +35,7 @@ def images() -> list[bytes]:
         BadRequest: If the form is malformed, or contains no image.
         RequestEntityTooLarge: If the body has too many bytes or parts; the rest of it is not read.
     """
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if content_encoding() != IDENTITY:
         raise UnsupportedMediaType("The body has a Content-Encoding, expected one that is not compressed.")
     if request.mimetype not in {FORM, ""}:
         hint = f' An HTML form needs enctype="{FORM}", and curl -F.' if request.mimetype == URLENCODED_FORM else ""

@@ -1,10 +1,8 @@
 """From the bytes of an uploaded image to what the model sees, within limits on time and memory."""
 
 import hashlib
-import io
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from flask import Request
 from PIL import Image
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
@@ -15,32 +13,9 @@ from fashion.preprocessing.prepare import prepare
 from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.monitoring import Monitor
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
 # Decoding takes up to 15 bytes per pixel (WebP; AVIF and HEIC 13, PNG 7): 30 MB for this size, 380 MB for the largest
 # accepted one.
 LARGE_PIXELS = 2_000_000
-
-
-class UploadRequest(Request):
-    """A request whose uploads stay in memory: a full disk refuses none of them, and no image is written to a disk."""
-
-    def __init__(self, environ: "WSGIEnvironment", populate_request: bool = True, shallow: bool = False) -> None:
-        super().__init__(environ, populate_request, shallow)
-        # Lets Werkzeug notice a body that is shorter than its Content-Length, instead of relying on gunicorn for that,
-        # which does not check.
-        if self.content_length is not None:
-            environ.pop("wsgi.input_terminated", None)
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return io.BytesIO()
 
 
 class Upload(NamedTuple):

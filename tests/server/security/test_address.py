@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from flask import request
 from PIL import Image
 from serving import basic, form, png
 
@@ -83,11 +84,47 @@ def test_without_a_sub_path_nothing_changes(client, make_app):
         assert proxied.get("/history", headers={"X-Forwarded-Prefix": prefix}).headers["Location"] == untrusted.location
 
 
-@pytest.mark.parametrize("prefix", ["//evil.example", "https://evil.example", "fashion", "/<script>", "/a//b", "/a?b"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "fashion",
+        "/<script>",
+        "/a//b",
+        "/a?b",
+        "/.",
+        "/..",
+        "/a/../b",
+        "/a/./b",
+        "/a/..",
+        "/./a",
+    ],
+)
 def test_a_prefix_that_is_no_path_is_refused(make_app, prefix):
     answer = make_app(trusted_proxies=1).test_client().get("/history", headers={"X-Forwarded-Prefix": prefix})
     assert answer.status_code == 400
     assert answer.json["detail"] == "The X-Forwarded-Prefix header is not a path such as /fashion."
+
+
+@pytest.mark.parametrize("prefix", ["/v1.2", "/...", "/.hidden", "/a..b/c."])
+def test_a_prefix_may_contain_dots(make_app, prefix):
+    answer = make_app(trusted_proxies=1).test_client().get("/history", headers={"X-Forwarded-Prefix": prefix})
+    assert answer.location == f"{prefix}/login?next={prefix}/history"
+
+
+def test_a_prefix_may_be_one_of_the_servers_own_paths(make_app):
+    client = make_app(trusted_proxies=1).test_client()
+    paths = {"/": 200, "/login": 200, "/history": 303, "/history/5": 303, "/history/5/picture": 303, "/admin": 303}
+    paths |= {"/predict": 405, "/examples/bag": 405, "/static/page.js": 200, "/v2": 200, "/v2/health/live": 200}
+    paths |= {"/v2/models/fashion_mnist": 200, "/openapi.json": 200, "/no/such/page": 404}
+    for prefix in ("/login", "/predict", "/history", "/admin", "/examples", "/static", "/v2", "/v2/models", "/livez"):
+        for path, status in paths.items():
+            for arriving in (path, prefix + path):  # from a proxy that removes the prefix, and from one that does not
+                answer = client.get(arriving, headers={"X-Forwarded-Prefix": prefix, "Accept": "text/html"})
+                answer.close()
+                assert (arriving, answer.status_code) == (arriving, status)
+                assert answer.location is None or answer.location == f"{prefix}/login?next={prefix}{path}"
 
 
 def test_over_tls_the_cookie_is_bound_to_the_host_or_to_the_sub_path(make_app, accounts):
@@ -109,3 +146,27 @@ def test_predictions_work_below_the_sub_path(make_app, accounts):
     body, kind = form(("file", IMAGE))
     headers = {**basic("ada", "a long password"), "X-Forwarded-Prefix": "/fashion"}
     assert client.post("/predict", data=body, content_type=kind, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:555", "192.0.2.1"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ('"[2001:db8::1]:555"', "2001:db8::1"),
+        ("fe80::1%a", "fe80::1"),
+        ("192.0.2.9, 192.0.2.1:555", "192.0.2.1"),
+        *((nonsense, "127.0.0.1") for nonsense in (
+            "not-an-ip", "a" * 3000, "192.0.2.1:x", "192.0.2.256", "192.0.2:80", "[::1", "[x]:1", "unknown", "_a:1",
+            "1", "192.0.2.1%a", "1:2:3:4:5:6:7:8:555", "[::1]:555:1", "",
+        )),
+    ],
+)  # fmt: skip
+def test_a_forwarded_address_is_an_ip_address_or_the_proxys_own(make_app, forwarded, address):
+    app = make_app(trusted_proxies=1)
+    seen = []
+    app.before_request(lambda: seen.append(request.remote_addr))
+    app.test_client().get("/livez", headers={"X-Forwarded-For": forwarded})
+    assert seen == [address]
