@@ -87,6 +87,8 @@ class Command(Generic[C]):
         try:
             start(task)()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if isinstance(error.__cause__, OSError):  # the log file cannot be opened
+                raise _unusable_folder(error.__cause__) from error
             raise InputError(one_sentence(error)) from error
         except OSError as error:
             raise _unusable_folder(error) from error

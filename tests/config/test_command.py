@@ -162,6 +162,16 @@ def test_a_run_continues_when_its_output_cannot_be_written(tmp_path):
     )
 
 
+@pytest.mark.process
+def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "explore.log").mkdir()
+    command = [sys.executable, "-c", COMMAND, f"hydra.run.dir={tmp_path}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: {tmp_path / 'explore.log'}: Is a directory; hydra.run.dir, ")
+    assert run.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("reason", [errno.EROFS, errno.ENAMETOOLONG], ids=["read-only", "name too long"])
 def test_a_folder_that_cannot_be_used_is_refused_before_the_run(tmp_path, monkeypatch, capsys, reason):
     folder = tmp_path / ("x" * 300 if reason == errno.ENAMETOOLONG else "finished")
