@@ -35,16 +35,13 @@ class OpenedImage:
         image: Pillow's view of the file.
         file: The file without its metadata.
         orientation: As EXIF numbers them, 1 to 8.
+        pixels: How many are decoded at once; more than the image has where it is cropped.
     """
 
     image: Image.Image
     file: SeparatedFile
     orientation: int
-
-    @property
-    def pixels(self) -> int:
-        """Width times height."""
-        return self.image.width * self.image.height
+    pixels: int
 
 
 def decode(stream: io.BufferedIOBase) -> Image.Image:
@@ -86,9 +83,9 @@ def open_checked(content: bytes) -> OpenedImage:
         raise InvalidImageError(f"has {file.scans} scans, expected at most {MAX_SCANS}; save it as an ordinary JPEG")
     with _damage_reported():
         image = Image.open(io.BytesIO(file.pixels), formats=[kind])
-        if kind in {"AVIF", "HEIF"}:
-            _refuse_large_tiles(content)
-    _refuse_extremes(image.size)
+        sizes = [image.size, *(_sizes_inside(content) if kind in {"AVIF", "HEIF"} else ())]
+    for size in sizes:
+        _refuse_extremes(size)
     # A HEIC file may have several images beside each other, of which one is the photo.
     if file.frames > 1 or (kind != "HEIF" and getattr(image, "is_animated", False)):
         raise InvalidImageError("is an animation, expected a still image; save a single frame")
@@ -96,7 +93,8 @@ def open_checked(content: bytes) -> OpenedImage:
         file = file._replace(exif=image.info.get("exif", b""), xmp=image.info.get("xmp", b""))
     elif kind == "AVIF":  # Pillow says there how the file's own boxes turn it; HEIC is turned by its decoder
         file = file._replace(exif=image.info.get("exif", b""))
-    return OpenedImage(image, file, read_orientation(file.exif, file.xmp))
+    pixels = max(width * height for width, height in sizes)
+    return OpenedImage(image, file, read_orientation(file.exif, file.xmp), pixels)
 
 
 def load(opened: OpenedImage, side: int = NEEDED_SIDE) -> Image.Image:
@@ -134,7 +132,7 @@ def _damage_reported() -> Iterator[None]:
     except UnidentifiedImageError:
         raise InvalidImageError("is damaged: its header cannot be read") from None
     except Exception as error:  # noqa: BLE001  # what a decoder raises depends on what is wrong with the file
-        raise InvalidImageError(f"is damaged: {error}") from None
+        raise InvalidImageError(f"is damaged: {str(error) or type(error).__name__}") from None
 
 
 def _separated(kind: str, content: bytes) -> SeparatedFile:
@@ -174,17 +172,20 @@ def _scale_transparent_colour(opened: OpenedImage) -> None:
         info["transparency"] = info["transparency"] * 255 // (2**bits - 1)
 
 
-def _refuse_large_tiles(content: bytes) -> None:
-    """Refuse an AVIF or HEIC file that takes more work to decode than the image in it has pixels."""
+def _sizes_inside(content: bytes) -> list[isobmff.Size]:
+    """Return the sizes of the images in an AVIF or HEIC file, which may be larger than the one that is shown.
+
+    Raises:
+        InvalidImageError: When they are more pixels together than any photo has.
+    """
     sizes = list(isobmff.av1_sizes(content))
-    for size in sizes:
-        _refuse_extremes(size)
     pixels = max(isobmff.tile_pixels(content), sum(width * height for width, height in sizes))
     if pixels > MAX_TILE_PIXELS:
         raise InvalidImageError(
             f"has tiles of {pixels / 1e6:.0f} million pixels, expected at most {MAX_TILE_PIXELS / 1e6:.0f} million; "
             "save it as an ordinary JPEG"
         )
+    return sizes + isobmff.declared_sizes(content)
 
 
 def _refuse_extremes(size: tuple[int, int]) -> None:

@@ -31,6 +31,7 @@ FORMATS = {  # by Pillow's name
 }
 FILE_SUFFIXES = {suffix for each in FORMATS.values() for suffix in each.suffixes}
 
+HEAD_BYTES = 4096  # of a file, in which its signature is
 SIGNATURES = {
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "JPEG": rb"\xff\xd8\xff",
@@ -49,7 +50,8 @@ OTHERS = {  # what people send instead
     "a JPEG XL image": rb"\0\0\0\x0cJXL |\xff\x0a",
     "a Photoshop document": rb"8BPS",
     "a PDF document": rb"%PDF-",
-    "an SVG drawing": rb"\s*(<\?xml[^>]*>)?\s*(<!--.{0,1000}?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]",
+    # Possessive, so that a file of spaces takes no longer than any other.
+    "an SVG drawing": rb"\s*+(<\?xml[^>]*+>\s*+)?(<!--.{0,1000}?-->\s*+)?(<!DOCTYPE svg[^>]*+>\s*+)?<svg[\s>]",
     "a video": rb"....ftyp|....moov|\x1aE\xdf\xa3",
 }
 
@@ -60,13 +62,14 @@ def identify(content: bytes) -> str:
     Raises:
         UnsupportedImageError: When it is not of a format that is read; the message names the format if it is known.
     """
+    head = content[:HEAD_BYTES]
     for name, signature in SIGNATURES.items():
-        if re.match(signature, content, re.DOTALL):
+        if re.match(signature, head, re.DOTALL):
             if name == "HEIF" and not reads_heif():
                 raise UnsupportedImageError(f"is a HEIC image, which needs an extra; install it: {INSTALL_HEIF}")
             return name
     for description, signature in OTHERS.items():
-        if re.match(signature, content, re.DOTALL):
+        if re.match(signature, head, re.DOTALL):
             raise UnsupportedImageError(f"is {description}; send {ACCEPTED}")
     raise UnsupportedImageError(f"is not an image, expected {ACCEPTED}")
 

@@ -1,8 +1,9 @@
 """AVIF and HEIC files are made of boxes (ISO/IEC 14496-12 and 23008-12): their items and sizes.
 
 The size that such a file declares says little about the work of decoding it. libavif decodes up to 268 million pixels
-for an image of 100 x 100, so the sizes in the compressed images are read before. libheif compares these sizes itself,
-but decodes a tile again wherever it is used, so the tiles are counted before.
+for an image of 100 x 100, and every frame that there is, so the sizes in the compressed images are read before. libheif
+compares these sizes itself, but decodes a tile again wherever it is used, and crops last, so tiles are counted before,
+and the sizes without cropping matter.
 """
 
 import math
@@ -12,10 +13,14 @@ from typing import NamedTuple
 
 METADATA_ITEMS = {b"Exif", b"mime"}
 MAX_EXTENTS = 10_000  # parts of items in one file; a photo of a phone has about 100
-SEQUENCE_HEADER = 1  # of the units in an AV1 image
+SEQUENCE_HEADER, FRAME_UNITS = 1, {3, 6}  # of the units in an AV1 image
+MAX_UNITS = 10_000
 MAX_HEADER_BYTES = 128
 TILED_ITEMS = {b"grid", b"iovl", b"iden"}
 MIN_TILE_PIXELS = 65_536  # libheif decodes an image of this size, however small the file says that it is
+
+
+Size = tuple[int, int]  # width and height
 
 
 class Item(NamedTuple):
@@ -48,15 +53,21 @@ def without_metadata(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def av1_sizes(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the width and height of every AV1 image in a file, as their decoder sees them.
+def av1_sizes(content: bytes) -> Iterator[Size]:
+    """Yield the size of every AV1 frame in a file, as their decoder sees it.
 
     Raises:
         ValueError: When one cannot be found.
     """
     for item in read_items(content):
         if item.kind == b"av01":
-            yield from _sequence_sizes(b"".join(item.parts))
+            yield from _frame_sizes(b"".join(item.parts))
+
+
+def declared_sizes(content: bytes) -> list[Size]:
+    """Return the size that a file declares for each image in it, before any is cropped."""
+    inside = _described(content)
+    return list(_sizes_by_item(content, *inside[b"iprp"]).values()) if b"iprp" in inside else []
 
 
 def tile_pixels(content: bytes) -> int:
@@ -71,7 +82,7 @@ def tile_pixels(content: bytes) -> int:
         return 0
     start, end = inside[b"iref"]
     width = 4 if content[start] else 2
-    sizes = _declared_pixels(content, *inside[b"iprp"])
+    sizes = {number: math.prod(size) for number, size in _sizes_by_item(content, *inside[b"iprp"]).items()}
     total = 0
     for kind, first, last in _boxes(content, start + 4, end):
         numbers = [int.from_bytes(content[at : at + width]) for at in range(first + width + 2, last, width)]
@@ -89,15 +100,15 @@ def _described(content: bytes) -> dict[bytes, tuple[int, int]]:
     return {kind: (start, end) for kind, start, end in _boxes(content, meta[0] + 4, meta[1])}
 
 
-def _declared_pixels(content: bytes, start: int, end: int) -> dict[int, int]:
-    """Return width times height of each item by its number, from the box ``iprp``."""
-    properties: list[int | None] = [None]  # counted from 1
-    found: dict[int, int] = {}
+def _sizes_by_item(content: bytes, start: int, end: int) -> dict[int, Size]:
+    """Return the size of each item by its number, from the box ``iprp``."""
+    properties: list[Size | None] = [None]  # counted from 1
+    found: dict[int, Size] = {}
     for kind, first, last in _boxes(content, start, end):
         if kind == b"ipco":
             for name, at, _ in _boxes(content, first, last):
                 is_size = name == b"ispe"
-                properties.append(math.prod(struct.unpack_from(">II", content, at + 4)) if is_size else None)
+                properties.append(struct.unpack_from(">II", content, at + 4) if is_size else None)
         elif kind == b"ipma":
             number_bytes, index_bytes = 4 if content[first] else 2, 2 if content[first + 3] & 1 else 1
             at, entries = first + 8, int.from_bytes(content[first + 4 : first + 8])
@@ -182,10 +193,12 @@ def _read_locations(content: bytes, start: int, end: int, data_start: int) -> di
     return parts
 
 
-def _sequence_sizes(image: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the sizes in an AV1 image (AV1 Bitstream and Decoding Process Specification, section 5)."""
-    position, found = 0, False
-    while position < len(image):
+def _frame_sizes(image: bytes) -> Iterator[Size]:
+    """Yield the size of each frame of an AV1 image (AV1 Bitstream and Decoding Process Specification, section 5)."""
+    position, sequence_size = 0, None
+    for _ in range(MAX_UNITS):
+        if position >= len(image):
+            break
         header = image[position]
         position += 2 if header & 4 else 1  # with an extension
         size = 0
@@ -198,15 +211,19 @@ def _sequence_sizes(image: bytes) -> Iterator[tuple[int, int]]:
                     break
         else:
             size = len(image) - position
-        if header >> 3 & 15 == SEQUENCE_HEADER:
-            yield _sequence_size(image[position : position + min(size, MAX_HEADER_BYTES)])
-            found = True
+        kind = header >> 3 & 15
+        if kind == SEQUENCE_HEADER:
+            sequence_size = _sequence_size(image[position : position + min(size, MAX_HEADER_BYTES)])
+        elif kind in FRAME_UNITS and sequence_size is not None:
+            yield sequence_size
         position += size
-    if not found:
+    else:
+        raise ValueError("an image in it has too many parts")
+    if sequence_size is None:
         raise ValueError("an image in it has no size")
 
 
-def _sequence_size(header: bytes) -> tuple[int, int]:
+def _sequence_size(header: bytes) -> Size:
     bits = int.from_bytes(header.ljust(MAX_HEADER_BYTES, b"\0"))
     left = 8 * MAX_HEADER_BYTES
 

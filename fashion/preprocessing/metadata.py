@@ -17,8 +17,9 @@ EXIF_KEYWORD, XMP_KEYWORD = b"Raw profile type exif", b"XML:com.adobe.xmp"
 MAX_TEXT_BYTES = 2**20  # unpacked: an orientation is in the first kilobytes
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# Within a scan, a zero follows every 255 that is no marker; the markers D0 to D7 only separate parts of a scan.
-JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+# Within a scan, a zero follows every 255 that is no marker. Several 255 may come before a marker. Markers without a
+# length are left out: D0 to D7 separate parts of a scan, and 01 means nothing.
+JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 JPEG_LIMITS = {JPEG_START[1], JPEG_END[1]}  # a second start without an end before it begins another image
 MAX_JPEG_SEGMENTS = 10_000  # a colour profile takes up to 255, a scan up to 9
 JPEG_SCAN, JPEG_EXIF_OR_XMP = 0xDA, 0xE1

@@ -134,6 +134,35 @@ def test_a_heic_cannot_hide_the_size_that_is_decoded():
         opened(declare(content, (2000, 2000), (64, 64)))
 
 
+def with_repeated_frame(content: bytes, count: int) -> bytes:
+    """Add copies of its frame to the only item of an AVIF file."""
+    ((data,),) = [item.parts for item in isobmff.read_items(content)]
+    frame = data[4 + data[3] :]  # after an empty unit, and the header of the sequence
+    data += (data[:2] + frame) * count
+    position = content.index(b"iloc") + 4
+    assert content[position : position + 6] == b"\0\0\0\0\x44\0"
+    moved = bytearray(content)
+    struct.pack_into(">II", moved, position + 14, len(content) + 8, len(data))
+    return bytes(moved) + struct.pack(">I4s", len(data) + 8, b"mdat") + data
+
+
+def test_every_frame_of_an_avif_counts_because_all_are_decoded():
+    content = encoded(Image.new("L", (4000, 2000)), "AVIF", speed=10)
+    assert opened(with_repeated_frame(content, 1)).size == (4000, 2000)
+    with pytest.raises(InvalidImageError, match="has tiles of 168 million pixels, expected at most 100 million"):
+        opened(with_repeated_frame(content, 20))
+    with pytest.raises(InvalidImageError, match="is damaged: an image in it has too many parts"):
+        opened(with_repeated_frame(encoded(Image.new("L", (64, 64)), "AVIF"), 10_000))
+
+
+def test_every_image_in_a_heic_file_counts_because_what_is_shown_may_be_a_part_of_it():
+    larger = encoded(MARKED, "HEIF", save_all=True, append_images=[Image.new("L", (1000, 1000))])
+    assert decode.open_checked(larger).pixels == 1_000_000
+    too_large = encoded(MARKED, "HEIF", save_all=True, append_images=[Image.new("L", (8200, 200))])
+    with pytest.raises(InvalidImageError, match="is 8200 x 200 pixels, expected at most 8,192 a side"):
+        opened(too_large)
+
+
 def test_tiles_are_counted_as_often_as_they_are_used():
     content = encoded(MARKED.resize((1024, 1024)), "HEIF", tile_size=512)
     assert isobmff.tile_pixels(content) == 1024 * 1024

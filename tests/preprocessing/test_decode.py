@@ -1,5 +1,6 @@
 """What is decoded, what is refused, and the limits that hold before the first pixel."""
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashion.errors import InvalidImageError, UnsupportedImageError
+from fashion.errors import InputError, InvalidImageError, UnsupportedImageError
 from fashion.preprocessing.decode import ORIGINAL_SIZE, decode, load, open_checked
 
 
@@ -71,6 +72,22 @@ def test_only_the_first_image_of_a_jpeg_is_looked_at(content, behind):
     """Phones append videos and second images, and leave out the end marker of panoramas."""
     expected = np.asarray(Image.open(io.BytesIO(content)))
     assert np.array_equal(np.asarray(decode(io.BytesIO(content[:-2] + behind))), expected)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "content",
+    [b" " * 5_000_000, b"\r\n" * 2_500_000, b"<?xml " * 800_000, JPEG[:-2] + b"\xff" * 5_000_000],
+    ids=["spaces", "line ends", "declarations", "fill bytes"],
+)
+def test_a_file_of_repeated_bytes_is_read_or_refused_like_any_other(content):
+    """A search that starts anew at each byte would take hours, and stop a server's other threads meanwhile."""
+    with contextlib.suppress(InputError):
+        decode(io.BytesIO(content))
+
+
+def test_a_marker_without_a_length_hides_no_scans():
+    assert open_checked(JPEG[:-2] + b"\xff\x01" + JPEG[JPEG.index(b"\xff\xda") :]).file.scans == 2
 
 
 def test_a_video_and_a_thumbnail_have_no_scans():
