@@ -23,7 +23,7 @@ FILES = {
     "fashion_mnist_model.keras", "fashion_mnist_model.json", "best.keras", "history.csv", "result.json", "run.json",
     "train.log", "training_curves.png", "confusion_matrix.png", "report.html", "metrics.json", ".hydra",
 }  # fmt: skip
-QUICK = ("model=cnn", "data.limit=1000", "trainer.batch_size=100")
+QUICK = ("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=1000", "trainer.batch_size=100")
 
 
 def result(folder) -> dict:
@@ -258,7 +258,13 @@ def test_efficientnetb0_trains(run_command, keras_backend, tmp_path):
 def test_a_full_disk_ends_the_run_in_one_line(keras_backend, fashion_mnist_root, tmp_path):
     """The shell limits files to 600 kB; the model is larger."""
     folder = tmp_path / "run"
-    options = (*QUICK, f"trainer.backend={keras_backend}", "trainer.epochs=1", f"hydra.run.dir={folder}")
+    options = (
+        *QUICK,
+        "model.dense_units=[2000]",
+        f"trainer.backend={keras_backend}",
+        "trainer.epochs=1",
+        f"hydra.run.dir={folder}",
+    )
     command = f'ulimit -f 600; exec "{sys.executable}" scripts/train.py "$@"'
     run = subprocess.run(["bash", "-c", command, "train", *options], capture_output=True, text=True, cwd=PROJECT)
     assert run.returncode == 2, run.stderr
