@@ -12,7 +12,7 @@ from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
 from fashion.preprocessing import limits, prepare
-from fashion.preprocessing.formats import ACCEPTED
+from fashion.preprocessing.formats import accepted
 from fashion.preprocessing.model_input import ModelInput
 
 
@@ -59,7 +59,7 @@ def _predict(inputs: dict[Path, ModelInput], artifact: Path, backend: Backend) -
 
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
-        description=f"Classify image files: {ACCEPTED}.",
+        description=f"Classify image files: {accepted()}.",
         epilog="A 28 x 28 greyscale image is used as it is, also if it was upscaled or coloured by a colour map; if "
         "its background is light, it is inverted, as objects of the data set are light on black. A product photo with "
         "a nearly white or black background is trimmed, resized, sharpened, centred and, if the background is light, "

@@ -52,7 +52,7 @@ _KERAS_EXTRAS = ExcludedPackages({"matplotlib": "matplotlib", "sklearn": "scikit
 def import_keras() -> ModuleType:
     """Import Keras with the settings that this project's numbers depend on.
 
-    Without what it imports for its own plots and scikit-learn wrappers, which takes 1 s.
+    Skips Keras's optional imports for plots and scikit-learn wrappers, which take 1 s.
     """
     sys.meta_path.insert(0, _KERAS_EXTRAS)
     try:

@@ -1,4 +1,4 @@
-"""What JAX finds outside of the program: flags, platforms and its cache, checked before anything is computed."""
+"""JAX's environment: XLA flags, platforms, numerical settings and the compilation cache, checked before it computes."""
 
 import contextlib
 import importlib
@@ -86,7 +86,7 @@ def keep_compiled_programs() -> None:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        log.warning("%s: cannot be written, so each start compiles anew; XDG_CACHE_HOME names another folder", folder)
+        log.warning("%s is not writable, so every start recompiles; set XDG_CACHE_HOME to a writable folder", folder)
         return
     jax = importlib.import_module("jax")
     jax.config.update("jax_compilation_cache_dir", str(folder))

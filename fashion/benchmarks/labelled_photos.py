@@ -9,7 +9,7 @@ import yaml
 
 from fashion.errors import FashionError, InputError
 from fashion.preprocessing import decode
-from fashion.preprocessing.formats import ACCEPTED, FILE_SUFFIXES
+from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
 
 MAPPING = Path(__file__).parent / "photo_folders" / "clothing_dataset.yaml"
 
@@ -75,7 +75,7 @@ def find_photos(folder: Path, mapping: Mapping[str, tuple[int, ...]]) -> list[La
     ]
     if not any(photo.correct for photo in photos):
         raise InputError(
-            f"{folder}: contains no photo that has a correct class; expected {ACCEPTED} files in its folders"
+            f"{folder}: contains no photo that has a correct class; expected {accepted()} files in its folders"
         )
     return photos
 

@@ -177,8 +177,8 @@ def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
 
 def _unusable_folder(error: OSError) -> WriteError:
     return WriteError(
-        f"{error.filename or 'the folder'}: {error.strerror}; hydra.run.dir, or hydra.sweep.dir for a sweep, "
-        "names another folder to write to"
+        f"{error.filename or 'the folder'}: {error.strerror}; choose another with hydra.run.dir=FOLDER, "
+        "or hydra.sweep.dir=FOLDER for a sweep"
     )
 
 

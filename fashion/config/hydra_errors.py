@@ -23,7 +23,7 @@ def one_sentence(error: Exception) -> str:
         lines = [line for line in error.message.splitlines() if line.strip("^ ")]
         reason = next((line for line in lines if not line.startswith(("Error parsing", "See "))), "see --hydra-help")
         if reason.startswith("LexerNoViableAlt"):
-            reason = "a character in it needs quotes that the shell leaves: \"key='value'\""
+            reason = "its value has a character that must be quoted for Hydra as well as for the shell: \"key='value'\""
             if "=~" in error.override:
                 reason = "the shell does not expand ~ here; write the folder's full path"
         return f"{error.override}: cannot be read as key=value ({reason.strip()})"

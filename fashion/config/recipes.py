@@ -29,8 +29,8 @@ def name_recipe(error: InputError, hydra: Mapping[str, Any]) -> InputError:
         choice = hydra["runtime"]["choices"].get(group)
         if choice and _sets(f"{group}/{choice}.yaml", key, hydra):
             others = [override for override in given if key_of(override) == key.partition(".")[0]]
-            conflict = f", but not for {others[-1]}; leave out one of the two" if others else ""
-            return InputError(f"{error}; {group}={choice} sets it{conflict}")
+            conflict = f", which cannot be combined with {others[-1]}; leave out one of the two" if others else ""
+            return InputError(f"{error}; it is set by {group}={choice}{conflict}")
     return error
 
 

@@ -79,7 +79,9 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     log.info("written to           %s", folder / REPORT_FILE)
     _check_against_card(loaded.card, measured.test.images, measured.test.accuracy)
     if unreadable:
-        raise InputError(f"photos: {len(unreadable)} of the files could not be read; the report is about the others")
+        raise InputError(
+            f"photos: {len(unreadable)} files could not be read and were skipped; the report covers the others"
+        )
     return measured
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from fashion.errors import UnsupportedImageError
 
-ACCEPTED = "PNG, JPEG, WebP, AVIF or HEIC"
 INSTALL_HEIF = ".venv/bin/python scripts/setup_venv.py --extra heif"
 
 
@@ -14,20 +13,22 @@ class ImageFormat(NamedTuple):
     """A format that is read.
 
     Attributes:
+        label: Its name in messages.
         media_types: As browsers name it.
         suffixes: Of the names of its files; they choose files in folders, and the content decides what a file is.
     """
 
+    label: str
     media_types: tuple[str, ...]
     suffixes: tuple[str, ...]
 
 
 FORMATS = {  # by Pillow's name
-    "PNG": ImageFormat(("image/png",), (".png",)),
-    "JPEG": ImageFormat(("image/jpeg",), (".jpg", ".jpeg")),
-    "WEBP": ImageFormat(("image/webp",), (".webp",)),
-    "AVIF": ImageFormat(("image/avif",), (".avif",)),
-    "HEIF": ImageFormat(("image/heic", "image/heif"), (".heic", ".heif", ".hif")),
+    "PNG": ImageFormat("PNG", ("image/png",), (".png",)),
+    "JPEG": ImageFormat("JPEG", ("image/jpeg",), (".jpg", ".jpeg")),
+    "WEBP": ImageFormat("WebP", ("image/webp",), (".webp",)),
+    "AVIF": ImageFormat("AVIF", ("image/avif",), (".avif",)),
+    "HEIF": ImageFormat("HEIC", ("image/heic", "image/heif"), (".heic", ".heif", ".hif")),
 }
 FILE_SUFFIXES = {suffix for each in FORMATS.values() for suffix in each.suffixes}
 
@@ -66,12 +67,12 @@ def identify(content: bytes) -> str:
     for name, signature in SIGNATURES.items():
         if re.match(signature, head, re.DOTALL):
             if name == "HEIF" and not reads_heif():
-                raise UnsupportedImageError(f"is a HEIC image, which needs an extra; install it: {INSTALL_HEIF}")
+                raise UnsupportedImageError(f"is a HEIC image; send {accepted()}, or first run {INSTALL_HEIF}")
             return name
     for description, signature in OTHERS.items():
         if re.match(signature, head, re.DOTALL):
-            raise UnsupportedImageError(f"is {description}; send {ACCEPTED}")
-    raise UnsupportedImageError(f"is not an image, expected {ACCEPTED}")
+            raise UnsupportedImageError(f"is {description}; send {accepted()}")
+    raise UnsupportedImageError(f"is not an image, expected {accepted()}")
 
 
 def reads_heif() -> bool:
@@ -82,3 +83,9 @@ def reads_heif() -> bool:
 def readable_formats() -> list[ImageFormat]:
     """Return the formats that this installation reads."""
     return [each for name, each in FORMATS.items() if name != "HEIF" or reads_heif()]
+
+
+def accepted() -> str:
+    """Return the names of the formats that this installation reads, as in "PNG, JPEG or WebP"."""
+    *others, last = (each.label for each in readable_formats())
+    return f"{', '.join(others)} or {last}"

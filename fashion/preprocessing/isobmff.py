@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 METADATA_ITEMS = {b"Exif", b"mime"}
 MAX_EXTENTS = 10_000  # parts of items in one file; a photo of a phone has about 100
-SEQUENCE_HEADER, FRAME_UNITS = 1, {3, 6}  # of the units in an AV1 image
-MAX_UNITS = 10_000
+SEQUENCE_HEADER, FRAME_OBUS = 1, {3, 6}  # types of the open bitstream units (OBU) in an AV1 image
+MAX_OBUS = 10_000
 MAX_HEADER_BYTES = 128
 TILED_ITEMS = {b"grid", b"iovl", b"iden"}
 MIN_TILE_PIXELS = 65_536  # libheif decodes an image of this size, however small the file says that it is
@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
     Attributes:
         number: By which other boxes refer to it.
-        kind: Its four letters.
+        kind: Its four-character code.
         kind_position: Where the file says them.
         parts: Its content.
     """
@@ -40,7 +40,7 @@ class Item(NamedTuple):
 
 
 def brand(content: bytes) -> bytes:
-    """Return the four letters for which a file was written."""
+    """Return the major brand of a file."""
     return content[8:12]
 
 
@@ -89,7 +89,7 @@ def tile_pixels(content: bytes) -> int:
         if kind != b"dimg" or kinds.get(int.from_bytes(content[first : first + width])) not in TILED_ITEMS:
             continue
         if any(kinds.get(number) in TILED_ITEMS for number in numbers):
-            raise ValueError("its tiles are made of tiles")
+            raise ValueError("it has nested tiles")
         total += sum(max(sizes.get(number, 0), MIN_TILE_PIXELS) for number in numbers)
     return total
 
@@ -133,7 +133,7 @@ def read_items(content: bytes) -> list[Item]:
     """
     inside = _described(content)
     if not {b"iinf", b"iloc"} <= inside.keys():
-        raise ValueError("it does not say where its images are")
+        raise ValueError("its item tables (iinf, iloc) are missing")
     parts = _read_locations(content, *inside[b"iloc"], data_start=inside.get(b"idat", (0, 0))[0])
     start, end = inside[b"iinf"]
     found = []
@@ -170,7 +170,7 @@ def _read_locations(content: bytes, start: int, end: int, data_start: int) -> di
         nonlocal position
         position += size
         if position > end:
-            raise ValueError("its list of images is cut")
+            raise ValueError("its item table (iloc) is truncated")
         return int.from_bytes(content[position - size : position])
 
     version = number(4) >> 24
@@ -196,7 +196,7 @@ def _read_locations(content: bytes, start: int, end: int, data_start: int) -> di
 def _frame_sizes(image: bytes) -> Iterator[Size]:
     """Yield the size of each frame of an AV1 image (AV1 Bitstream and Decoding Process Specification, section 5)."""
     position, sequence_size = 0, None
-    for _ in range(MAX_UNITS):
+    for _ in range(MAX_OBUS):
         if position >= len(image):
             break
         header = image[position]
@@ -214,7 +214,7 @@ def _frame_sizes(image: bytes) -> Iterator[Size]:
         kind = header >> 3 & 15
         if kind == SEQUENCE_HEADER:
             sequence_size = _sequence_size(image[position : position + min(size, MAX_HEADER_BYTES)])
-        elif kind in FRAME_UNITS and sequence_size is not None:
+        elif kind in FRAME_OBUS and sequence_size is not None:
             yield sequence_size
         position += size
     else:

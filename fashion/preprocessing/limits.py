@@ -5,7 +5,7 @@ from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from fashion.preprocessing.formats import reads_heif
 
-DECODER_THREADS = 1  # a server decodes one image in each of its own
+DECODER_THREADS = 1  # a server already decodes images in parallel, one per thread
 
 
 def set_decoder_limits() -> None:

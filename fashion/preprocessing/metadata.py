@@ -1,4 +1,4 @@
-"""Image files without their metadata, so that no decoder parses what does not belong to the pixels.
+"""PNG and JPEG files without their metadata, so that their decoders parse nothing but pixel data.
 
 Colour profiles, text, thumbnails, and the videos that phones append are skipped without being unpacked. What says how a
 photo must be turned is returned beside the pixels.
@@ -20,7 +20,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # Within a scan, a zero follows every 255 that is no marker. Several 255 may come before a marker. Markers without a
 # length are left out: D0 to D7 separate parts of a scan, and 01 means nothing.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
-JPEG_LIMITS = {JPEG_START[1], JPEG_END[1]}  # a second start without an end before it begins another image
+JPEG_START_OR_END = {JPEG_START[1], JPEG_END[1]}  # a second start without an end before it begins another image
 MAX_JPEG_SEGMENTS = 10_000  # a colour profile takes up to 255, a scan up to 9
 JPEG_SCAN, JPEG_EXIF_OR_XMP = 0xDA, 0xE1
 # APP1 to APP13, APP15 and comments. APP0 and APP14 say how colours are stored.
@@ -122,7 +122,7 @@ def separate_jpeg(content: bytes) -> SeparatedFile:
             kept.append(content[position : marker.start()])
         begin = marker.end()
         position, code = begin, content[begin - 1]
-        if code in JPEG_LIMITS:
+        if code in JPEG_START_OR_END:
             break
         position += int.from_bytes(content[begin : begin + 2])
         segments += 1

@@ -1,4 +1,4 @@
-"""Transparent images, composed on the background that contrasts with what they show."""
+"""Transparent images, composited onto the background that contrasts with what they show."""
 
 from collections.abc import Iterator
 

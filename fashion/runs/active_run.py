@@ -133,4 +133,8 @@ def point_latest(folder: Path) -> None:
     except OSError as error:  # the run is complete without it
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
-        log.warning("%s cannot be replaced (%s), so it does not name this run", outputs / "latest", error.strerror)
+        log.warning(
+            "%s cannot be replaced (%s) and does not point to this run",
+            outputs / "latest",
+            error.strerror,
+        )

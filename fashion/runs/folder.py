@@ -114,7 +114,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds a completed run, or a trained model that came here in another way."""
+        """Whether the folder holds a completed run, or a trained model that was copied here."""
         return self.status() == "completed" or (self.model.exists() and not self.resume_state.exists())
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -138,8 +138,8 @@ class RunFolder:
         """Remove the result of an earlier start, and what a process that was killed while it wrote has left.
 
         Args:
-            overwrite: Whether another run starts from the beginning: then also how far the earlier one was. Its model
-                and report stay until the new ones replace them.
+            overwrite: Whether a new run replaces the earlier one; its resume state and history are then removed too.
+                Its model and report stay until the new ones replace them.
         """
         self.remove_result()
         remove_partial_files(self.path)

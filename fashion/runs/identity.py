@@ -15,7 +15,7 @@ def config_hash(config: ResolvedConfig) -> str:
 
 
 def comparable(config: ResolvedConfig) -> ResolvedConfig:
-    """Return a configuration without what does not change a run's result: folders, and how it was started in its own.
+    """Return a configuration without what does not affect a run's result: folders, resuming, overwriting.
 
     Paths inside the run's folder become relative to it. The data is verified by digest wherever it is stored.
     """

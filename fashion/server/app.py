@@ -32,7 +32,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         request_log: The request log in the database.
 
     Raises:
-        InputError: If the settings name something else than a Redis.
+        InputError: If `redis_url` is not a Redis URL.
     """
     # Global to the process. Prometheus does not use the time series of creation times that this turns off.
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]

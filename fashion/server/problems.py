@@ -29,11 +29,11 @@ PROBLEM = "application/problem+json"
 
 
 class UnavailableError(ServiceUnavailable):
-    """A 503, which is no error of the server, with its reason for the metrics.
+    """A 503 response with its reason for the metrics; not counted as a server error.
 
     Args:
         reason: What is not available.
-        description: The same for people.
+        description: The human-readable message.
         retry_after: Seconds after which to try again.
     """
 

@@ -61,7 +61,7 @@ def _refuse_other_sources(stored: list[str], given: list[str]) -> None:
     try:
         normalise(stored)
     except InputError as error:
-        raise InputError(f"{error}; the sweep to resume was started with it, put it back") from None
+        raise InputError(f"{error}; the sweep was started with this folder; restore it to resume") from None
 
 
 def _folder(wanted: str) -> Path:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fashion.arrays import Flags, GrayImage, GrayImages
 from fashion.errors import InputError
 from fashion.preprocessing.decode import decode_file
-from fashion.preprocessing.formats import ACCEPTED, FILE_SUFFIXES
+from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
 from fashion.preprocessing.prepare import prepare
 
@@ -129,7 +129,7 @@ def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
     if not found and unreadable:
         raise InputError(f"photos: no image in {folder} can be read; {unreadable[0]}")
     if not found:
-        raise InputError(f"photos: no folder in {folder} contains an image; expected {ACCEPTED} files")
+        raise InputError(f"photos: no folder in {folder} contains an image; expected {accepted()} files")
     return found, unreadable
 
 

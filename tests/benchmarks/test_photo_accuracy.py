@@ -14,7 +14,7 @@ from fashion.benchmarks.photo_sheet import sheet
 from fashion.data.fashion_mnist import CLASSES, fashion_mnist
 from fashion.errors import FashionError
 from fashion.inference.predictor import Predictor
-from fashion.preprocessing.formats import ACCEPTED
+from fashion.preprocessing.formats import accepted
 
 
 def on_a_floor(image: np.ndarray, random) -> Image.Image:
@@ -148,11 +148,11 @@ def test_files_that_cannot_be_read_are_listed_and_skipped(tmp_path, folder, run_
     finished = run_command("benchmark.py", "photos", tmp_path / "photos", *arguments)
     assert finished.returncode == 2
     broken = tmp_path / "photos" / "dress" / "broken.jpg"
-    assert f"error: {broken}: is not an image, expected {ACCEPTED}; it is skipped\n" in finished.stderr
+    assert f"error: {broken}: is not an image, expected {accepted()}; it is skipped\n" in finished.stderr
     result = json.loads((tmp_path / "output" / "photos.json").read_text())
     assert result["ways"]["this project"]["summaries"]["all"]["photos"] == 6
     assert [message.rpartition("/")[2] for message in result["unreadable"]] == [
-        f"broken.jpg: is not an image, expected {ACCEPTED}",
+        f"broken.jpg: is not an image, expected {accepted()}",
         "folder.jpg: cannot be read (Is a directory)",
         "gone.jpg: cannot be read (No such file or directory)",
     ]

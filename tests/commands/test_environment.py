@@ -119,12 +119,13 @@ def test_a_model_is_used_without_any_folder_to_write_to(run_read_only, image):
     finished = run_read_only("predict.py", image)
     assert finished.returncode == 0, finished.stderr
     notice, model = finished.stderr.splitlines()
-    assert notice.endswith("/.cache/fashion/xla: cannot be written, so each start compiles anew; XDG_CACHE_HOME names "
-                           "another folder")  # fmt: skip
+    assert notice.endswith(
+        "/.cache/fashion/xla is not writable, so every start recompiles; set XDG_CACHE_HOME to a writable folder"
+    )
     assert model.startswith("model: pretrained/")
 
 
-FOLDER = "/outputs: Permission denied; hydra.run.dir, or hydra.sweep.dir for a sweep, names another folder to write to"
+FOLDER = "/outputs: Permission denied; choose another with hydra.run.dir=FOLDER, or hydra.sweep.dir=FOLDER for a sweep"
 
 
 NO_DATABASE = (

@@ -96,7 +96,7 @@ def test_a_photo_that_cannot_be_read_does_not_hide_the_others(smoke_run, run_com
     bad, gone, summary = run.stderr.splitlines()
     assert bad.startswith(f"error: {photos / 'bad.png'}: is not an image")
     assert gone == f"error: {photos / 'gone.png'}: cannot be read (No such file or directory); it is skipped"
-    assert summary == "error: photos: 2 of the files could not be read; the report is about the others"
+    assert summary == "error: photos: 2 files could not be read and were skipped; the report covers the others"
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["ood"]
     assert [row["images"] for row in rows if row["set"] == "photos: hat"] == [1]
 

@@ -33,8 +33,8 @@ WRONG = [
     (["--epochs=3"], "error: unrecognized arguments: --epochs=3; see --help"),
     (
         ["experiment=tiny", "model=cnn"],
-        "error: model.stem_filters: there is no such key; model has dense_units, dropout, widths; experiment=tiny "
-        "sets it, but not for model=cnn; leave out one of the two",
+        "error: model.stem_filters: there is no such key; model has dense_units, dropout, widths; it is set by "
+        "experiment=tiny, which cannot be combined with model=cnn; leave out one of the two",
     ),
     (["trainer.resume=/nowhere"], "error: trainer.resume: got /nowhere, expected the folder of an unfinished run"),
 ]

@@ -58,7 +58,7 @@ def test_a_sweep_is_resumed_from_its_own_configuration_files(folder, tmp_path):
         with pytest.raises(FashionError, match=r": got \S+, but the sweep to resume has \S+; leave it out"):
             command_line(["-m", other, f"sweep.resume={folder}"])
     (tmp_path / "mine").rmdir()
-    with pytest.raises(FashionError, match=r"there is no folder .*/mine; the sweep to resume was started with it"):
+    with pytest.raises(FashionError, match=r"there is no folder .*/mine; the sweep was started with this folder"):
         command_line(["-m", f"sweep.resume={folder}"])
 
 

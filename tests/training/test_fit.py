@@ -257,7 +257,7 @@ def test_a_run_completes_where_latest_cannot_be_replaced(tmp_path, monkeypatch, 
     (tmp_path / "latest" / "somebody's").mkdir(parents=True)
     (tmp_path / "train").mkdir()
     active_run.point_latest(tmp_path / "train")
-    assert caplog.messages == [f"{tmp_path}/latest cannot be replaced (Is a directory), so it does not name this run"]
+    assert caplog.messages == [f"{tmp_path}/latest cannot be replaced (Is a directory) and does not point to this run"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "train"]
 
 

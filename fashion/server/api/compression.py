@@ -39,7 +39,7 @@ def decompressed(body: bytes) -> bytes:
     if len(content) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     if not complete:
-        raise BadRequest(f"The body is not a complete {encoding} stream, as its Content-Encoding says.")
+        raise BadRequest(f"The Content-Encoding is {encoding}, but the body is not a complete {encoding} stream.")
     return content
 
 

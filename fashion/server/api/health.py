@@ -49,7 +49,7 @@ def livez() -> Response:
 def readyz() -> Response:
     """Answer whether predictions are served.
 
-    They are not before the model is loaded and warm, once the process stops, nor while no log-in can be verified.
+    They are not until the model is loaded and warm, while the process is stopping, or while log-ins cannot be verified.
     """
     services().readiness.require()
     return Ready(status="ready").response()

@@ -32,7 +32,7 @@ blueprint = Blueprint("v2", __name__, url_prefix="/v2")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]  # of Triton
 MODEL, VERSION = f"/models/{NAME}", f"/models/{NAME}/versions/<version>"
 JSON, BINARY = "application/json", "application/octet-stream"
-# Triton's clients send no type, or that of any bytes, whether or not bytes follow the JSON.
+# Triton's clients send no Content-Type, or application/octet-stream, whether or not bytes follow the JSON.
 BODY_TYPES = {JSON, BINARY, ""}
 LARGE_BODY_BYTES = 512 * 1024  # of JSON, which takes up to forty times as much memory once it is parsed
 

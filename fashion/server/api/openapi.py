@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from fashion.preprocessing.formats import ACCEPTED
+from fashion.preprocessing.formats import accepted
 from fashion.server.api.body import Body
 from fashion.server.api.compression import FORMATS
 from fashion.server.api.health import Live, ProtocolLive, ProtocolReady, Ready
@@ -42,7 +42,7 @@ PROBLEMS = {
 }
 CLASSIFICATION_PROBLEMS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 INFERENCE_PROBLEMS = (400, 401, 403, 408, 413, 415, 429, 503)
-IMAGE: Schema = {"type": "string", "contentMediaType": BINARY, "description": f"{ACCEPTED}."}
+IMAGE: Schema = {"type": "string", "contentMediaType": BINARY, "description": f"{accepted()}."}
 TENSORS: Schema = {
     "type": "string",
     "contentMediaType": BINARY,

@@ -27,7 +27,7 @@ DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("
 
 InputName: TypeAlias = Literal["images"]
 OutputName: TypeAlias = Literal["probabilities"]
-STRICT = pydantic.ConfigDict(strict=True)  # parameters of other servers are ignored
+STRICT = pydantic.ConfigDict(strict=True)  # no type coercion; unknown fields are ignored
 
 
 class InputParameters(pydantic.BaseModel):
@@ -61,7 +61,10 @@ class OutputParameters(pydantic.BaseModel):
     classification: (
         Annotated[
             int,
-            Field(ge=1, description="So many texts 'probability:index:class' per image, the most probable first."),
+            Field(
+                ge=1,
+                description="Return this many most probable classes of each image, as 'probability:index:class'.",
+            ),
         ]
         | None
     ) = None
@@ -77,7 +80,7 @@ class RequestedOutput(pydantic.BaseModel):
 
 
 class RequestParameters(pydantic.BaseModel):
-    """The form in which outputs are wanted that do not say it themselves."""
+    """The default encoding of outputs that do not specify one."""
 
     model_config = STRICT
 

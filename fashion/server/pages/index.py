@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, render_template
 from werkzeug.exceptions import NotFound
 
 from fashion.preprocessing.decode import MAX_PIXELS
-from fashion.preprocessing.formats import ACCEPTED, readable_formats
+from fashion.preprocessing.formats import accepted, readable_formats
 from fashion.server.access import login_required
 from fashion.server.pages import result_page
 from fashion.server.service.served_model import NAME
@@ -31,7 +31,7 @@ def index() -> str:
         card=card,
         architecture=builder.rpartition(".")[2] or NAME,
         keeps_images=services().history.keeps_images,
-        formats=ACCEPTED,
+        formats=accepted(),
         accept=",".join(part for each in readable_formats() for part in (*each.media_types, *each.suffixes)),
         max_mebibytes=MAX_BODY_BYTES // MEBIBYTE,
         max_megapixels=MAX_PIXELS // 1_000_000,

@@ -1,4 +1,4 @@
-"""Standard error as a stream that never blocks and never fails, because a log must not cost an answer."""
+"""Standard error as a stream that never blocks and never fails, so that logging can never delay or fail a request."""
 
 import atexit
 import collections
@@ -159,10 +159,10 @@ def _open_closed_standard_error() -> None:
 
 def _report(lost: int) -> bytes:
     line = {
-        "lost": lost,
+        "dropped": lost,
         "pid": os.getpid(),
         "level": "warning",
         "timestamp": datetime.datetime.now(datetime.UTC).isoformat(),
-        "message": "log lines were lost, because standard error could not be written",
+        "message": "log lines were dropped, because standard error could not be written",
     }
     return json.dumps(line).encode() + b"\n"

@@ -28,7 +28,7 @@ def init_app(app: Flask, trusted_proxies: int) -> None:
         app: The application.
         trusted_proxies: Number of reverse proxies whose X-Forwarded-* headers are trusted.
     """
-    app.before_request(_refuse_nonsense)
+    app.before_request(_refuse_malformed_address)
     app.wsgi_app = _remove_prefix(app.wsgi_app, app.url_map)  # type: ignore[assignment]
     if trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -40,11 +40,11 @@ def init_app(app: Flask, trusted_proxies: int) -> None:
         )
 
 
-def _refuse_nonsense() -> None:
-    """Refuse a request for a host or below a path that cannot be a part of a link.
+def _refuse_malformed_address() -> None:
+    """Refuse a request whose Host or X-Forwarded-Prefix cannot be part of a URL.
 
     Raises:
-        BadRequest: If the host is missing or none, or the prefix of the path is none.
+        BadRequest: If the Host header is missing or malformed, or the prefix is malformed.
     """
     host = request.environ.get("HTTP_HOST")
     if host is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1":

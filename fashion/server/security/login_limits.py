@@ -65,10 +65,10 @@ class LoginLimits:
 
     Args:
         redis_url: Redis in which several processes count together; None counts in this process.
-        must_answer: Whether Redis must be running already.
+        must_answer: Whether to fail if Redis does not answer now.
 
     Raises:
-        InputError: If it is not, or the URL is none of Redis.
+        InputError: If Redis does not answer although it must, or the URL is not a Redis URL.
     """
 
     def __init__(self, redis_url: str | None, *, must_answer: bool = True) -> None:

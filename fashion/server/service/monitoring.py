@@ -48,7 +48,7 @@ class Metrics:
         self.abstentions = Counter("fashion_abstentions", "Images on which the model abstained.", **own)
         self.unavailable = Counter("fashion_unavailable", "Requests answered 503.", ["route", "reason"], **own)
         self.log_lines_dropped = Counter(
-            "fashion_log_lines_dropped", "Log lines lost because standard error could not be written.", **own
+            "fashion_log_lines_dropped", "Log lines dropped because standard error could not be written.", **own
         )
         self.login_failures = Counter("fashion_login_failures", "Requests with a wrong password or token.", **own)
         self.queue_length = Gauge(

@@ -36,9 +36,9 @@ def images() -> list[bytes]:
         RequestEntityTooLarge: If the body has too many bytes or parts; the rest of it is not read.
     """
     if content_encoding() != IDENTITY:
-        raise UnsupportedMediaType("The body has a Content-Encoding, expected one that is not compressed.")
+        raise UnsupportedMediaType("The request has a Content-Encoding; send its body uncompressed, without one.")
     if request.mimetype not in {FORM, ""}:
-        hint = f' An HTML form needs enctype="{FORM}", and curl -F.' if request.mimetype == URLENCODED_FORM else ""
+        hint = f' In HTML, set enctype="{FORM}"; with curl, use -F.' if request.mimetype == URLENCODED_FORM else ""
         raise UnsupportedMediaType(f"The body must be {FORM}, with an image in the field '{FIELD}'.{hint}")
     parts = list(_parts(*_first_bytes_and_boundary()))
     if not parts:
@@ -47,7 +47,7 @@ def images() -> list[bytes]:
     if not found:
         raise BadRequest(f"The form has no field '{FIELD}'; {SEND_ONE}.")
     if all(_is_text(part.content) and not part.has_filename for part in found):
-        raise BadRequest(f"The field '{FIELD}' is text, expected a file; with curl, put @ before its name.")
+        raise BadRequest(f"The field '{FIELD}' is text, expected a file; with curl, use -F {FIELD}=@NAME.")
     return [part.content for part in found]
 
 

@@ -8,7 +8,7 @@ const MAX_UPLOADS = 2;  // at the same time
 const find = (selector, place = document) => place.querySelector(selector);
 const form = find("#upload");
 const accepted = (file) => find("#file").accept.split(",")
-  .some((kind) => file.type === kind || file.name.toLowerCase().endsWith(kind));  // systems without HEIC know no type of it
+  .some((kind) => file.type === kind || file.name.toLowerCase().endsWith(kind));  // file.type is empty where the system does not know HEIC
 const results = find("#results");
 const dialog = find("#sign-in");
 const problemOn = (page) => find(".problem .detail", page)?.textContent || "The server sent no result.";
@@ -161,7 +161,7 @@ async function scaledDown(file) {
 }
 
 async function upload(file) {
-  if (!accepted(file)) throw new Error(`This is not a ${form.dataset.formats} image.`);
+  if (!accepted(file)) throw new Error(`This file's format is not supported. Upload ${form.dataset.formats}.`);
   if (!file.size) throw new Error("This file is empty.");
   const body = new FormData();
   const small = file.size < MAX_BYTES - 4096 ? file : await scaledDown(file).catch(() => null);

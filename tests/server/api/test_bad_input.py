@@ -178,7 +178,7 @@ def field(content: bytes, disposition: bytes = b'form-data; name="file"') -> byt
         (*form(), 400, "The form is empty" + SEND_ONE),
         (*form(("picture", PNG)), 400, "The form has no field 'file'" + SEND_ONE),
         (field(PNG, b"form-data"), form()[1], 400, "The form has no field 'file'" + SEND_ONE),
-        (field(b"shoe.png"), form()[1], 400, "The field 'file' is text, expected a file; with curl, put @ before"),
+        (field(b"shoe.png"), form()[1], 400, "The field 'file' is text, expected a file; with curl, use"),
         (field(b""), form()[1], 400, "The image is empty."),
         (*form(("file", b""), name=""), 400, "The image is empty."),
         (field(b"\xff\xfe\xfd"), form()[1], 415, "The file is not an image"),
@@ -195,7 +195,7 @@ def field(content: bytes, disposition: bytes = b'form-data; name="file"') -> byt
             *(form(("file", PNG))[0], "multipart/form-data; boundary=other", 400),
             "The boundary in the request's Content-Type is not in the body" + HEADER,
         ),
-        (b"file=shoe.png", "application/x-www-form-urlencoded", 415, NOT_A_FORM + " An HTML form needs enctype="),
+        (b"file=shoe.png", "application/x-www-form-urlencoded", 415, NOT_A_FORM + " In HTML, set enctype="),
         (PNG, "image/png", 415, NOT_A_FORM),
         (b"{}", "application/json", 415, NOT_A_FORM),
         (*form(*[("x", b"")] * 1001), 413, "The body is too large: at most 5 MiB in at most 100 parts"),
@@ -244,7 +244,7 @@ def test_a_compressed_form_is_refused(client):
     headers = {**ADMIN, "Content-Encoding": "gzip"}
     answer = client.post("/predict", data=gzip.compress(body), content_type=kind, headers=headers)
     assert answer.status_code == 415
-    assert answer.json["detail"] == "The body has a Content-Encoding, expected one that is not compressed."
+    assert answer.json["detail"] == "The request has a Content-Encoding; send its body uncompressed, without one."
     headers["Content-Encoding"] = "Identity"
     assert client.post("/predict", data=body, content_type=kind, headers=headers).status_code == 200
 

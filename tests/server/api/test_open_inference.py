@@ -202,7 +202,7 @@ def test_compressed_bodies(client, encoding):
     assert large.headers["Content-Encoding"] == encoding
     decompress = {"gzip": gzip.decompress, "deflate": zlib.decompress}[encoding]
     assert json.loads(decompress(large.data))["outputs"][0]["shape"] == [512, 10]
-    damaged = f"The body is not a complete {encoding} stream, as its Content-Encoding says."
+    damaged = f"The Content-Encoding is {encoding}, but the body is not a complete {encoding} stream."
     for body in (text, b"", whole[:-1], whole + b"x", whole[:20] + b"xxx" + whole[23:]):
         answer = send_compressed(body)
         assert (answer.status_code, answer.json["error"]) == (400, damaged)

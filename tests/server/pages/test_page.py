@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from serving import CLASSES, Server, png
 
-from fashion.preprocessing.formats import ACCEPTED
+from fashion.preprocessing.formats import accepted
 
 IMAGE = png(Image.effect_noise((90, 120), 80).convert("RGB"))
 HOSTILE = "<img src=x onerror=alert(1)>.png"
@@ -169,7 +169,11 @@ def test_several_files_have_an_answer_or_an_error_each(signed_in):
         HOSTILE, "notes.txt", "broken.png", "empty.png", "other.png",
     ]  # fmt: skip
     expect(page.locator(".job.wrong .state")).to_have_text(
-        [f"This is not a {ACCEPTED} image.", re.compile("^The image is damaged: "), "This file is empty."]
+        [
+            f"This file's format is not supported. Upload {accepted()}.",
+            re.compile("^The image is damaged: "),
+            "This file is empty.",
+        ]
     )
     expect_answer(page, 1)
     page.locator(".job.wrong").first.get_by_role("button", name="Dismiss").click()

@@ -57,8 +57,8 @@ def test_a_gap_is_reported_once_in_its_place(kind):
         os.close(ours)
     assert lines.pop() == "last " + "y" * 100_000  # longer than what a pipe takes at once
     report = json.loads(lines.pop())
-    assert report["message"] == "log lines were lost, because standard error could not be written"
-    assert report["lost"] == lost == LINES - len(lines)
+    assert report["message"] == "log lines were dropped, because standard error could not be written"
+    assert report["dropped"] == lost == LINES - len(lines)
     assert lines == [f"{number} {'x' * 90}" for number in range(len(lines))]
     assert len(lines) >= MAX_PENDING_LINES
 
@@ -117,11 +117,11 @@ def test_a_reader_that_stops_costs_no_answer_nor_does_one_that_ends(start_server
         assert lost > 50
         # Read until the report of what was lost, which more requests follow.
         received = b""
-        while b"log lines were lost" not in received or not received.endswith(b"\n"):
+        while b"log lines were dropped" not in received or not received.endswith(b"\n"):
             received += os.read(ours, 65536)
-        (report,) = (line for line in map(json.loads, received.splitlines()) if "lost" in line)
-        assert lost <= report["lost"] <= lost + 1  # the line of the request for the metrics itself
-        assert dropped(server) == report["lost"]
+        (report,) = (line for line in map(json.loads, received.splitlines()) if "dropped" in line)
+        assert lost <= report["dropped"] <= lost + 1  # the line of the request for the metrics itself
+        assert dropped(server) == report["dropped"]
     finally:
         os.close(ours)
     asked(server, "/livez", 10)
