@@ -168,7 +168,7 @@ def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
     command = [sys.executable, "-c", COMMAND, f"hydra.run.dir={tmp_path}"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
     assert run.returncode == 2
-    assert run.stderr.startswith(f"error: {tmp_path / 'explore.log'}: Is a directory; hydra.run.dir, ")
+    assert run.stderr.startswith(f"error: {tmp_path / 'explore.log'}: Is a directory; choose another with hydra.run.dir=")
     assert run.stderr.count("\n") == 1
 
 
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_the_run(tmp_path, monkey
     assert ended.value.code == 2
     line = capsys.readouterr().err
     assert line.startswith(f"error: {folder}")
-    assert f": {os.strerror(reason)}; hydra.run.dir, " in line
+    assert f": {os.strerror(reason)}; choose another with hydra.run.dir=" in line
     assert line.count("\n") == 1
 
 
