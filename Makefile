@@ -28,7 +28,7 @@ test: lint  ## lint, then the tests on JAX, then those marked `backend` on Tenso
 	KERAS_BACKEND=jax $(PY) -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest --numprocesses 3 --dist worksteal -m backend
 
-test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute, on JAX
+test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute and a half, on JAX
 	KERAS_BACKEND=jax $(PY) -m pytest --fast --numprocesses 2 --dist worksteal $(ARGS)
 
 services:  ## install PostgreSQL, Redis, nginx, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
