@@ -66,13 +66,21 @@ PALETTE = png(IMAGE.quantize(20), transparency=bytes(range(20)))
 GREY_16 = png(Image.fromarray(np.asarray(IMAGE.convert("L")).astype(np.uint16) << 8), transparency=0)
 
 
+NUMBERS, NAN = [0, 1, 2**16, 2**31 - 1, 2**32 - 1], 0x7FC00000
+BIG_ENDIAN = st.sampled_from(NUMBERS).map(struct.Struct(">I").pack)
+EITHER_ENDIAN = st.tuples(st.sampled_from("<>"), st.sampled_from([*NUMBERS, NAN])).map(
+    lambda pair: struct.pack(f"{pair[0]}I", pair[1])
+)
+
+
 @st.composite
-def damaged(draw, block: bytes) -> bytes:
+def damaged(draw, block: bytes, times: int = 5, head: int = 120, numbers: st.SearchStrategy = EITHER_ENDIAN) -> bytes:
+    """Change, cut out, insert or overwrite bytes up to so many times, mostly among the first of them."""
     content = bytearray(block)
-    for _ in range(draw(st.integers(1, 5))):
+    for _ in range(draw(st.integers(1, times))):
         if not content:
             break
-        place = draw(st.integers(0, min(len(content) - 1, 120)) | st.integers(0, len(content) - 1))
+        place = draw(st.integers(0, min(len(content) - 1, head)) | st.integers(0, len(content) - 1))
         match draw(st.integers(0, 3)):
             case 0:
                 content[place] = draw(st.integers(0, 255))
@@ -81,10 +89,7 @@ def damaged(draw, block: bytes) -> bytes:
             case 2:
                 content[place:place] = draw(st.binary(max_size=12))
             case 3:
-                values = [0, 1, 2**16, 2**31 - 1, 2**32 - 1, 0x7FC00000]
-                content[place : place + 4] = struct.pack(
-                    draw(st.sampled_from("<>")) + "I", draw(st.sampled_from(values))
-                )
+                content[place : place + 4] = draw(numbers)
     return bytes(content)
 
 

@@ -139,7 +139,7 @@ def restore(image: Image.Image) -> ModelInput | None:
 
 
 def _as_is(image: Image.Image) -> tuple[Grey, str] | None:
-    found = grey(_rgb(image), INTERPOLATED)
+    found = Grey(np.asarray(image)) if image.mode == "L" else grey(_rgb(image), INTERPOLATED)
     return found and (found, f"used as is: {INPUT_SIDE} x {INPUT_SIDE} grey")
 
 

@@ -88,11 +88,6 @@ class UsageStatistics(NamedTuple):
         return sum(interval.failed for interval in self.intervals)
 
     @property
-    def unavailable(self) -> int:
-        """Requests answered 503."""
-        return sum(interval.unavailable for interval in self.intervals)
-
-    @property
     def login_failures(self) -> int:
         """Log-ins with a wrong password or token."""
         return sum(interval.login_failures for interval in self.intervals)

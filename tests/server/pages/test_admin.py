@@ -51,7 +51,8 @@ def test_requests_fall_into_their_hour(database):
     assert found.intervals[-1] == (this_hour, 1, 0, 0, 0, 0)
     assert found.intervals[-2] == (this_hour - HOUR, 0, 2, 1, 1, 1)
     assert found.intervals[0] == (this_hour - 23 * HOUR, 1, 0, 0, 0, 0)
-    assert (found.requests, found.failures, found.login_failures, found.unavailable) == (6, 1, 1, 1)
+    unavailable = sum(interval.unavailable for interval in found.intervals)
+    assert (found.requests, found.failures, found.login_failures, unavailable) == (6, 1, 1, 1)
     longer = usage_statistics(database, CLASSES, PERIODS["month"])
     assert (len(longer.intervals), longer.requests) == (30, 7)
 
