@@ -74,7 +74,7 @@ def _photos(options: argparse.Namespace) -> None:
 def _renderings(options: argparse.Namespace) -> None:
     start_backend(options.backend)
     from fashion.benchmarks import renderings  # imports Keras, on the backend just chosen
-    from fashion.data.fashion_mnist_files import load_idx_files
+    from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
     data = load_idx_files(options.data, download=True)
@@ -89,7 +89,7 @@ def _renderings(options: argparse.Namespace) -> None:
 def _scenes(options: argparse.Namespace) -> None:
     start_backend(options.backend)
     from fashion.benchmarks import scenes  # imports Keras, on the backend just chosen
-    from fashion.data.fashion_mnist_files import load_idx_files
+    from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
     data = load_idx_files(options.data, download=True)

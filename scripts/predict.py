@@ -11,7 +11,8 @@ from fashion.backend.selection import Backend, start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
-from fashion.preprocessing import limits, prepare
+from fashion.preprocessing import fashion_mnist as prepare
+from fashion.preprocessing import limits
 from fashion.preprocessing.formats import accepted
 from fashion.preprocessing.model_input import ModelInput
 

@@ -27,7 +27,7 @@ install_import_hook(
 
 from fashion.backend.selection import start_backend
 from fashion.config.resolvers import register_resolvers
-from fashion.data.fashion_mnist_files import load_idx_files
+from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 

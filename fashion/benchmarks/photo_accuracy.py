@@ -13,10 +13,9 @@ from fashion import machine
 from fashion.benchmarks.labelled_photos import LabelledPhoto
 from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
-from fashion.preprocessing import product
 from fashion.preprocessing.decode import decode_file
+from fashion.preprocessing.fashion_mnist import prepare, product
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
-from fashion.preprocessing.prepare import prepare
 from fashion.uncertainty.posthoc import also_likely
 
 Preprocess = Callable[[Image.Image], ModelInput]

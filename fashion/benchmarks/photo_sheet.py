@@ -12,7 +12,7 @@ from fashion.benchmarks.photo_accuracy import OURS, Answer, PhotoAccuracy
 from fashion.html_report import render_report
 from fashion.preprocessing import rgb
 from fashion.preprocessing.decode import decode_file
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 120, 70
 BACKGROUND = 255  # of the segmented object

@@ -17,9 +17,9 @@ from fashion import machine
 from fashion.benchmarks.photo_accuracy import PACKAGES, Preprocess
 from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
-from fashion.preprocessing import decode, product
+from fashion.preprocessing import decode
+from fashion.preprocessing.fashion_mnist import prepare, product
 from fashion.preprocessing.model_input import ModelInput
-from fashion.preprocessing.prepare import prepare
 
 SCALES, BACKGROUNDS, QUALITIES = (8, 20), (240, 255), (75, 95)  # smallest and largest, both included
 MAX_MARGIN = 0.4  # of the side of the enlarged image, at each of its edges

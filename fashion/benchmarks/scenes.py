@@ -18,8 +18,8 @@ from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
 from fashion.palette import ACCENT, INK
 from fashion.preprocessing import decode
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.preprocessing.model_input import ModelInput
-from fashion.preprocessing.prepare import prepare
 
 SIDE = 640  # pixels of a scene
 GARMENT_SIDE = 460  # pixels of the square that 28 x 28 pixels are enlarged to

@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from fashion.arrays import Flags, GrayImage, GrayImages
 from fashion.errors import InputError
 from fashion.preprocessing.decode import decode_file
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
-from fashion.preprocessing.prepare import prepare
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from fashion.benchmarks import renderings
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.runs.run_record import git_state
 
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from fashion.benchmarks import scenes
-from fashion.data.fashion_mnist_files import load_idx_files
+from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 
 
 @pytest.fixture(scope="module")

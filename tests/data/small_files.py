@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion.data.fashion_mnist_files import IdxArrays
+from fashion.data.fashion_mnist.idx_files import IdxArrays
 
 SHAPES = {
     "train-images-idx3-ubyte": (12, 28, 28),

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError, validate_call
 
-from fashion.data import fashion_mnist_files
 from fashion.data.dataset import Dataset
-from fashion.data.fashion_mnist import CLASSES, fashion_mnist
+from fashion.data.fashion_mnist import CLASSES, fashion_mnist, idx_files
 from fashion.errors import FashionError
 
 SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
-def numbered_files() -> fashion_mnist_files.IdxArrays:
+def numbered_files() -> idx_files.IdxArrays:
     """Files of the real sizes and class counts, every image of which carries its own position."""
 
     def images(count: int) -> np.ndarray:
@@ -25,7 +24,7 @@ def numbered_files() -> fashion_mnist_files.IdxArrays:
         images[:, 0, :4] = np.arange(count, dtype=np.int32).view(np.uint8).reshape(count, 4)
         return images
 
-    return fashion_mnist_files.IdxArrays(
+    return idx_files.IdxArrays(
         train_images=images(60_000),
         train_labels=np.repeat(np.arange(10), 6_000),
         test_images=images(10_000),
@@ -35,9 +34,9 @@ def numbered_files() -> fashion_mnist_files.IdxArrays:
 
 
 @pytest.fixture
-def load(numbered_files: fashion_mnist_files.IdxArrays, monkeypatch: pytest.MonkeyPatch):
+def load(numbered_files: idx_files.IdxArrays, monkeypatch: pytest.MonkeyPatch):
     """The function under test on the numbered files."""
-    monkeypatch.setattr(fashion_mnist_files, "load_idx_files", lambda root, download: numbered_files)
+    monkeypatch.setattr(idx_files, "load_idx_files", lambda root, download: numbered_files)
 
     def load(limit: int | None = None, validation_fraction: float = 0.1, seed: int = 0) -> Dataset:
         return fashion_mnist("data", False, limit, validation_fraction, seed=seed)
@@ -70,7 +69,7 @@ def test_all_images_split_90_to_10_in_every_class(load) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 5_000])
-def test_labels_stay_with_their_images(load, numbered_files: fashion_mnist_files.IdxArrays, limit: int | None) -> None:
+def test_labels_stay_with_their_images(load, numbered_files: idx_files.IdxArrays, limit: int | None) -> None:
     dataset = load(limit)
     for split, labels in (
         ("train", numbered_files.train_labels),
@@ -157,11 +156,11 @@ def test_the_keys_of_the_configuration_are_the_parameters() -> None:
 
 
 def test_tilde_is_the_home_folder(
-    numbered_files: fashion_mnist_files.IdxArrays, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    numbered_files: idx_files.IdxArrays, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[tuple[Path, bool]] = []
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(fashion_mnist_files, "load_idx_files", lambda *call: asked.append(call) or numbered_files)
+    monkeypatch.setattr(idx_files, "load_idx_files", lambda *call: asked.append(call) or numbered_files)
     fashion_mnist("~/data", True, 100, 0.1, seed=0)
     assert asked == [(tmp_path / "data", True)]
 

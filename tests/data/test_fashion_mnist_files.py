@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from small_files import CONTENTS, IMAGES, NAMES, PACKED, SHAPES, Machine, Server, assert_right, idx_bytes, put, stored
 
-from fashion.data import fashion_mnist_files
+from fashion.data.fashion_mnist import idx_files
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
 
 def test_real_files_are_the_published_ones(fashion_mnist_root: Path) -> None:
-    arrays = fashion_mnist_files.load_idx_files(fashion_mnist_root, download=False)
+    arrays = idx_files.load_idx_files(fashion_mnist_root, download=False)
     assert arrays.train_images.shape == (60_000, 28, 28)
     assert arrays.test_images.shape == (10_000, 28, 28)
     assert arrays.train_images.dtype == arrays.test_images.dtype == np.uint8
@@ -43,13 +43,13 @@ def test_importing_loads_no_framework() -> None:
 @pytest.mark.parametrize("files", [CONTENTS, PACKED], ids=["idx", "gz"])
 def test_files_of_root_are_used_and_kept(machine: Machine, files: dict[str, bytes]) -> None:
     put(machine.root, files)
-    assert_right(fashion_mnist_files.load_idx_files(machine.root, download=False))
+    assert_right(idx_files.load_idx_files(machine.root, download=False))
     assert stored(machine.root) == {**files, **CONTENTS}
 
 
 def test_a_complete_root_is_not_written(machine: Machine) -> None:
     put(machine.root, CONTENTS)
-    fashion_mnist_files.load_idx_files(machine.root, download=True)
+    idx_files.load_idx_files(machine.root, download=True)
     assert sorted(path.name for path in machine.root.iterdir()) == sorted(NAMES)
 
 
@@ -93,7 +93,7 @@ def test_wrong_files_in_root_are_named_refused_and_kept(
     put(machine.debian, PACKED)
     put(machine.root, {name: content})
     with pytest.raises(FashionError) as caught:
-        fashion_mnist_files.load_idx_files(machine.root, download)
+        idx_files.load_idx_files(machine.root, download)
     assert f"{machine.root / name} {flaw}" in str(caught.value)
     assert str(caught.value).endswith("move or remove that file, and the next run finds or fetches the right one")
     assert stored(machine.root) == {name: content}
@@ -106,16 +106,16 @@ def test_wrong_files_elsewhere_are_passed_over_with_the_reason(
     put(machine.debian, {name: content})
     machine.root.mkdir()
     with pytest.raises(FashionError) as caught:
-        fashion_mnist_files.load_idx_files(machine.root, download=False)
+        idx_files.load_idx_files(machine.root, download=False)
     assert f"{machine.debian}: {machine.debian / name} {flaw}" in str(caught.value)
     put(machine.keras, PACKED)
-    assert_right(fashion_mnist_files.load_idx_files(machine.root, download=False))
+    assert_right(idx_files.load_idx_files(machine.root, download=False))
 
 
 CHILD = """
 import json, sys
 from pathlib import Path
-from fashion.data import fashion_mnist_files as files, fashion_mnist_sources as sources
+from fashion.data.fashion_mnist import file_sources as sources, idx_files as files
 from fashion.data.idx import IdxFile
 settings = json.loads(sys.argv[1])
 files.IDX_FILES = tuple(IdxFile(name, digest, tuple(shape)) for name, digest, shape in settings["files"])
@@ -132,7 +132,7 @@ print(arrays.train_images.sum(), arrays.test_labels.sum())
 def test_ten_processes_that_start_at_once_fetch_once(machine: Machine, server: Server) -> None:
     server.files, server.pause_seconds = PACKED, 0.01
     settings = {
-        "files": [(file.name, file.sha256, file.shape) for file in fashion_mnist_files.IDX_FILES],
+        "files": [(file.name, file.sha256, file.shape) for file in idx_files.IDX_FILES],
         "url": server.url,
         "root": str(machine.root),
     }
@@ -186,7 +186,7 @@ def test_a_read_only_root_is_one_clear_error(
     folder = read_only_root({})
     request.getfixturevalue("as_ordinary_user")
     with pytest.raises(FashionError, match=r"cannot be stored in .*: Permission denied; .* set data\.root to one"):
-        fashion_mnist_files.load_idx_files(folder / name, download=True)
+        idx_files.load_idx_files(folder / name, download=True)
     assert server.asked == []
 
 
@@ -195,14 +195,14 @@ def test_a_complete_read_only_root_is_enough(
 ) -> None:
     root = read_only_root(CONTENTS)
     request.getfixturevalue("as_ordinary_user")
-    assert_right(fashion_mnist_files.load_idx_files(root, download=False))
+    assert_right(idx_files.load_idx_files(root, download=False))
 
 
 def test_a_root_that_is_a_file_is_one_clear_error(machine: Machine) -> None:
     put(machine.debian, PACKED)
     machine.root.write_text("not a folder")
     with pytest.raises(FashionError, match="cannot be stored in"):
-        fashion_mnist_files.load_idx_files(machine.root, download=False)
+        idx_files.load_idx_files(machine.root, download=False)
     assert machine.root.read_text() == "not a folder"
 
 
@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_nothing_half_written(machine: Machine, server: Serve
     """A limit on the size of files simulates the full disk: the write fails in the middle, for the real reason."""
     server.files = PACKED
     settings = {
-        "files": [(file.name, file.sha256, file.shape) for file in fashion_mnist_files.IDX_FILES],
+        "files": [(file.name, file.sha256, file.shape) for file in idx_files.IDX_FILES],
         "url": server.url,
         "root": str(machine.root),
     }

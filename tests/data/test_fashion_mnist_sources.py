@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_files import CONTENTS, IMAGES, NAMES, PACKED, Machine, Server, assert_right, put, stored
 
-from fashion.data import fashion_mnist_sources
-from fashion.data.fashion_mnist_files import load_idx_files
+from fashion.data.fashion_mnist import file_sources
+from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.errors import FashionError
 
 
@@ -41,7 +41,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(machine: Machine, serv
 
 def test_sources_are_asked_in_order(machine: Machine, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """Each source has one file more than those before it, so each gives one."""
-    caplog.set_level("INFO", "fashion.data.fashion_mnist_files")
+    caplog.set_level("INFO", "fashion.data.fashion_mnist.idx_files")
     put(machine.root, {name: PACKED[name] for name in list(PACKED)[:1]})
     put(machine.debian, {name: PACKED[name] for name in list(PACKED)[:2]})
     put(machine.keras, {name: PACKED[name] for name in list(PACKED)[:3]})
@@ -135,7 +135,7 @@ def test_a_server_cannot_hang_the_program(
     machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch, pause_seconds: float, constant: str, reason: str
 ) -> None:
     server.files, server.pause_seconds = PACKED, pause_seconds
-    monkeypatch.setattr(fashion_mnist_sources, constant, 0.2)
+    monkeypatch.setattr(file_sources, constant, 0.2)
     start = time.monotonic()
     with pytest.raises(FashionError, match=reason):
         load_idx_files(machine.root, download=True)

@@ -11,7 +11,7 @@ from serving import png
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode, formats, isobmff
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 
 # The upper left corner is red, the upper right one white, and the rest dark.
 MARKED = Image.new("RGB", (96, 160), "navy")

@@ -113,7 +113,7 @@ import io, threading
 import cv2, pillow_heif
 from PIL import AvifImagePlugin, Image, PngImagePlugin
 before = (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_MEMORY, cv2.getNumThreads())
-from fashion.preprocessing import decode, limits, prepare
+from fashion.preprocessing import decode, fashion_mnist as prepare, limits
 assert (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_MEMORY, cv2.getNumThreads()) == before
 stream = io.BytesIO()
 Image.new("L", (40, 40)).save(stream, "PNG")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
-from fashion.preprocessing.prepare import prepare, read
+from fashion.preprocessing.fashion_mnist import prepare, read
 
 
 def product(size=(200, 300), background="white", colour="navy", box=(60, 50, 140, 250)) -> Image.Image:

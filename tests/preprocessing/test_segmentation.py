@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashion.data.fashion_mnist import fashion_mnist
-from fashion.preprocessing import segmentation
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare, segmentation
 
 SIDE = segmentation.WORKING_SIDE
 

@@ -11,7 +11,7 @@ from PIL import Image
 from serving import png
 
 from fashion.preprocessing.decode import decode
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.server.service import uploads
 
 SHAPE = np.zeros((300, 200), bool)

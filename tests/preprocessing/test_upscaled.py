@@ -11,13 +11,13 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from fashion.benchmarks import renderings, scenes
-from fashion.data.fashion_mnist_files import load_idx_files
+from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
 from fashion.preprocessing.decode import decode
+from fashion.preprocessing.fashion_mnist import prepare
+from fashion.preprocessing.fashion_mnist.upscaled import MAX_SIDE, restore
 from fashion.preprocessing.model_input import ModelInput
-from fashion.preprocessing.prepare import prepare
-from fashion.preprocessing.upscaled import MAX_SIDE, restore
 
 Save = Callable[[np.ndarray], bytes]
 UNCHANGED = "used as is: 28 x 28 grey"

@@ -8,8 +8,8 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMedi
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode, rgb
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.preprocessing.model_input import ModelInput
-from fashion.preprocessing.prepare import prepare
 from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.monitoring import Monitor
 

@@ -19,7 +19,7 @@ from werkzeug import formparser
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing.decode import decode
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 
 IMAGE = Image.effect_noise((60, 80), 80).convert("RGB")
 PNG = png(IMAGE)

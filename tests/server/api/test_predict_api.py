@@ -14,7 +14,7 @@ from serving import ADMIN, CLASSES, form, png
 from fashion import artifact
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
-from fashion.preprocessing.prepare import prepare
+from fashion.preprocessing.fashion_mnist import prepare
 from fashion.server.service.served_model import ServedModel
 from fashion.uncertainty.calibration import at_temperature
 

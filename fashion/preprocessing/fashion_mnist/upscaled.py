@@ -29,9 +29,9 @@ from scipy import sparse
 
 from fashion.arrays import RgbImage
 from fashion.preprocessing import rgb
-from fashion.preprocessing.colour_maps import INTERPOLATED, Grey, grey
+from fashion.preprocessing.fashion_mnist.colour_maps import INTERPOLATED, Grey, grey
+from fashion.preprocessing.fashion_mnist.product import LIGHT
 from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
-from fashion.preprocessing.product import LIGHT
 
 MIN_SIDE, MAX_SIDE = 32, 640  # pixels of an upscaled image
 SMOOTH_TOLERANCE, NEAREST_TOLERANCE = 0.045, 0.085  # remaining error, as a share of the standard deviation

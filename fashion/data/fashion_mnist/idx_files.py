@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from fashion.data.fashion_mnist_sources import Source, SourceError, folder_sources, network_sources
+from fashion.data.fashion_mnist.file_sources import Source, SourceError, folder_sources, network_sources
 from fashion.data.idx import IdxError, IdxFile, read_verified
 from fashion.errors import InputError
 from fashion.files import LOCK_FILE, replacing

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from fashion.data import fashion_mnist_files
 from fashion.data.dataset import Dataset, Split
+from fashion.data.fashion_mnist import idx_files
 from fashion.data.split import seeded_generator, stratified_sample, stratified_split
 from fashion.errors import InputError
 
@@ -54,7 +54,7 @@ def fashion_mnist(
         InputError: The files cannot be found or are not the published ones, or a class would have no image in train
             or in validation.
     """
-    files = fashion_mnist_files.load_idx_files(Path(root).expanduser(), download)
+    files = idx_files.load_idx_files(Path(root).expanduser(), download)
     available = len(files.train_labels)
     if limit is not None and limit > available:
         raise InputError(f"data.limit is {limit}, but there are {available} training images; use at most that or null")

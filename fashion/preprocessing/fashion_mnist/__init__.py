@@ -5,8 +5,9 @@ from pathlib import Path
 from PIL import Image
 
 from fashion.errors import FashionError, InputError
-from fashion.preprocessing import product, rgb, segmentation, upscaled
+from fashion.preprocessing import rgb
 from fashion.preprocessing.decode import ORIGINAL_SIZE, decode
+from fashion.preprocessing.fashion_mnist import product, segmentation, upscaled
 from fashion.preprocessing.model_input import ModelInput
 
 
