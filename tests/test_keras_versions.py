@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from filelock import FileLock
+from networks import GREY_28
 
 from fashion import artifact
 from fashion.backend.selection import seed_everything
@@ -37,10 +38,12 @@ def saved(tmp_path_factory) -> Path:
         for name, value in {"STAGES": SMALL_STAGES, "STEM_FILTERS": 4, "HEAD_FILTERS": 8}.items():
             patch.setattr(efficientnetb0, name, value)
         models = {
-            "efficientnetb0": efficientnetb0.efficientnetb0(32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1),
-            "cnn": cnn([4], [8], 0.3),
-            "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1)),
-            "wide_resnet": wide_resnet(1, 1, 0.9, 0.3),
+            "efficientnetb0": efficientnetb0.efficientnetb0(
+                32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28
+            ),
+            "cnn": cnn([4], [8], 0.3, **GREY_28),
+            "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
+            "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, **GREY_28),
         }
     assert models.keys() == {file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml")}
     random = np.random.default_rng(0)

@@ -192,9 +192,14 @@ class StockOnJax(Project):
         """Compile the training network with stock layers."""
         os.environ["KERAS_BACKEND"] = "jax"
         import_keras()
+        from fashion.data.fashion_mnist import CLASSES, PIXELS
         from fashion.training.network import TrainingNetwork
 
-        network = TrainingNetwork(build(config["model"]), build(config["augment"], seed=0), fast=False)
+        network = TrainingNetwork(
+            build(config["model"], input_shape=(28, 28, 1), classes=len(CLASSES), pixels=PIXELS),
+            build(config["augment"], seed=0),
+            fast=False,
+        )
         network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
         return network
 

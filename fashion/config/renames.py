@@ -15,6 +15,7 @@ RENAMED = {
     "audit": "scripts/audit.py",
     "augment.widening": "augment.aspect_jitter",
     "experiment=seed_program": "experiment=baseline",
+    "model.image_size": "model.min_image_size",
     "model.widening": "model.width_multiplier",
     "server.keep_pictures": "server.keep_images",
     "server.keep_pictures_days": "server.keep_images_days",

@@ -1,8 +1,16 @@
 """The interface between data and everything else: class names, and arrays split into train, validation and test."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fashion.arrays import GrayImages, Labels, Positions
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation of the pixels of the training images, in [0, 1], one of each per channel."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,27 +1,54 @@
-"""Building blocks that the networks share: the input, standardisation, convolution and the softmax layer."""
+"""Building blocks that the networks share: the input, standardisation, the stem, convolution and the softmax layer."""
 
 from typing import Literal
 
 import keras
 
+from fashion.data.dataset import PixelStatistics
 from fashion.models.keras_graph import call_that_made
 
-# Mean and standard deviation of the 60,000 training images in [0, 1], rounded: 0.28604, 0.35302.
-PIXEL_MEAN = 0.2860
-PIXEL_STANDARD_DEVIATION = 0.3530
-
+Shape = tuple[int, int, int]  # height, width, channels
 Stride = Literal[1, 2]
+StemStride = Literal["auto", 1, 2, 4]
+
+# The shorter side in pixels from which an automatic stem halves an image once, and from which twice.
+HALVED_FROM, QUARTERED_FROM = 48, 128
 
 
-def image_input() -> keras.KerasTensor:
-    """Return the input of every model: ``(n, 28, 28, 1)`` float32 in [0, 1]."""
-    return keras.Input((28, 28, 1), name="image")
+def image_input(shape: Shape) -> keras.KerasTensor:
+    """Return the input of every model: ``(n, h, w, c)`` float32 in [0, 1]."""
+    return keras.Input(shape, name="image")
 
 
-def standardise(images: keras.KerasTensor) -> keras.KerasTensor:
-    """Scale ``(n, h, w, 1)`` pixels in [0, 1] to mean 0 and standard deviation 1 over the training set."""
-    scale = 1 / PIXEL_STANDARD_DEVIATION
-    return keras.layers.Rescaling(scale, offset=-PIXEL_MEAN * scale, name="standardise")(images)
+def standardise(images: keras.KerasTensor, pixels: PixelStatistics) -> keras.KerasTensor:
+    """Scale each channel of ``(n, h, w, c)`` in [0, 1] to mean 0 and standard deviation 1 over the training images.
+
+    A channel that has the same value in every training image is only centred.
+    """
+    scale = [1 / deviation if deviation else 1.0 for deviation in pixels.deviation]
+    offset = [-mean * factor for mean, factor in zip(pixels.mean, scale, strict=True)]
+    if len(scale) == 1:
+        return keras.layers.Rescaling(scale[0], offset=offset[0], name="standardise")(images)
+    return keras.layers.Rescaling(scale, offset=offset, name="standardise")(images)
+
+
+def stem_stride_for(shape: Shape, stride: StemStride) -> Literal[1, 2, 4]:
+    """Return the stride of a stem, chosen by the image's shorter side where it is ``"auto"``.
+
+    1 below 48 pixels, 2 below 128 and 4 from there on, as in networks for ImageNet: the first stage, the costliest per
+    filter, then works on maps of 24 to 63 pixels up to images of 255.
+    """
+    if stride != "auto":
+        return stride
+    side = min(shape[:2])
+    return 1 if side < HALVED_FROM else 2 if side < QUARTERED_FROM else 4
+
+
+def pool_stem(x: keras.KerasTensor, stride: Literal[1, 2, 4]) -> keras.KerasTensor:
+    """Halve the maps of a stem of stride 4, whose convolution has stride 2, by max pooling (He et al., 2016)."""
+    if stride < 4:
+        return x
+    return keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
 def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
@@ -37,9 +64,9 @@ def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: in
     )(inputs)
 
 
-def class_probabilities(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Return ``(n, 10)`` softmax probabilities of ``(n, d)`` features, in float32 at any precision of the network."""
-    return keras.layers.Dense(10, activation="softmax", dtype="float32", name="probabilities")(features)
+def class_probabilities(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Return ``(n, classes)`` softmax probabilities of ``(n, d)`` features, in float32 at any precision."""
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
 
 
 def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, keras.KerasTensor] | None:

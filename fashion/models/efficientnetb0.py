@@ -1,11 +1,12 @@
-"""EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) for 28 x 28 greyscale images, trained from scratch."""
+"""EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) trained from scratch, at any size."""
 
 from typing import Annotated, Literal, NamedTuple
 
 import keras
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from fashion.models.blocks import Stride, class_probabilities, image_input, standardise
+from fashion.data.dataset import PixelStatistics
+from fashion.models.blocks import Shape, Stride, class_probabilities, image_input, standardise
 
 
 class Stage(NamedTuple):
@@ -31,7 +32,7 @@ SQUEEZE_RATIO = 0.25
 
 
 def efficientnetb0(
-    image_size: Literal[28, 32],
+    min_image_size: PositiveInt,
     stem_stride: Stride,
     stage_strides: Annotated[list[Stride], Field(min_length=len(STAGES), max_length=len(STAGES))],
     scaling: Literal["standardise", "divide_by_255"],
@@ -39,12 +40,16 @@ def efficientnetb0(
     drop_connect_rate: Annotated[float, Field(ge=0, lt=1)],
     dense_units: list[PositiveInt],
     dropout: Annotated[NonNegativeFloat, Field(lt=1)],
+    *,
+    input_shape: Shape,
+    classes: int,
+    pixels: PixelStatistics,
 ) -> keras.Model:
     """Build EfficientNetB0 with global average pooling, dense layers and softmax.
 
     Args:
-        image_size: Side in pixels that the stem sees; 32 pads two pixels of background on each side, so that every
-            stride of 2 divides evenly.
+        min_image_size: Smaller images are padded with zeros to this many pixels a side; 32 lets the five strides of 2
+            divide 28 pixels evenly.
         stem_stride: Stride of the first convolution; the paper has 2.
         stage_strides: Stride of each stage's first block; 1, 2, 2, 2, 1, 2, 1 in the paper, for images of 224 pixels.
         scaling: ``standardise`` gives the stem pixels of mean 0 and standard deviation 1. ``divide_by_255`` divides the
@@ -56,13 +61,16 @@ def efficientnetb0(
             it grows linearly from 0 at the first.
         dense_units: Width of each dense ReLU layer between pooling and softmax.
         dropout: Share of features dropped before the softmax layer.
+        input_shape: Height, width and channels of an image.
+        classes: Number of classes.
+        pixels: Of the training images, for standardisation.
 
     Returns:
-        A model from ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
     """
-    images = image_input()
-    x = keras.layers.ZeroPadding2D((image_size - 28) // 2, name="pad")(images) if image_size > 28 else images
-    x = standardise(x) if scaling == "standardise" else keras.layers.Rescaling(1 / 255, name="divide_by_255")(x)
+    images = image_input(input_shape)
+    x = _padded(images, min_image_size)
+    x = standardise(x, pixels) if scaling == "standardise" else keras.layers.Rescaling(1 / 255, name="divide_by_255")(x)
     x = _convolution(x, STEM_FILTERS, kernel=3, stride=stem_stride, momentum=batch_norm_momentum, name="stem")
     x = keras.layers.Activation("silu", name="stem_activation")(x)
 
@@ -82,7 +90,14 @@ def efficientnetb0(
         x = keras.layers.Dense(units, activation="relu", name=f"dense{index + 1}")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(images, class_probabilities(x), name="efficientnetb0")
+    return keras.Model(images, class_probabilities(x, classes), name="efficientnetb0")
+
+
+def _padded(images: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    missing = [max(0, side - size) for size in images.shape[1:3]]
+    if not any(missing):
+        return images
+    return keras.layers.ZeroPadding2D([(total // 2, total - total // 2) for total in missing], name="pad")(images)
 
 
 def _mbconv(

@@ -1,37 +1,57 @@
-"""A small residual network (He et al., 2016, arXiv:1512.03385) for 28 x 28 images."""
+"""A small residual network (He et al., 2016, arXiv:1512.03385) for small images."""
 
 from typing import Annotated
 
 import keras
 from pydantic import Field, PositiveInt
 
-from fashion.models.blocks import Stride, class_probabilities, convolution, image_input, standardise
+from fashion.data.dataset import PixelStatistics
+from fashion.models.blocks import (
+    Shape,
+    StemStride,
+    class_probabilities,
+    convolution,
+    image_input,
+    pool_stem,
+    standardise,
+    stem_stride_for,
+)
 
 
 def resnet(
     stem_filters: PositiveInt,
-    stem_stride: Stride,
+    stem_stride: StemStride,
     widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)],
     blocks_per_stage: PositiveInt,
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)],
     dropout: Annotated[float, Field(ge=0, lt=1)],
+    *,
+    input_shape: Shape,
+    classes: int,
+    pixels: PixelStatistics,
 ) -> keras.Model:
     """Build a residual network of plain 3 x 3 convolutions, the arithmetic that CPUs do fastest.
 
     Args:
         stem_filters: Filters of the first convolution.
-        stem_stride: Its stride.
+        stem_stride: Its stride; 4 adds max pooling. "auto" chooses by the size of the images: 1 below 48 pixels,
+            2 below 128, else 4.
         widths: Filters of each stage; every stage but the first halves height and width.
         blocks_per_stage: Residual blocks, of two convolutions each, in every stage.
         batch_norm_momentum: Share of the moving statistics kept at each step.
         dropout: Share of features dropped before the softmax layer.
+        input_shape: Height, width and channels of an image.
+        classes: Number of classes.
+        pixels: Of the training images, for standardisation.
 
     Returns:
-        A model from ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
     """
-    images = image_input()
-    x = _convolution(standardise(images), stem_filters, stem_stride, batch_norm_momentum, "stem")
+    images = image_input(input_shape)
+    stride = stem_stride_for(input_shape, stem_stride)
+    x = _convolution(standardise(images, pixels), stem_filters, min(stride, 2), batch_norm_momentum, "stem")
     x = keras.layers.Activation("relu", name="stem_activation")(x)
+    x = pool_stem(x, stride)
     for stage, filters in enumerate(widths, start=1):
         for block in range(1, blocks_per_stage + 1):
             stride = 2 if stage > 1 and block == 1 else 1
@@ -39,7 +59,7 @@ def resnet(
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(images, class_probabilities(x), name="resnet")
+    return keras.Model(images, class_probabilities(x, classes), name="resnet")
 
 
 def _residual_block(

@@ -1,11 +1,21 @@
-"""Wide residual networks (Zagoruyko and Komodakis, 2016, arXiv:1605.07146) for 28 x 28 images."""
+"""Wide residual networks (Zagoruyko and Komodakis, 2016, arXiv:1605.07146) for small images."""
 
 from typing import Annotated
 
 import keras
 from pydantic import Field, PositiveInt
 
-from fashion.models.blocks import class_probabilities, convolution, image_input, standardise
+from fashion.data.dataset import PixelStatistics
+from fashion.models.blocks import (
+    Shape,
+    StemStride,
+    class_probabilities,
+    convolution,
+    image_input,
+    pool_stem,
+    standardise,
+    stem_stride_for,
+)
 
 STEM_FILTERS = 16
 STAGE_FILTERS = (16, 32, 64)  # times the width multiplier
@@ -16,6 +26,11 @@ def wide_resnet(
     width_multiplier: PositiveInt,
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)],
     dropout: Annotated[float, Field(ge=0, lt=1)],
+    stem_stride: StemStride = "auto",  # configurations of earlier releases lack it: their images of 28 pixels get 1
+    *,
+    input_shape: Shape,
+    classes: int,
+    pixels: PixelStatistics,
 ) -> keras.Model:
     """Build WRN-n-k: three stages of blocks that normalise and activate before each of their two convolutions.
 
@@ -24,12 +39,18 @@ def wide_resnet(
         width_multiplier: Factor k of the 16, 32 and 64 filters of the stages; all but the first halve height and width.
         batch_norm_momentum: Share of the moving statistics kept at each step.
         dropout: Share of features dropped between the two convolutions of each block.
+        stem_stride: Stride of the first convolution; 4 adds max pooling. "auto" chooses by the size of the images: 1
+            below 48 pixels, 2 below 128, else 4.
+        input_shape: Height, width and channels of an image.
+        classes: Number of classes.
+        pixels: Of the training images, for standardisation.
 
     Returns:
-        A model from ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
     """
-    images = image_input()
-    x = convolution(standardise(images), STEM_FILTERS, 3, 1, "stem")
+    images = image_input(input_shape)
+    stride = stem_stride_for(input_shape, stem_stride)
+    x = pool_stem(convolution(standardise(images, pixels), STEM_FILTERS, 3, min(stride, 2), "stem"), stride)
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
         for block in range(1, blocks_per_stage + 1):
             stride = 2 if stage > 1 and block == 1 else 1
@@ -37,7 +58,7 @@ def wide_resnet(
             x = _block(x, filters * width_multiplier, stride, batch_norm_momentum, dropout, name)
     x = _activated(x, batch_norm_momentum, "head")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(images, class_probabilities(x), name="wide_resnet")
+    return keras.Model(images, class_probabilities(x, classes), name="wide_resnet")
 
 
 def _block(

@@ -14,6 +14,7 @@ from fashion.config.command import task_overrides
 from fashion.config.nodes import ResolvedConfig
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
+from fashion.data.fashion_mnist import CLASSES, PIXELS
 from fashion.errors import InputError
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
@@ -95,7 +96,10 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, steps: int)
     seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
     network = TrainingNetwork(
-        build(config["model"]), augment, fast=settings.fast_layers, flip_average=settings.flip_average
+        build(config["model"], input_shape=(28, 28, 1), classes=len(CLASSES), pixels=PIXELS),
+        augment,
+        fast=settings.fast_layers,
+        flip_average=settings.flip_average,
     )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)

@@ -18,7 +18,7 @@ from fashion.runs import resume_override
 ADDED_BY_CODE = {
     "data": {"seed"},
     "augment": {"seed"},
-    "model": set(),
+    "model": {"input_shape", "classes", "pixels"},
     "optimizer": set(),
     "schedule": {"peak", "steps"},
 }

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from networks import GREY_28
 
 from fashion import artifact
 from fashion.card import Card, SplitScores
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.backend
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return resnet(4, 2, [4, 8], 1, 0.9, 0.0)
+    return resnet(4, 2, [4, 8], 1, 0.9, 0.0, **GREY_28)
 
 
 def computed(model: keras.Model, images: np.ndarray) -> np.ndarray:

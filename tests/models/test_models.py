@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from hydra.utils import instantiate
+from networks import GREY_28
 from omegaconf import OmegaConf
 
-from fashion.data.fashion_mnist import fashion_mnist
-from fashion.models.blocks import PIXEL_MEAN, PIXEL_STANDARD_DEVIATION
+from fashion.data.fashion_mnist import PIXELS, fashion_mnist
 from fashion.models.efficientnetb0 import efficientnetb0
 from fashion.models.resnet import resnet
 from fashion.models.wide_resnet import wide_resnet
@@ -21,7 +21,7 @@ MODELS = [
 
 
 def build(name: str) -> keras.Model:
-    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all")
+    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all", **GREY_28)
 
 
 @pytest.mark.backend
@@ -45,7 +45,7 @@ def test_no_two_kernels_start_equal(name):
 
 
 def baseline_features() -> keras.Model:
-    model = efficientnetb0(28, 2, PAPER_STRIDES, "divide_by_255", 0.99, 0.2, [128], 0.0)
+    model = efficientnetb0(28, 2, PAPER_STRIDES, "divide_by_255", 0.99, 0.2, [128], 0.0, **GREY_28)
     return keras.Model(model.input, model.get_layer("head_activation").output)
 
 
@@ -74,7 +74,7 @@ def test_efficientnetb0_computes_what_keras_computes():
 
 
 def activation_scale_after_stem(scaling: str, images: np.ndarray) -> float:
-    model = efficientnetb0(32, 2, PAPER_STRIDES, scaling, 0.9, 0.2, [128], 0.0)
+    model = efficientnetb0(32, 2, PAPER_STRIDES, scaling, 0.9, 0.2, [128], 0.0, **GREY_28)
     stem = keras.Model(model.input, model.get_layer("stem_norm").output)
     return float(np.std(keras.ops.convert_to_numpy(stem(images, training=True))))
 
@@ -90,22 +90,22 @@ def test_the_stem_sees_pixels_of_a_scale_that_batch_normalisation_can_handle(fas
 def test_the_standardising_constants_are_those_of_the_training_images(fashion_mnist_root):
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
     pixels = np.concatenate([data.train.images, data.validation.images]).astype(np.float64) / 255
-    assert pixels.mean() == pytest.approx(PIXEL_MEAN, abs=5e-5)
-    assert pixels.std() == pytest.approx(PIXEL_STANDARD_DEVIATION, abs=5e-5)
+    assert pixels.mean() == pytest.approx(PIXELS.mean[0], abs=5e-5)
+    assert pixels.std() == pytest.approx(PIXELS.deviation[0], abs=5e-5)
 
 
 def test_strides_decide_what_is_left_of_an_image():
-    small = efficientnetb0(32, 1, [1, 2, 1, 2, 1, 1, 1], "standardise", 0.9, 0.2, [], 0.0)
+    small = efficientnetb0(32, 1, [1, 2, 1, 2, 1, 1, 1], "standardise", 0.9, 0.2, [], 0.0, **GREY_28)
     assert small.get_layer("head_activation").output.shape[1:3] == (8, 8)
-    small = resnet(4, 2, [8, 8], 1, 0.9, 0.0)
+    small = resnet(4, 2, [8, 8], 1, 0.9, 0.0, **GREY_28)
     assert small.get_layer("stage1_block1_activation").output.shape[1:3] == (14, 14)
     assert small.get_layer("stage2_block1_activation").output.shape[1:3] == (7, 7)
 
 
 def test_a_wide_residual_network_has_the_parameters_of_the_paper():
     # Table 4 gives 2.7 million for WRN-16-4 and 36.5 for WRN-28-10, on colour images.
-    assert wide_resnet(2, 4, 0.9, 0.0).count_params() == pytest.approx(2.7e6, rel=0.02)
-    assert wide_resnet(4, 10, 0.9, 0.3).count_params() == pytest.approx(36.5e6, rel=0.002)
+    assert wide_resnet(2, 4, 0.9, 0.0, **GREY_28).count_params() == pytest.approx(2.7e6, rel=0.02)
+    assert wide_resnet(4, 10, 0.9, 0.3, **GREY_28).count_params() == pytest.approx(36.5e6, rel=0.002)
 
 
 def test_efficientnetb0_is_regularised_by_dropping_whole_blocks():
