@@ -76,6 +76,7 @@ SHORTENED_SWEEP = {
     "optimizer=adam,sgd": "optimizer=sgd",
     "trainer.backend=jax,tensorflow": "trainer.backend=jax",
     "trainer.seed=0,1,2": "trainer.seed=0",
+    "data.fold=0,1,2,3,4": "data.fold=4",
     "sweep.trials=20": "sweep.trials=1",
 }
 

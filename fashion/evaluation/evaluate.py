@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 # Backends and processors round differently, which can change the class of single images near a decision boundary.
 TOLERANCE = 0.001
 
+# What chooses a run's training and validation images, beside its seed; cards of earlier releases have no folds.
+SPLIT_KEYS = ("limit", "validation_fraction", "folds", "fold")
+
 # The same corrupted images for every artifact, whatever the seed it was trained with.
 CORRUPTION_SEED = 0
 
@@ -51,7 +54,8 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     other = Predictor.load(Path(settings.compare)) if settings.compare else None
     data: Dataset = build(settings.data, seed=loaded.card.seed)
     # The images that validated the run itself: it was trained on others of the training file.
-    own_data = settings.data | {key: loaded.card.config["data"][key] for key in ("limit", "validation_fraction")}
+    stored = loaded.card.config["data"]
+    own_data = settings.data | {key: stored.get(key) for key in SPLIT_KEYS}
     own: Dataset = data if own_data == settings.data else build(own_data, seed=loaded.card.seed)
     ood_sets, unreadable = _ood_sets(settings)
     if settings.calibrate:

@@ -10,6 +10,7 @@
     result.json                        how it ended: its absence means that it runs, or was killed
     report.html, metrics.json          the test images' evaluation (``fashion.evaluation.report``)
     training_curves.png                loss and accuracy by epoch
+    validation_predictions.npz         in a fold of cross-validation (data.folds): what its model predicts for the fold
     confusion_matrix.png               of the test images
     train.log                          what the terminal showed, with times (``configs/hydra/job_logging``)
     mlflow_run.txt                     the run's id in MLflow
@@ -28,8 +29,8 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,7 @@ from fashion.card import CARD_FILE, MODEL_FILE
 from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 from fashion.files import exclusive_lock, refuse_busy, remove_partial_files, replacing, write_json, write_text
+from fashion.runs.predictions import ValidationPredictions
 from fashion.runs.result import EndStatus, RunResult
 from fashion.runs.resume_state import ResumeState, TrainingProgress
 from fashion.runs.run_record import RunRecord
@@ -53,6 +55,7 @@ _RESULT_FILE, _RECORD_FILE, _HISTORY_FILE = "result.json", "run.json", "history.
 _STATE_FILE = "resume.npz"
 _OVERRIDES_FILE = Path(".hydra", "overrides.yaml")
 _CONFIG_FILE, _HYDRA_FILE = Path(".hydra", "config.yaml"), Path(".hydra", "hydra.yaml")
+_PREDICTIONS_FILE = "validation_predictions.npz"
 _OUTPUT_FILE, _PRUNE_FILE, _MLFLOW_FILE = "output.log", "prune", "mlflow_run.txt"
 
 
@@ -145,7 +148,7 @@ class RunFolder:
         remove_partial_files(self.path)
         if overwrite:
             self.remove_resume_state()
-            for name in (_HISTORY_FILE, _MLFLOW_FILE):
+            for name in (_HISTORY_FILE, _PREDICTIONS_FILE, _MLFLOW_FILE):
                 (self.path / name).unlink(missing_ok=True)
 
     def read_result(self) -> RunResult | None:
@@ -201,22 +204,32 @@ class RunFolder:
         writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*history.values(), strict=True), start=1))
         write_text(self.path / _HISTORY_FILE, table.getvalue())
 
+    def read_validation_predictions(self) -> ValidationPredictions | None:
+        """Return what a fold's model predicts for its validation images; None where that is not known.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        with _arrays(self.path / _PREDICTIONS_FILE, "run this fold again") as stored:
+            return stored and ValidationPredictions(**{name: stored[name] for name in ValidationPredictions._fields})
+
+    def write_validation_predictions(self, predictions: ValidationPredictions) -> None:
+        """Write what a fold's model predicts for its validation images.
+
+        Raises:
+            WriteError: When it cannot be written.
+        """
+        with replacing(self.path / _PREDICTIONS_FILE) as partial:
+            np.savez_compressed(partial, **predictions._asdict())
+
     def read_progress(self) -> TrainingProgress | None:
         """Return how far an unfinished run is; None where none has finished an epoch.
 
         Raises:
             InputError: When the file is damaged.
         """
-        if not self.resume_state.is_file():
-            return None
-        try:
-            # np.load leaves a file open that it opened by its path and found to be damaged.
-            with self.resume_state.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return TrainingProgress.model_validate(json.loads(str(stored["about"])))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{self.resume_state}: is damaged ({error}); remove it to start the run from the beginning"
-            ) from None
+        with _arrays(self.resume_state, "remove it to start the run from the beginning") as stored:
+            return stored and TrainingProgress.model_validate(json.loads(str(stored["about"])))
 
     def read_resume_state(self) -> ResumeState | None:
         """Return the state of an unfinished run; None where none has finished an epoch.
@@ -323,3 +336,21 @@ def job_folders(sweep: Path) -> dict[int, RunFolder]:
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _arrays(path: Path, remedy: str) -> Iterator[Any]:
+    """Open a file of arrays while the block reads it; None where there is no such file.
+
+    Raises:
+        InputError: When the file is damaged, with what to do then.
+    """
+    if not path.is_file():
+        yield None
+        return
+    try:
+        # np.load leaves a file open that it opened by its path and found to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            yield stored
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is damaged ({error}); {remedy}") from None

@@ -1,5 +1,6 @@
 """A sweep on disk: ``sweep.json`` lists its jobs; each job's folder says how far it is."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from fashion.runs.folder import RunFolder, RunStatus
 from fashion.runs.identity import differences
 
 MANIFEST_FILE = "sweep.json"
-SEED = "trainer.seed"
+SEED, FOLD = "trainer.seed", "data.fold"
+# What jobs of one setting differ in, and what it is called when results are averaged over it.
+REPLICATED = {FOLD: "folds", SEED: "seeds"}
 
 Objective = Literal["val_accuracy", "val_loss"]
 ENDED: tuple[RunStatus, ...] = ("completed", "failed", "interrupted", "pruned")
@@ -99,7 +102,9 @@ class SweepManifest:
     @property
     def planned_jobs(self) -> int:
         """How many jobs the search is to run in all; 0 where that follows from the choices."""
-        return int(self.search.get("trials", 0)) * int(self.search.get("repeats", 1))
+        jobs_of_trials = collections.Counter(job.trial for job in self.jobs if job.trial is not None)
+        per_trial = max([int(self.search.get("repeats", 1)), *jobs_of_trials.values()])
+        return int(self.search.get("trials", 0)) * per_trial
 
 
 def _stored_job(

@@ -1,7 +1,8 @@
 """``hparams_search=optuna``: Optuna chooses the next jobs by the results of those before.
 
-Only Optuna's ask-and-tell interface is used. A trial is one job, or one for each seed; pruning judges the first seed's
-validation loss by its history on disk, so that jobs need no Optuna and run wherever the launcher puts them.
+Only Optuna's ask-and-tell interface is used. A trial is one job, or one for each fold and seed; pruning judges the
+validation loss of the first of them by its history on disk, so that jobs need no Optuna and run wherever the launcher
+puts them.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from pydantic import Field, PositiveInt
 
 from fashion.errors import FashionError, InputError
 from fashion.sweeps import cores
-from fashion.sweeps.manifest import ENDED, SEED, Objective, SweepJob
+from fashion.sweeps.manifest import ENDED, FOLD, SEED, Objective, SweepJob
 from fashion.sweeps.runner import JobRunner
 
 SWEEP_ATTRIBUTE = "sweep"  # of each trial: the name of the folder that runs it
@@ -74,22 +75,25 @@ class OptunaSearch:
         Raises:
             InputError: Before the first job starts, when the search would be refused.
         """
-        space, fixed = search_space(overrides)
+        folds, others = take_folds(overrides)
+        space, fixed = search_space(others)
         if self.repeats > 1 and SEED in space:
             raise InputError(f"{SEED}: got choices with sweep.repeats={self.repeats}, expected one or the other")
         if runner.resumed:
             runner.add([(job.overrides, job.trial) for job in runner.jobs])
         else:
-            runner.check([[*fixed, *_as_overrides(point)] for point in corners(space)])
+            points = [[*fixed, *_as_overrides(point)] for point in corners(space)]
+            runner.check([[*point, *fold] for point in points for fold in folds])
         study = self.open_study(runner)
-        runner.expected = self.trials * self.repeats
+        per_trial = len(folds) * self.repeats
+        runner.expected = self.trials * per_trial
         runner.while_running = lambda: self.prune_running_trials(runner)
-        concurrency = self.concurrency or math.ceil(cores.concurrent_jobs(runner.config.hydra.launcher) / self.repeats)
+        concurrency = self.concurrency or math.ceil(cores.concurrent_jobs(runner.config.hydra.launcher) / per_trial)
         self._close_lost_trials(runner, study)
         while True:
             trials = self._unfinished(runner, study, space)
             while len(trials) < concurrency and len({job.trial for job in runner.jobs}) < self.trials:
-                trials.append(self._suggest(runner, study, space, fixed, {trial.number for trial in trials}))
+                trials.append(self._suggest(runner, study, space, fixed, folds, {trial.number for trial in trials}))
             if not trials:
                 return
             jobs = [job for trial in trials for job in _jobs_of(runner, trial.number)]
@@ -128,18 +132,25 @@ class OptunaSearch:
         return study
 
     def _suggest(
-        self, runner: JobRunner, study: optuna.Study, space: SearchSpace, fixed: list[str], pending: set[int]
+        self,
+        runner: JobRunner,
+        study: optuna.Study,
+        space: SearchSpace,
+        fixed: list[str],
+        folds: list[list[str]],
+        pending: set[int],
     ) -> optuna.Trial:
         """Ask Optuna for a trial, and add its jobs; those whose result is known, or pending, will not run."""
         trial = study.ask(fixed_distributions=space)
         trial.set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
         chosen = [*fixed, *_as_overrides(trial.params)]
-        choices: list[tuple[list[str], int | None]] = [(chosen, trial.number)]
+        settings = [chosen]
         if self.repeats > 1:
-            first = int(runner.compose(fixed)["trainer"]["seed"])
+            first = int(runner.compose([*fixed, *folds[0]])["trainer"]["seed"])
             kept = [override for override in chosen if override.partition("=")[0] != SEED]
-            choices = [([*kept, f"{SEED}={first + repeat}"], trial.number) for repeat in range(self.repeats)]
+            settings = [[*kept, f"{SEED}={first + repeat}"] for repeat in range(self.repeats)]
         try:
+            choices = [([*setting, *fold], trial.number) for setting in settings for fold in folds]
             jobs = runner.add(choices, first=len(runner.jobs), checked=True)
         except FashionError:
             study.tell(trial, state=TrialState.FAIL)
@@ -214,6 +225,24 @@ class OptunaSearch:
                     for job in jobs:
                         if job.same_as is None and runner.status(job) not in ENDED:
                             job.folder(runner.folder).request_prune()
+
+
+def take_folds(overrides: list[Override]) -> tuple[list[list[str]], list[Override]]:
+    """Divide a command line into the folds of cross-validation, all of which every trial trains, and the rest.
+
+    Returns:
+        For each job of a trial the override that sets its fold, none where the folds are not swept; and the rest.
+
+    Raises:
+        InputError: When the folds are an interval.
+    """
+    folds = [override for override in overrides if override.get_key_element() == FOLD and override.is_sweep_override()]
+    if not folds:
+        return [[]], overrides
+    if not folds[-1].is_discrete_sweep():
+        raise InputError(f"{folds[-1].input_line}: got an interval, expected the folds, as in {FOLD}=0,1,2")
+    jobs = [[f"{FOLD}={value}"] for value in folds[-1].sweep_string_iterator()]
+    return jobs, [override for override in overrides if override.get_key_element() != FOLD]
 
 
 def search_space(overrides: list[Override]) -> tuple[SearchSpace, list[str]]:

@@ -1,4 +1,4 @@
-"""The results of a sweep: one table of its jobs, averages over seeds, and the effect of each key."""
+"""The results of a sweep: one table of its jobs, averages over folds and seeds, and the effect of each key."""
 
 import csv
 import dataclasses
@@ -11,10 +11,13 @@ from pathlib import Path
 
 from fashion.config.renames import upgrade_overrides
 from fashion.errors import InputError
-from fashion.runs.folder import RunStatus, job_folders
-from fashion.sweeps.manifest import ENDED, MANIFEST_FILE, SEED, Objective, SweepJob, SweepManifest
+from fashion.runs.folder import RunFolder, RunStatus, job_folders
+from fashion.sweeps.manifest import ENDED, MANIFEST_FILE, REPLICATED, SEED, Objective, SweepJob, SweepManifest
+from fashion.sweeps.out_of_fold import FoldJob, OutOfFold, gather
 
 METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
+# Of all folds together: the column in sweep.csv, and its value.
+OUT_OF_FOLD_METRICS = {"out_of_fold_accuracy": "accuracy", "out_of_fold_macro_accuracy": "macro_accuracy"}
 
 
 @dataclasses.dataclass
@@ -33,6 +36,7 @@ class JobRow:
         error: Why it is not completed, in one line.
         trial: The trial of a search that it belongs to.
         same_as: The number of the job whose result it has; it did not run itself.
+        fold: Its part in cross-validation; None where there is none.
     """
 
     number: int
@@ -46,23 +50,33 @@ class JobRow:
     error: str | None
     trial: int | None
     same_as: int | None
+    fold: FoldJob | None
 
 
 @dataclasses.dataclass
-class SeedGroup:
-    """The jobs that differ only in their seed.
+class ReplicateGroup:
+    """The jobs that differ only in fold and seed.
 
     Attributes:
         choices: Varying key to value.
         rows: Its jobs.
         mean: Metric to its mean over the completed jobs.
         deviation: Metric to its standard deviation; None for fewer than two jobs.
+        out_of_fold: For each seed, its folds' predictions together; empty without cross-validation.
     """
 
     choices: dict[str, str]
     rows: list[JobRow]
     mean: dict[str, float]
     deviation: dict[str, float | None]
+    out_of_fold: list[OutOfFold]
+
+    @property
+    def replicates(self) -> str:
+        """Over what the group is averaged, with numbers: ``5 folds and 3 seeds``."""
+        completed = [row for row in self.rows if row.metrics]
+        values = {name: {row.choices.get(key) for row in completed} for key, name in REPLICATED.items()}
+        return " and ".join(f"{len(found)} {name}" for name, found in values.items() if len(found) > 1)
 
 
 @dataclasses.dataclass
@@ -101,6 +115,18 @@ class SweepTable:
         self.best = self._best()
 
     @property
+    def replicated(self) -> str:
+        """Over what the groups are averaged: ``folds``, ``seeds`` or both; empty where each group is one job."""
+        if all(len(group.rows) < 2 for group in self.groups):
+            return ""
+        return " and ".join(name for key, name in REPLICATED.items() if key in self.varying)
+
+    @property
+    def setting_keys(self) -> list[str]:
+        """The varying keys whose values are compared; results are averaged over the others."""
+        return [key for key in self.varying if key not in REPLICATED]
+
+    @property
     def incomplete(self) -> list[JobRow]:
         """The jobs that are not completed, except for those that the search itself has pruned."""
         return [row for row in self.rows if row.status not in {"completed", "pruned"}]
@@ -129,7 +155,7 @@ class SweepTable:
         """Return the command that repeats a job."""
         return shlex.join(["python", "scripts/train.py", *row.overrides, *self.sources])
 
-    def describe(self, row: JobRow | SeedGroup) -> str:
+    def describe(self, row: JobRow | ReplicateGroup) -> str:
         """Return the varying keys of a job or a group with their values."""
         return " ".join(f"{key}={row.choices[key]}" for key in self.varying if key in row.choices)
 
@@ -143,8 +169,10 @@ class SweepTable:
             group, row = self.best
             value = f"{self.objective} {group.mean[self.objective]:.4f}"
             deviation = group.deviation[self.objective]
-            seeds = f" ± {deviation:.4f} over {len(group.rows)} seeds" if deviation is not None else ""
-            lines.append(f"best           {value}{seeds}  #{row.number}  {self.describe(group)}".rstrip())
+            spread = f" ± {deviation:.4f} over {group.replicates}" if deviation is not None else ""
+            lines.append(f"best           {value}{spread}  #{row.number}  {self.describe(group)}".rstrip())
+            if group.out_of_fold:
+                lines.append(f"out of fold    {_out_of_fold_text(group.out_of_fold)}")
         return "\n".join(lines)
 
     def error(self, folder: Path) -> str:
@@ -160,10 +188,11 @@ class SweepTable:
     def as_csv(self) -> str:
         """Return one line for each job: the keys that vary, then its results."""
         trials, reused = any(row.trial is not None for row in self.rows), len(self.own) < len(self.rows)
+        gathered = {job.number: each for group in self.groups for each in group.out_of_fold for job in each.jobs}
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         head = ["job", *(["trial"] if trials else []), "status", *(["same_as"] if reused else []), *self.varying]
-        head += METRICS
+        head += [*METRICS, *(OUT_OF_FOLD_METRICS if gathered else [])]
         writer.writerow([*head, "epochs", "seconds", "memory_mb", "error"])
         for row in self.rows:
             epochs = len(row.history.get("loss", []))
@@ -171,14 +200,18 @@ class SweepTable:
                 [row.number, *([row.trial] if trials else []), row.status, *([row.same_as] if reused else [])]
                 + [row.choices.get(key, "") for key in self.varying]
                 + [row.metrics.get(name, "") for name in METRICS]
+                + [
+                    getattr(gathered.get(row.number), name, "")
+                    for name in (OUT_OF_FOLD_METRICS.values() if gathered else [])
+                ]
                 + [epochs, round(row.seconds, 1), row.memory_mb or "", row.error or ""]
             )
         return stream.getvalue()
 
-    def _groups(self) -> list[SeedGroup]:
+    def _groups(self) -> list[ReplicateGroup]:
         by_choices: dict[tuple[tuple[str, str], ...], list[JobRow]] = {}
         for row in self.own:
-            key = tuple((name, row.choices[name]) for name in self.varying if name in row.choices and name != SEED)
+            key = tuple((name, row.choices[name]) for name in self.setting_keys if name in row.choices)
             by_choices.setdefault(key, []).append(row)
         groups = []
         for choices, rows in by_choices.items():
@@ -186,10 +219,11 @@ class SweepTable:
             values = {name: [metrics[name] for metrics in completed if name in metrics] for name in METRICS}
             found = {name: _mean_and_deviation(of) for name, of in values.items() if of}
             mean = {name: value[0] for name, value in found.items()}
-            groups.append(SeedGroup(dict(choices), rows, mean, {name: value[1] for name, value in found.items()}))
+            deviation = {name: value[1] for name, value in found.items()}
+            groups.append(ReplicateGroup(dict(choices), rows, mean, deviation, _out_of_fold(rows)))
         return groups
 
-    def _best(self) -> tuple[SeedGroup, JobRow] | None:
+    def _best(self) -> tuple[ReplicateGroup, JobRow] | None:
         """Return the group with the best mean objective, and its best job."""
         measured = [group for group in self.groups if self.objective in group.mean]
         if not measured:
@@ -235,7 +269,32 @@ def _row(job: SweepJob, sweep: Path) -> JobRow:
         error=result.error if result and status != "pruned" else None,
         trial=job.trial,
         same_as=job.same_as,
+        fold=_fold_job(job, folder) if is_own else None,
     )
+
+
+def _fold_job(job: SweepJob, folder: RunFolder) -> FoldJob | None:
+    data = job.config.get("data") or {}
+    return None if data.get("folds") is None else FoldJob(job.number, data["fold"], data["folds"], folder)
+
+
+def _out_of_fold(rows: Sequence[JobRow]) -> list[OutOfFold]:
+    """Return the out-of-fold scores of the jobs of one group, for each seed."""
+    by_seed: dict[str | None, list[FoldJob]] = {}
+    for row in rows:
+        if row.fold is not None and row.status == "completed":
+            by_seed.setdefault(row.choices.get(SEED), []).append(row.fold)
+    return [scores for jobs in by_seed.values() if (scores := gather(jobs)) is not None]
+
+
+def _out_of_fold_text(found: Sequence[OutOfFold]) -> str:
+    accuracy, macro = (
+        statistics.fmean(getattr(each, name) for each in found) for name in ("accuracy", "macro_accuracy")
+    )
+    folds = min(len(each.jobs) for each in found)
+    missing = f", {folds} of {found[0].folds} folds" if folds < found[0].folds else ""
+    mean = f" (mean of {len(found)} seeds)" if len(found) > 1 else ""
+    return f"accuracy {accuracy:.4f}, macro accuracy {macro:.4f}{mean}, {found[0].images:,} images{missing}"
 
 
 def _varying(rows: Sequence[JobRow]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a sweep: ``sweep.csv``, and a self-contained page, ``sweep.html``."""
+"""The report of a sweep: ``sweep.csv``, a self-contained page, ``sweep.html``, and its out-of-fold predictions."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +7,10 @@ from fashion.files import write_text
 from fashion.html_report import render_report
 from fashion.palette import SERIES
 from fashion.sweeps import results
+from fashion.sweeps.out_of_fold import write_csv
 from fashion.sweeps.results import METRICS, SweepTable
 
-TABLE_FILE, PAGE_FILE = "sweep.csv", "sweep.html"
+TABLE_FILE, PAGE_FILE, OUT_OF_FOLD_FILE = "sweep.csv", "sweep.html", "out_of_fold.csv"
 WIDTH, HEIGHT = 520, 240  # of a chart, in SVG units
 
 
@@ -48,18 +49,20 @@ class Chart(NamedTuple):
 
 
 def write_report(folder: Path) -> SweepTable:
-    """Write ``sweep.csv`` and ``sweep.html`` into a sweep's folder.
+    """Write ``sweep.csv`` and ``sweep.html`` into a sweep's folder; ``out_of_fold.csv`` too, of the best setting.
 
     Returns:
-        The table that both show.
+        The table that they show.
 
     Raises:
-        InputError: When the folder is not a sweep's.
+        InputError: When the folder is not a sweep's, or a file in it is damaged.
         WriteError: When a file cannot be written.
     """
     table = results.read(folder)
     write_text(folder / TABLE_FILE, table.as_csv())
     write_text(folder / PAGE_FILE, page(table, folder.resolve().name))
+    if table.best and table.best[0].out_of_fold:
+        write_csv(folder / OUT_OF_FOLD_FILE, table.best[0].out_of_fold)
     return table
 
 
@@ -77,7 +80,7 @@ def page(table: SweepTable, name: str) -> str:
         table=table,
         name=name,
         metrics=METRICS,
-        seeds=any(len(group.rows) > 1 for group in table.groups),
+        out_of_fold_file=OUT_OF_FOLD_FILE,
         charts=[chart for chart in charts if chart],
         effects={key: found for key, found in table.effects().items() if len(found) > 1},
     )

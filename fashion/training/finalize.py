@@ -16,6 +16,7 @@ from fashion.metrics import Summary, summary
 from fashion.runs.active_run import ActiveRun
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import comparable, config_hash
+from fashion.runs.predictions import ValidationPredictions
 from fashion.runs.run_record import now
 from fashion.training.callbacks import EpochRecorder
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
@@ -47,6 +48,15 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         "val_accuracy": validation.accuracy,
         "val_loss": validation.loss,
     }
+    if run.config["data"].get("folds") is not None:
+        run.folder.write_validation_predictions(
+            ValidationPredictions(
+                np.array(data.classes),
+                data.validation.positions,
+                data.validation.labels,
+                validation_outputs.probabilities,
+            )
+        )
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
     fitted = fit_uncertainty(predictor.outputs, data, validation_outputs, augment)
     card = _card(run, data, recorder, test, validation)

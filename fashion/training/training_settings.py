@@ -11,6 +11,7 @@ from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import Backend, Precision, start_backend
 from fashion.config.nodes import ResolvedConfig, has_target
 from fashion.config.schema import Keys, Seed, Share, check_target, check_values, resolved, unknown_key
+from fashion.data.folds import check_fold
 from fashion.errors import InputError
 from fashion.runs import resume_override
 
@@ -134,6 +135,7 @@ def check_groups(config: ResolvedConfig) -> None:
     """
     for group, added in ADDED_BY_CODE.items():
         check_target(group, config[group], added)
+    check_fold(config["data"].get("folds"), config["data"].get("fold"))
     for name, callback in (config["callbacks"] or {}).items():
         check_target(f"callbacks.{name}", callback)
 

@@ -151,7 +151,7 @@ def test_the_signature_says_what_is_allowed(load, name: str, value: object) -> N
 
 def test_the_keys_of_the_configuration_are_the_parameters() -> None:
     parameters = inspect.signature(fashion_mnist).parameters
-    assert list(parameters) == ["root", "download", "limit", "validation_fraction", "seed"]
+    assert list(parameters) == ["root", "download", "limit", "validation_fraction", "folds", "fold", "seed"]
     assert parameters["seed"].kind is inspect.Parameter.KEYWORD_ONLY
 
 

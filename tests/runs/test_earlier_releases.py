@@ -22,6 +22,7 @@ def as_before(config: dict) -> dict:
     model["widening"] = model.pop("width_multiplier")
     callbacks = {**config["callbacks"], "mlflow": {"_target_": "fashion.training.mlflow.MLflow", "store": None}}
     data = {**config["data"], "_target_": "fashion.data.dataset.fashion_mnist"}
+    del data["folds"], data["fold"]
     return {**config, "model": model, "callbacks": callbacks, "data": data}
 
 

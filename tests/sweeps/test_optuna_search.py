@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from fashion.errors import FashionError
 from fashion.runs.folder import RunFolder
 from fashion.runs.result import RunResult
-from fashion.sweeps.manifest import SEED, SweepJob, SweepManifest
+from fashion.sweeps import results
+from fashion.sweeps.manifest import FOLD, SEED, SweepJob, SweepManifest
 from fashion.sweeps.optuna_search import OptunaSearch, corners, search_space
 from fashion.sweeps.runner import JobRunner
 from fashion.sweeps.sweep_page import write_report
@@ -162,7 +163,12 @@ class Recorded(JobRunner):
             key: int(value) for key, _, value in (each.partition("=") for each in overrides)
         }
         trainer = {"seed": chosen[SEED], "resume": None, "overwrite": False}
-        return {"run_folder": ".", "trainer": trainer, "data": {}, "model": {"width": chosen["width"]}}
+        return {
+            "run_folder": ".",
+            "trainer": trainer,
+            "data": {"fold": chosen.get(FOLD)},
+            "model": {"width": chosen["width"]},
+        }
 
     def _launch(self, jobs):
         for job in jobs:
@@ -170,7 +176,8 @@ class Recorded(JobRunner):
                 raise KeyboardInterrupt
             self.ran.append(job.number)
             width, seed = job.config["model"]["width"], job.config["trainer"]["seed"]
-            metrics = {"val_accuracy": width / 10 + seed / 100, "val_loss": 1.0}
+            fold = job.config["data"]["fold"] or 0
+            metrics = {"val_accuracy": width / 10 + seed / 100 + fold / 1000, "val_loss": 1.0}
             ended = RunResult(status="failed") if width == 9 else RunResult(status="completed", metrics=metrics)
             job.folder(self.folder).write_result(ended)
 
@@ -235,6 +242,26 @@ def test_each_seed_of_a_repeated_trial_is_trained_once(sweep):
     runner, trials = sweep("width=1,2", trials=6, repeats=2)
     assert sorted(runner.configs()) == [(1, 0), (1, 1), (2, 0), (2, 1)]
     assert {trial.params["width"]: pytest.approx(trial.value) for trial in trials} == {"1": 0.105, "2": 0.205}
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_every_trial_trains_all_folds(sweep, repeats):
+    runner, trials = sweep("width=1,2", "data.fold=range(0,3)", trials=5, repeats=repeats)
+    assert all(set(trial.params) == {"width"} for trial in trials)
+    assert len(runner.jobs) == 5 * 3 * repeats
+    assert len(runner.ran) == 2 * 3 * repeats
+    of_first = [job.config for job in runner.jobs if job.trial == 0]
+    assert [(config["trainer"]["seed"], config["data"]["fold"]) for config in of_first] == [
+        (seed, fold) for seed in range(repeats) for fold in range(3)
+    ]
+    mean = 0.001 + (0.005 if repeats == 2 else 0)
+    assert {trial.params["width"]: pytest.approx(trial.value) for trial in trials} == {"1": 0.1 + mean, "2": 0.2 + mean}
+    assert f"of {5 * 3 * repeats} jobs" in results.read(runner.folder).text()
+
+
+def test_folds_are_not_an_interval(sweep):
+    with pytest.raises(FashionError, match=r"data.fold=interval\(0,4\): got an interval, expected the folds"):
+        sweep("width=1,2", "data.fold=interval(0,4)")
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])

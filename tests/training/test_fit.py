@@ -94,6 +94,20 @@ def test_the_card_describes_the_model(quick, tmp_path, keras_backend, fashion_mn
         assert "optimizer" not in stored
 
 
+def test_a_fold_leaves_its_predictions(quick, tmp_path, fashion_mnist_root):
+    folder = quick(tmp_path / "run", "data.folds=4", "data.fold=3", "trainer.epochs=1")
+    classes, sources, labels, probabilities = RunFolder(folder).read_validation_predictions()
+    data = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, 4, 3, seed=7)
+    assert classes.tolist() == list(data.classes)
+    assert np.array_equal(sources, data.validation.positions)
+    assert np.array_equal(labels, data.validation.labels)
+    assert len(data.train) == 750
+    assert probabilities.dtype == np.float32
+    assert np.mean(probabilities.argmax(axis=1) == labels) == pytest.approx(
+        RunFolder(folder).read_result().metrics["val_accuracy"]
+    )
+
+
 def test_equal_seeds_give_equal_weights_and_other_seeds_others(quick, tmp_path):
     first, again, other = (
         weights(quick(tmp_path / name, f"trainer.seed={seed}")) for name, seed in (("a", 0), ("b", 0), ("c", 1))

@@ -7,8 +7,8 @@ from pydantic import Field, PositiveInt
 
 from fashion.data.dataset import Dataset, PixelStatistics, Split
 from fashion.data.fashion_mnist import idx_files
-from fashion.data.split import seeded_generator, stratified_sample, stratified_split
-from fashion.errors import InputError
+from fashion.data.folds import FoldCount, FoldNumber, split_training_images
+from fashion.data.split import seeded_generator, stratified_sample
 
 CLASSES = (
     "T-shirt/top",
@@ -37,6 +37,8 @@ def fashion_mnist(
     download: bool,
     limit: PositiveInt | None,
     validation_fraction: Annotated[float, Field(gt=0, lt=1)],
+    folds: FoldCount | None = None,  # configurations of earlier releases lack them
+    fold: FoldNumber | None = None,
     *,
     seed: int,
 ) -> Dataset:
@@ -47,25 +49,29 @@ def fashion_mnist(
         download: Whether missing files may be fetched from the network.
         limit: Number of training images to use, validation included, and with them the same share of the test
             images, but no fewer than 1,000. None uses all.
-        validation_fraction: Share of the training images that goes to validation.
-        seed: Chooses the images of the subset and of the validation split; not negative.
+        validation_fraction: Share of the training images that goes to validation, where there are no folds.
+        folds: Number of parts for cross-validation; None for one split that depends on ``seed``.
+        fold: The part that is the validation split, from 0; the others are the training split.
+        seed: Chooses the images of the subset and of the validation split, unless there are folds; not negative.
 
     Returns:
         Images ``(n, 28, 28)`` uint8, 0-255, in the order of the official files, and labels ``(n,)`` int64, 0-9.
 
     Raises:
-        InputError: The files cannot be found or are not the published ones, or a class would have no image in train
-            or in validation.
+        InputError: The files cannot be found or are not the published ones, a class would have no image in train
+            or in validation, or there is no such fold.
     """
     files = idx_files.load_idx_files(Path(root).expanduser(), download)
-    available = len(files.train_labels)
-    if limit is not None and limit > available:
-        raise InputError(f"data.limit is {limit}, but there are {available} training images; use at most that or null")
-    random = seeded_generator(seed)
-    chosen = stratified_sample(files.train_labels, limit or available, random)
-    train, validation = stratified_split(files.train_labels[chosen], CLASSES, validation_fraction, random)
-    train, validation = chosen[train], chosen[validation]
-    fraction = 1.0 if limit is None else limit / available
+    train, validation = split_training_images(
+        files.train_labels,
+        CLASSES,
+        limit=limit,
+        validation_fraction=validation_fraction,
+        folds=folds,
+        fold=fold,
+        seed=seed,
+    )
+    fraction = 1.0 if limit is None else limit / len(files.train_labels)
     test_size = min(len(files.test_labels), max(MIN_TEST_IMAGES, round(fraction * len(files.test_labels))))
     test = stratified_sample(files.test_labels, test_size, seeded_generator(TEST_SUBSET_SEED))
     return Dataset(
