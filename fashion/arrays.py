@@ -5,13 +5,14 @@ it occurs in. mypy sees the plain array type; the tests check types and shapes o
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
 Images = UInt8[np.ndarray, "n h w c"]  # 0-255
 GrayImages = UInt8[np.ndarray, "n h w"]
-Pixels = UInt8[np.ndarray, "n h w"] | Float32[np.ndarray, "n h w"]  # 0-255, or in [0, 1]
+Pixels = UInt8[np.ndarray, "n h w c"] | Float32[np.ndarray, "n h w c"]  # 0-255, or in [0, 1]
 GrayImage = UInt8[np.ndarray, "h w"]
-ImagePixels = UInt8[np.ndarray, "h w"] | Float32[np.ndarray, "h w"]  # 0-255, or in [0, 1]
+Image = UInt8[np.ndarray, "h w c"]
+ImagePixels = UInt8[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"]  # 0-255, or in [0, 1]
 RgbImage = UInt8[np.ndarray, "h w 3"]
 Mask = Bool[np.ndarray, "h w"]
 HeatMap = Float32[np.ndarray, "h w"]  # in [0, 1]
@@ -19,6 +20,7 @@ ModelInputs = Float32[np.ndarray, "n h w c"]  # in [0, 1]
 
 Labels = Int[np.ndarray, "n"]  # index of the class
 Positions = Int[np.ndarray, "n"]  # place of each image in the file that it comes from
+Sources = Int[np.ndarray, "n"] | Shaped[np.ndarray, "n"]  # positions, or the path of each image's file
 Probabilities = Float[np.ndarray, "n classes"]  # rows sum to 1
 Features = Float[np.ndarray, "n features"]
 Scores = Float[np.ndarray, "n"]  # one number per image: a confidence, a distance, a loss

@@ -1,4 +1,4 @@
-"""The trained model as a file: ``fashion_mnist_model.keras`` and, beside it, its card.
+"""The trained model as a file: ``NAME_model.keras``, after the name of its data, and beside it its card.
 
 The file contains stock Keras layers and no optimizer state, so that plain Keras loads it on any backend, from release
 3.10 on (see ``fashion.portable_config``). The card describes the model and its measured accuracy, and records the
@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fashion.card import CARD_FILE, MODEL_FILE, Card, read_card
+from fashion.card import MODEL_SUFFIX, Card, model_file, read_card
 from fashion.errors import InputError
 from fashion.files import replacing, write_json
 from fashion.portable_config import Node, make_portable, nodes
@@ -47,7 +47,7 @@ def save(model: "keras.Model", card: Card, folder: Path) -> Path:
     """Write the model and its card into a folder.
 
     Args:
-        model: A model of stock layers, ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities.
+        model: A model of stock layers, ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
         card: What describes it; the file name and the digest are added here.
         folder: Where both files go.
 
@@ -57,10 +57,13 @@ def save(model: "keras.Model", card: Card, folder: Path) -> Path:
     Raises:
         WriteError: When a file cannot be written.
     """
-    path = folder / MODEL_FILE
+    path = folder / card.file_name
     digest = save_model(model, path)
-    card = card.model_copy(update={"model_file": MODEL_FILE, "sha256": digest})
-    write_json(folder / CARD_FILE, card.to_json())
+    card = card.model_copy(update={"model_file": path.name, "sha256": digest})
+    write_json(path.with_suffix(".json"), card.to_json())
+    for former in set(folder.glob(f"*{MODEL_SUFFIX}")) - {path}:  # of a run that this one replaces
+        former.with_suffix(".json").unlink(missing_ok=True)
+        former.unlink()
     return path
 
 
@@ -97,7 +100,7 @@ def verify(path: Path) -> tuple[Path, Card]:
         InputError: When a file is missing, damaged, of another kind, not the one the card was written for, or contains
             layers other than Keras's own.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = model_file(path) if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"{file}: there is no such model file; train one (make train), or name another")
     if file.suffix != ".keras":

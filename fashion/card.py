@@ -14,8 +14,11 @@ from typing import Any
 import pydantic
 
 from fashion.errors import InputError
+from fashion.former_cards import upgraded
+from fashion.preprocessing.input_spec import InputSpec
 
-MODEL_FILE, CARD_FILE = "fashion_mnist_model.keras", "fashion_mnist_model.json"
+MODEL_SUFFIX = "_model.keras"  # after the name of the data
+UPGRADED = {"input", "data", "page"}  # entries that former cards lack
 VERSION_LETTERS = 12  # of the digest: enough to tell models apart in a list
 
 
@@ -108,6 +111,46 @@ class PhotoAbstentionEntry(Entry):
     weights: list[float]
 
 
+class DataEntry(Entry):
+    """The data that the model was trained on.
+
+    Attributes:
+        name: In file names and addresses.
+        title: As people write it.
+        counts: Split to number of images.
+        digests: Name of each file, or of the whole, to SHA-256.
+        pixel_mean: Mean of each channel of the training images, in [0, 1].
+        pixel_deviation: Standard deviation of each channel.
+    """
+
+    name: str
+    title: str
+    counts: dict[str, int] | None = None
+    digests: dict[str, str]
+    pixel_mean: tuple[float, ...]
+    pixel_deviation: tuple[float, ...]
+
+
+class PageEntry(Entry):
+    """What the web page says about the data; see ``fashion.data.dataset.PageText``."""
+
+    question: str
+    subject: str
+    limitations: tuple[str, ...] = ()
+
+
+class ExampleEntry(Entry):
+    """A test image to try the model on.
+
+    Attributes:
+        label: Its class.
+        file: The model's pixels of it, as a PNG or JPEG file in base64.
+    """
+
+    label: str
+    file: str
+
+
 class Card(Entry):
     """What is known of a trained model.
 
@@ -115,14 +158,16 @@ class Card(Entry):
         model_file: Name of the model file beside the card.
         sha256: Digest of the model file; empty until it is written.
         classes: Class names, in the order of the probabilities.
-        input: What the model takes, in words.
+        input: The size of the model's input, and the preprocessing that image files need.
         output: What it returns, in words.
         test: Scores on the test images, measured once.
         validation: Scores on the validation images.
         parameters: Number of trained parameters.
         epochs: How many were trained.
         training_seconds: Time spent training.
-        data: Name of each file of the data set to its SHA-256.
+        data: The data that it was trained on.
+        page: What the web page says about that data.
+        examples: Test images, one for each of a few classes.
         seed: The run's seed.
         config: The run's configuration, without paths.
         config_hash: Digest of it.
@@ -141,14 +186,16 @@ class Card(Entry):
     model_file: str | None = None
     sha256: str = ""
     classes: list[str]
-    input: str | None = None
+    input: InputSpec
     output: str | None = None
     test: SplitScores
     validation: SplitScores | None = None
     parameters: int | None = None
     epochs: int | None = None
     training_seconds: float | None = None
-    data: dict[str, str] | None = None
+    data: DataEntry
+    page: PageEntry
+    examples: list[ExampleEntry] = []
     seed: int
     config: dict[str, Any]
     config_hash: str | None = None
@@ -163,6 +210,16 @@ class Card(Entry):
     photo_odds: dict[str, float] | None = None
     photo_abstention: PhotoAbstentionEntry | None = None
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, content: Any) -> Any:
+        return upgraded(content) if isinstance(content, dict) else content
+
+    @property
+    def file_name(self) -> str:
+        """Name of the model file."""
+        return f"{self.data.name}{MODEL_SUFFIX}"
+
     @property
     def version(self) -> str:
         """The model's version: the beginning of its file's digest."""
@@ -171,6 +228,19 @@ class Card(Entry):
     def to_json(self) -> dict[str, Any]:
         """Return the entries that are set, as they are written."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+def model_file(folder: Path) -> Path:
+    """Return the model file in a folder; where there is none, a path that does not exist.
+
+    Raises:
+        InputError: When there are several.
+    """
+    found = sorted(folder.glob(f"*{MODEL_SUFFIX}"))
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise InputError(f"{folder}: has {len(found)} models, {names}; name one of them")
+    return found[0] if found else folder / f"*{MODEL_SUFFIX}"
 
 
 def read_card(path: Path) -> Card:
@@ -197,7 +267,7 @@ def read_card(path: Path) -> Card:
 
 
 def _fault(error: pydantic.ValidationError, content: Any) -> str:
-    required = {"sha256", *(name for name, field in Card.model_fields.items() if field.is_required())}
+    required = {"sha256", *(name for name, field in Card.model_fields.items() if field.is_required())} - UPGRADED
     lacking = required - set(content) if isinstance(content, dict) else required
     if lacking:
         return f"lacks {', '.join(sorted(lacking))}"

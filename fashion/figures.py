@@ -86,17 +86,19 @@ def show_tiles(
 
     Args:
         axes: Where to draw; its frame, ticks and grid are removed.
-        tiles: ``(rows, columns, h, w)`` float, 0 to ``vmax``; NaN stays blank.
+        tiles: ``(rows, columns, h, w, c)`` float, 0 to ``vmax``, of one channel or three; NaN stays blank.
         rows: Names left of the rows.
         columns: Names above the columns.
         cmap: Colour map of the values.
         vmax: The value that gets the last colour.
     """
-    row_count, column_count, height, width = tiles.shape
+    row_count, column_count, height, width, channels = tiles.shape
     pitch_y, pitch_x = height + TILE_GAP_PIXELS, width + TILE_GAP_PIXELS
-    sheet = np.full((row_count, pitch_y, column_count, pitch_x), np.nan)
-    sheet[:, :height, :, :width] = tiles.transpose(0, 2, 1, 3)
-    sheet = sheet.reshape(row_count * pitch_y, column_count * pitch_x)[:-TILE_GAP_PIXELS, :-TILE_GAP_PIXELS]
+    sheet = np.full((row_count, pitch_y, column_count, pitch_x, channels), np.nan)
+    sheet[:, :height, :, :width] = tiles.transpose(0, 2, 1, 3, 4)
+    sheet = sheet.reshape(row_count * pitch_y, column_count * pitch_x, channels)[:-TILE_GAP_PIXELS, :-TILE_GAP_PIXELS]
+    if channels == 3:  # in colour there is no blank: a fourth channel hides it
+        sheet = np.concatenate([np.nan_to_num(sheet), np.isfinite(sheet[..., :1])], axis=2)
     shown = axes.imshow(sheet, cmap=cmap, vmin=0, vmax=vmax, interpolation="nearest")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

@@ -16,7 +16,7 @@ def main(settings: ExplorationSettings) -> None:
 
     def augment(images: np.ndarray, seed: int) -> np.ndarray:
         layer = build(settings.augment, seed=seed)
-        return np.asarray(layer(images[..., np.newaxis].astype(np.float32) / 255, training=True))[..., 0]
+        return np.asarray(layer(images.astype(np.float32) / 255, training=True))
 
     explore(build(settings.data, seed=settings.seed), augment, Path(settings.run_folder))
 

@@ -7,24 +7,26 @@ from typing import get_args
 
 import numpy as np
 
+from fashion import artifact
 from fashion.backend.selection import Backend, start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
-from fashion.preprocessing import fashion_mnist as prepare
 from fashion.preprocessing import limits
 from fashion.preprocessing.formats import accepted
 from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import read
 
 
 def main() -> None:
     """Classify every readable file; the others are reported on standard error, and the exit status is then 2."""
     options = _options()
     limits.use_one_opencv_thread()
+    spec = artifact.verify(options.artifact)[1].input
     inputs = {}
     for path in options.images:
         try:
-            inputs[path] = prepare.read(path)
+            inputs[path] = read(path, spec)
         except FashionError as error:
             hint = "; a model is named as --artifact RUN" if str(path).startswith("artifact=") else ""
             print(f"error: {error}{hint}", file=sys.stderr)
@@ -34,12 +36,12 @@ def main() -> None:
         sys.exit(WRONG_INPUT)
 
 
-def _predict(inputs: dict[Path, ModelInput], artifact: Path, backend: Backend) -> None:
+def _predict(inputs: dict[Path, ModelInput], model: Path, backend: Backend) -> None:
     start_backend(backend)
     from fashion.inference.predictor import Predictor  # imports Keras, on the backend just started
     from fashion.inference.tta import predict_with_tta
 
-    predictor, loaded = Predictor.load(artifact)
+    predictor, loaded = Predictor.load(model)
     prediction = predict_with_tta(list(inputs.values()), predictor.predict)
     classes, test = loaded.card.classes, loaded.card.test
     # By default the newest run's model, which may not be the one of the last time.

@@ -79,7 +79,7 @@ def small_artifact(tmp_path_factory) -> Path:
 
 def calibrated_card(model: keras.Model) -> Card:
     """A card with a temperature, and an abstention that accepts every image."""
-    images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     outputs, labels = Predictor(model, features=True).outputs(images), np.arange(300) % 10
     fitted = fit_abstention(outputs.features, labels, outputs.features)._replace(threshold=1e6)
     return add_to_card(CARD, PosthocUncertainty(1.5, fitted), labels, outputs)

@@ -52,7 +52,7 @@ def saved(tmp_path_factory) -> Path:
             values = keras.ops.convert_to_numpy(weights)
             weights.assign(values * random.uniform(0.5, 1.5, values.shape) + random.uniform(0, 0.01, values.shape))
         artifact.save_model(model, folder / f"{name}.keras")
-    (folder / "pretrained.keras").write_bytes((PRETRAINED / artifact.MODEL_FILE).read_bytes())
+    (folder / "pretrained.keras").write_bytes((PRETRAINED / "fashion_mnist_model.keras").read_bytes())
     images = random.random((3, 28, 28, 1), np.float32) * np.array([1, 0.5, 0.1], np.float32).reshape(3, 1, 1, 1)
     np.save(folder / "images.npy", images)
     return folder

@@ -19,7 +19,7 @@ def test_it_has_the_accuracy_of_its_card(fashion_mnist_root):
     # Two images in ten thousand may change class with the order in which a backend sums.
     assert np.mean(right) == pytest.approx(loaded.card.test.accuracy, abs=2.5e-4)
     assert loaded.card.test.images == len(data.test)
-    assert loaded.card.data == data.digests
+    assert loaded.card.data.digests == data.digests
 
 
 def test_it_is_small():

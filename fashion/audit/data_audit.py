@@ -57,10 +57,10 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
         WriteError: When a file cannot be written.
     """
     train_images, train_labels, train_positions = _training_file(dataset)
-    images = np.concatenate([train_images, dataset.test.images])
+    images = np.concatenate([train_images, dataset.test.images[..., 0]])
     labels = np.concatenate([train_labels, dataset.test.labels])
     in_test = np.arange(len(labels)) >= len(train_labels)
-    numbers = np.concatenate([train_positions, dataset.test.positions])
+    numbers = np.concatenate([train_positions, dataset.test.sources])
     names = [f"{'test' if test else 'train'} {number}" for test, number in zip(in_test, numbers, strict=True)]
 
     duplicates, pairs = _find_duplicates(images, labels, in_test, names)
@@ -92,9 +92,9 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
 
 def _training_file(dataset: Dataset) -> tuple[GrayImages, Labels, Positions]:
     """Return images, labels and positions of train and validation together, in the order of the official file."""
-    positions = np.concatenate([dataset.train.positions, dataset.validation.positions])
+    positions = np.concatenate([dataset.train.sources, dataset.validation.sources])
     order = np.argsort(positions)
-    images = np.concatenate([dataset.train.images, dataset.validation.images])[order]
+    images = np.concatenate([dataset.train.images, dataset.validation.images])[order, ..., 0]
     return images, np.concatenate([dataset.train.labels, dataset.validation.labels])[order], positions[order]
 
 

@@ -34,7 +34,7 @@ def draw_pairs(images: GrayImages, near: SimilarPairs, in_test: Flags, path: Pat
             tiles = np.full((2, SHOWN_PAIRS, *images.shape[1:]), np.nan)
             pairs = near.where(chosen)
             tiles[0, : len(chosen)], tiles[1, : len(chosen)] = images[pairs.first] / 255, images[pairs.second] / 255
-            show_tiles(axes, tiles, columns=[f"{similarity:.4f}" for similarity in pairs.similarity])
+            show_tiles(axes, tiles[..., np.newaxis], columns=[f"{similarity:.4f}" for similarity in pairs.similarity])
             axes.set_title(title)
 
 

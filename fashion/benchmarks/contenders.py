@@ -111,7 +111,7 @@ class Baseline(_Fit):
         from keras import layers
 
         data = build(training_configuration(folder)["data"], seed=0)
-        images = data.train.images[..., np.newaxis].astype(np.float32) / 255
+        images = data.train.images.astype(np.float32) / 255
         random = keras.Sequential(
             [layers.RandomRotation(10 / 360), layers.RandomTranslation(0.1, 0.1), layers.RandomZoom(0.1)]
         )
@@ -145,15 +145,15 @@ class Project(_Fit):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         config = training_configuration(folder, *self.overrides)
-        self.model = self.network(config)
         self.data = build(config["data"], seed=0)
+        self.model = self.network(config)
 
     def network(self, config: dict[str, Any]) -> Any:
         """Choose the backend and compile the training network, as a run does."""
         settings = start_training(config)
         from fashion.training.fit import build_network
 
-        return build_network(config, settings, steps=1)
+        return build_network(config, settings, self.data, steps=1)
 
     def batches(self, steps: int) -> Any:
         """Return the pipeline that a run reads."""

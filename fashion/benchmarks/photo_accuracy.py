@@ -15,7 +15,8 @@ from fashion.inference.predictor import Predictor
 from fashion.inference.tta import predict_with_tta
 from fashion.preprocessing.decode import decode_file
 from fashion.preprocessing.fashion_mnist import prepare, product
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
+from fashion.preprocessing.model_input import ModelInput
 from fashion.uncertainty.posthoc import also_likely
 
 Preprocess = Callable[[Image.Image], ModelInput]
@@ -102,7 +103,7 @@ def _seven_steps(image: Image.Image) -> ModelInput:
 def _grey(image: Image.Image) -> ModelInput:
     """The whole image in greyscale, reduced: what a program does that was written for the data set alone."""
     grey = image.convert("L").resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BOX)
-    return ModelInput(np.asarray(grey), ("grey, resized",))
+    return ModelInput(np.asarray(grey)[..., np.newaxis], ("grey, resized",))
 
 
 def _negated(image: Image.Image) -> ModelInput:
@@ -129,7 +130,7 @@ def measure(photos: Sequence[LabelledPhoto], predictor: Predictor, classes: Sequ
     Raises:
         InputError: When a photo cannot be read.
     """
-    predictor.predict(np.zeros((1, INPUT_SIDE, INPUT_SIDE), np.uint8))  # compiles
+    predictor.predict(np.zeros((1, INPUT_SIDE, INPUT_SIDE, 1), np.uint8))  # compiles
     return {
         "machine": machine.describe_machine(PACKAGES),
         "classes": list(classes),

@@ -73,7 +73,7 @@ def measure(images: np.ndarray, labels: np.ndarray, predictor: Predictor) -> Ren
         labels: ``(n,)`` int64, their classes.
         predictor: The model.
     """
-    expected = predictor.probabilities(images).argmax(axis=1)
+    expected = predictor.probabilities(images[..., np.newaxis]).argmax(axis=1)
 
     def accuracy(encode: Callable[[np.ndarray], bytes], preprocess: Preprocess) -> FormatAccuracy:
         return _measure_format(map(encode, images), preprocess, images, labels, expected, predictor)

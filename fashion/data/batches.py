@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from jaxtyping import Int32
 
-from fashion.arrays import GrayImages, Labels
+from fashion.arrays import Images, Labels
 from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
@@ -29,7 +29,7 @@ class TrainingBatches(keras.utils.PyDataset):
     second compilation of the step, half a minute for EfficientNetB0, to train on 0.2 % more images.
 
     Args:
-        images: ``(n, h, w)`` uint8, 0-255.
+        images: ``(n, h, w, c)`` uint8, 0-255.
         labels: ``(n,)`` int64, class numbers.
         batch_size: Images in every batch.
         seed: Seed of the order.
@@ -41,7 +41,7 @@ class TrainingBatches(keras.utils.PyDataset):
         InputError: When there are fewer images than one batch.
     """
 
-    def __init__(self, images: GrayImages, labels: Labels, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Images, labels: Labels, batch_size: int, seed: int) -> None:
         super().__init__()
         if len(images) < batch_size:
             raise InputError(
@@ -56,7 +56,7 @@ class TrainingBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __getitem__(self, index: int) -> tuple[GrayImages, Labels]:
+    def __getitem__(self, index: int) -> tuple[Images, Labels]:
         chosen = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
         return self.images[chosen], self.labels[chosen]
 
@@ -72,7 +72,7 @@ class EvaluationBatches(keras.utils.PyDataset):
     """Every image once, in order, in batches of one size where the number of images allows it.
 
     Args:
-        images: ``(n, h, w)`` uint8, 0-255.
+        images: ``(n, h, w, c)`` uint8, 0-255.
         labels: ``(n,)`` int64, class numbers.
         max_size: Largest batch.
         multiple_of: Number of devices that share every batch.
@@ -81,7 +81,7 @@ class EvaluationBatches(keras.utils.PyDataset):
         InputError: When the images cannot be divided so.
     """
 
-    def __init__(self, images: GrayImages, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
+    def __init__(self, images: Images, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
         if len(images) % multiple_of:
             raise InputError(
@@ -94,7 +94,7 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[GrayImages, Labels]:
+    def __getitem__(self, index: int) -> tuple[Images, Labels]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         return self.images[chosen], self.labels[chosen]
 

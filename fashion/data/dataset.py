@@ -3,14 +3,37 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fashion.arrays import GrayImages, Labels, Positions
+from fashion.arrays import Images, Labels, Sources
+from fashion.preprocessing.input_spec import InputSpec
 
 
 class PixelStatistics(NamedTuple):
-    """Mean and standard deviation of the pixels of the training images, in [0, 1], one of each per channel."""
+    """Statistics of the training images' pixels in [0, 1].
+
+    Attributes:
+        mean: Of each channel.
+        deviation: The standard deviation of each channel.
+    """
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+
+
+class PageText(NamedTuple):
+    """What the web page of a model says about its data.
+
+    Attributes:
+        question: The heading.
+        subject: What to upload.
+        limitations: Sentences, each about images that the model does not do well on.
+    """
+
+    question: str = "What is in this image?"
+    subject: str = "an image"
+    limitations: tuple[str, ...] = ()
+
+
+DEFAULT_PAGE = PageText()
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +41,15 @@ class Split:
     """The images of one split, in the order of their source.
 
     Attributes:
-        images: ``(n, h, w)`` uint8, 0-255.
+        images: ``(n, h, w, c)`` uint8, 0-255.
         labels: ``(n,)`` int64, an index into ``Dataset.classes``.
-        positions: ``(n,)`` int64, the place of each image in its source, ascending.
+        sources: ``(n,)``, where each image comes from: its position in the official file, int64, ascending; or the path
+            of its own file.
     """
 
-    images: GrayImages
+    images: Images
     labels: Labels
-    positions: Positions
+    sources: Sources
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,15 +60,30 @@ class Dataset:
     """Three splits that share no image.
 
     Attributes:
+        name: In file names and addresses: lower-case letters, digits and underscores.
+        title: As people write it.
         classes: Name of each class, in the order of the labels and of a model's probabilities.
+        input: The size of the images, and how image files become such images.
+        pixels: Statistics of the training images.
         train: For fitting.
         validation: For choices: the epoch to keep, calibration, thresholds.
         test: For the final figures alone.
-        digests: File name to SHA-256 of the file that the arrays come from.
+        digests: Name of each file, or of the whole, to SHA-256 of what the arrays come from.
+        page: What the web page says about the data.
     """
 
+    name: str
+    title: str
     classes: tuple[str, ...]
+    input: InputSpec
+    pixels: PixelStatistics
     train: Split
     validation: Split
     test: Split
     digests: dict[str, str]
+    page: PageText = DEFAULT_PAGE
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        return self.input.shape

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
-from fashion.arrays import GrayImages
+from fashion.arrays import Images
 from fashion.data.dataset import Dataset, Split
 from fashion.figures import saved_figure, show_tiles
 from fashion.palette import ACCENT, INK, PRIMARY
 
-# From images (n, h, w) uint8, 0-255, and a seed to images (n, h, w) float in [0, 1].
-Augment = Callable[[GrayImages, int], Float[np.ndarray, "n h w"]]
+# From images (n, h, w, c) uint8, 0-255, and a seed to images (n, h, w, c) float in [0, 1].
+Augment = Callable[[Images, int], Float[np.ndarray, "n h w c"]]
 
 EXAMPLES_PER_CLASS = 10
 AUGMENTED_VERSIONS = 4
@@ -24,7 +24,7 @@ def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
 
     Args:
         dataset: The data set to describe.
-        augment: From ``(n, h, w)`` uint8 images and a seed to ``(n, h, w)`` float images in [0, 1].
+        augment: From ``(n, h, w, c)`` uint8 images and a seed to ``(n, h, w, c)`` float images in [0, 1].
         folder: Gets ``classes.png``, ``class_means.png``, ``pixel_histogram.png`` and ``augmentation.png``.
 
     Raises:
@@ -77,7 +77,7 @@ def _classes_table(splits: dict[str, Split], classes: Sequence[str]) -> str:
     return _table([*rows, total, imbalance], "><" + ">>" * len(splits))
 
 
-def _pixels_text(images: GrayImages) -> str:
+def _pixels_text(images: Images) -> str:
     histogram = pixel_histogram(images)
     share = histogram / histogram.sum()
     values = np.arange(256) / 255
@@ -100,11 +100,11 @@ def _table(rows: Sequence[Sequence[str]], alignments: str) -> str:
     return "\n".join(lines)
 
 
-def pixel_histogram(images: GrayImages) -> Int[np.ndarray, " 256"]:
+def pixel_histogram(images: Images) -> Int[np.ndarray, " 256"]:
     """Count the pixels of each value.
 
     Args:
-        images: ``(n, h, w)`` uint8, 0-255.
+        images: ``(n, h, w, c)`` uint8, 0-255.
 
     Returns:
         ``(256,)`` int64.
@@ -112,8 +112,8 @@ def pixel_histogram(images: GrayImages) -> Int[np.ndarray, " 256"]:
     return np.bincount(images.ravel(), minlength=256)
 
 
-def one_of_each_class(dataset: Dataset) -> GrayImages:
-    """Return the first training image of every class that has one, in class order: ``(classes, h, w)`` uint8."""
+def one_of_each_class(dataset: Dataset) -> Images:
+    """Return the first training image of every class that has one, in class order: ``(classes, h, w, c)`` uint8."""
     return dataset.train.images[np.unique(dataset.train.labels, return_index=True)[1]]
 
 
@@ -127,7 +127,7 @@ def draw_classes(dataset: Dataset, path: Path) -> None:
     for label in range(len(dataset.classes)):
         examples = images[np.flatnonzero(dataset.train.labels == label)[:EXAMPLES_PER_CLASS]]
         tiles[label, : len(examples)] = examples / 255
-    with saved_figure(path, 8.6, 8.2, "Fashion-MNIST: ten training images of each class") as figure:
+    with saved_figure(path, 8.6, 8.2, f"{dataset.title}: ten training images of each class") as figure:
         show_tiles(figure.add_subplot(), tiles, rows=dataset.classes)
 
 
@@ -191,11 +191,11 @@ def _draw_background(axes: Axes, shares: dict[str, float], overall: float) -> No
     axes.set_title(f"Share of background in each class (all: {overall:.0%})")
 
 
-def draw_augmentation(images: GrayImages, augment: Augment, classes: Sequence[str], path: Path) -> None:
+def draw_augmentation(images: Images, augment: Augment, classes: Sequence[str], path: Path) -> None:
     """Plot images and, below them, several augmented versions of each.
 
     Args:
-        images: ``(n, h, w)`` uint8, 0-255, a column each.
+        images: ``(n, h, w, c)`` uint8, 0-255, a column each.
         augment: Called with all images once for each version, with seeds 0, 1, 2, and so on.
         classes: Names above the columns, left out where a class has no image.
         path: The PNG file.

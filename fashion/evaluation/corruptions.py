@@ -22,7 +22,7 @@ from scipy.stats import poisson
 
 from fashion.arrays import GrayImages, Positions
 from fashion.errors import InputError
-from fashion.preprocessing.model_input import INPUT_SIDE
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
 
 SEVERITIES = 5
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fashion import artifact
 from fashion.arrays import Probabilities
-from fashion.card import CARD_FILE, MODEL_FILE, Card
+from fashion.card import Card
 from fashion.config.build import build
 from fashion.config.renames import upgrade_config
 from fashion.data.dataset import Dataset
@@ -77,7 +77,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
         robustness=_robustness(predictor, data, folder) if settings.robustness else None,
     )
     plots.confusion_matrix(np.array(measured.confusion), data.classes, folder / CONFUSION_MATRIX_FILE)
-    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes)
+    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes, data.pixels)
     report.write(folder, measured, gallery, folder / "robustness.png" if measured.robustness else None)
     _log_results(measured, calibrated=loaded.card.calibration is not None)
     log.info("written to           %s", folder / REPORT_FILE)
@@ -109,20 +109,20 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     augment = build(upgrade_config(loaded.card.config)["augment"], seed=loaded.card.seed)
     fitted = fit_uncertainty(predictor.outputs, data, validation, augment)
     card = add_to_card(loaded.card, fitted, data.validation.labels, validation)
-    path = folder / MODEL_FILE
+    path = folder / card.file_name
     if path.resolve() != loaded.path.resolve():
         shutil.copyfile(loaded.path, path)
-    write_json(folder / CARD_FILE, card.to_json())
+    write_json(path.with_suffix(".json"), card.to_json())
     log.info("calibrated           %s and its new card", path)
     return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)
 
 
 def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness:
     """Measure accuracy on corrupted images, and write it as a table and figures."""
-    measured = robustness(predictor.probabilities, data.test.images, data.test.labels, CORRUPTION_SEED)
+    measured = robustness(predictor.probabilities, data.test.images[..., 0], data.test.labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
-    draw_samples(data.test.images[1], CORRUPTION_SEED, folder / "corruptions.png")
+    draw_samples(data.test.images[1, ..., 0], CORRUPTION_SEED, folder / "corruptions.png")
     return measured
 
 

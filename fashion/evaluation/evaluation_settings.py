@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from fashion import artifact
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import Backend, start_backend
-from fashion.card import MODEL_FILE
+from fashion.card import model_file
 from fashion.config.nodes import ConfigNode
 from fashion.config.schema import Keys, check_target, check_values, resolved
 from fashion.errors import InputError
@@ -57,7 +57,7 @@ def _refuse_another_model(folder: Path, model: Path) -> None:
     Raises:
         InputError: When the folder holds another model.
     """
-    present = folder / MODEL_FILE
+    present = model_file(folder)
     if present.exists() and not filecmp.cmp(present, model, shallow=False):
         raise InputError(
             f"{folder}: there is another model, which calibrate=true would replace; choose another hydra.run.dir"

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fashion.arrays import GrayImage, GrayImages, HeatMap, RgbImage
+from fashion.arrays import HeatMap, Images, RgbImage
+from fashion.arrays import Image as ImageArray
+from fashion.data.dataset import PixelStatistics
 from fashion.evaluation.records import Measurement, Mistake, to_json
 from fashion.files import write_json, write_text
 from fashion.html_report import render_report
@@ -57,7 +59,11 @@ def write(
 
 
 def mistake_images(
-    predictor: Predictor, images: GrayImages, mistakes: Sequence[Mistake], classes: Sequence[str]
+    predictor: Predictor,
+    images: Images,
+    mistakes: Sequence[Mistake],
+    classes: Sequence[str],
+    pixels: PixelStatistics,
 ) -> list[MistakeImages]:
     """Return images of mistakes, plain and with the pixels marked that supported the wrong prediction.
 
@@ -66,23 +72,26 @@ def mistake_images(
         images: The test images.
         mistakes: Which of them.
         classes: Names of the classes.
+        pixels: Statistics of the training images.
     """
     shown = []
     for mistake in mistakes:
         image = images[mistake.image]
-        sensitivity = occlusion_sensitivity(predictor.probabilities, image, classes.index(mistake.predicted))
-        shown.append(MistakeImages(_png(image), _png(overlaid(image, sensitivity))))
+        predicted = classes.index(mistake.predicted)
+        sensitivity = occlusion_sensitivity(predictor.probabilities, image, predicted, pixels.mean)
+        rgb_image = np.broadcast_to(image, (*image.shape[:2], 3))
+        shown.append(MistakeImages(_png(rgb_image), _png(overlaid(image, sensitivity))))
     return shown
 
 
-def overlaid(image: GrayImage, sensitivity: HeatMap) -> RgbImage:
+def overlaid(image: ImageArray, sensitivity: HeatMap) -> RgbImage:
     """Return an image, coloured in proportion to the sensitivity of each pixel."""
     opacity = MAX_OPACITY * sensitivity[..., np.newaxis]
     colour = np.array(rgb(ACCENT), np.float32)
-    return np.round((1 - opacity) * image[..., np.newaxis] + opacity * colour).astype(np.uint8)
+    return np.round((1 - opacity) * image + opacity * colour).astype(np.uint8)
 
 
-def _png(pixels: GrayImage | RgbImage) -> str:
+def _png(pixels: RgbImage) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return _data_url(stream.getvalue())

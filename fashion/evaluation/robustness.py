@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion.arrays import GrayImage, GrayImages, Labels, Probabilities
+from fashion.arrays import GrayImage, GrayImages, Images, Labels, Probabilities
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fashion.evaluation.records import Robustness
 from fashion.figures import saved_figure, show_tiles
@@ -16,7 +16,7 @@ from fashion.files import write_text
 from fashion.metrics import accuracy
 from fashion.palette import INK
 
-Predict = Callable[[GrayImages], Probabilities]
+Predict = Callable[[Images], Probabilities]
 
 LEVELS = range(1, SEVERITIES + 1)
 
@@ -31,14 +31,15 @@ def robustness(predict: Predict, images: GrayImages, labels: Labels, seed: int) 
         seed: Seed of the corruptions; the same one gives the same images.
     """
     started = time.monotonic()
-    table = {
-        name: [accuracy(labels, predict(corrupt(images, name, severity, seed=seed))) for severity in LEVELS]
-        for name in CORRUPTIONS
-    }
+
+    def corrupted_accuracy(name: str, severity: int) -> float:
+        return accuracy(labels, predict(corrupt(images, name, severity, seed=seed)[..., np.newaxis]))
+
+    table = {name: [corrupted_accuracy(name, severity) for severity in LEVELS] for name in CORRUPTIONS}
     return Robustness(
         seed=seed,
         images=len(images),
-        clean_accuracy=accuracy(labels, predict(images)),
+        clean_accuracy=accuracy(labels, predict(images[..., np.newaxis])),
         mean_corruption_accuracy=float(np.mean(list(table.values()))),
         accuracy=table,
         seconds=time.monotonic() - started,
@@ -92,4 +93,4 @@ def draw_samples(image: GrayImage, seed: int, path: Path) -> None:
         for axes, rows in zip(figure.subplots(1, 2), (slice(half), slice(half, None)), strict=True):
             table = np.full((half, *tiles.shape[1:]), np.nan)
             table[: len(names[rows])] = tiles[rows] / 255
-            show_tiles(axes, table, rows=names[rows], columns=[str(level) for level in LEVELS])
+            show_tiles(axes, table[..., np.newaxis], rows=names[rows], columns=[str(level) for level in LEVELS])

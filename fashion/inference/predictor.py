@@ -22,17 +22,21 @@ MAX_FROZEN_BATCH = 8
 
 
 class Predictor:
-    """Predicts calibrated class probabilities of grey images, and how far out of distribution they are.
+    """Predicts calibrated class probabilities of images, and how far out of distribution they are.
 
     Args:
-        model: ``(n, h, w, 1)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
+        model: ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
         features: Whether to compute the inputs of abstention in the same pass.
+
+    Attributes:
+        image_shape: Height, width and channels of the images.
+        uncertainty: Calibration and abstention.
     """
 
     def __init__(self, model: keras.Model, *, features: bool = False) -> None:
         tensors = feature_tensors(model) if features else []
         self._forward = compiled(fast_layers(keras.Model(model.input, [model.output, *tensors]) if tensors else model))
-        self._image_shape: tuple[int, int, int] = model.input_shape[1:]
+        self.image_shape: tuple[int, int, int] = model.input_shape[1:]
         self.uncertainty = PosthocUncertainty()
 
     @classmethod
@@ -47,11 +51,6 @@ class Predictor:
         other = copy.copy(self)
         other.uncertainty = uncertainty
         return other
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width of the images, in pixels."""
-        return self._image_shape[:2]
 
     def predict(self, images: Pixels) -> Prediction:
         """Return the predictions for images."""
@@ -71,8 +70,8 @@ class Predictor:
     def _batch(self, images: Pixels) -> list[np.ndarray]:
         count = len(images)
         size = next(size for size in BATCH_SIZES if size >= count)
-        batch = np.zeros((size, *self._image_shape), np.float32)
-        batch[:count, ..., 0] = images if images.dtype == np.float32 else images.astype(np.float32) / 255
+        batch = np.zeros((size, *self.image_shape), np.float32)
+        batch[:count] = images if images.dtype == np.float32 else images.astype(np.float32) / 255
         computed = self._forward(batch)
         return [np.asarray(rows)[:count] for rows in (computed if isinstance(computed, list | tuple) else [computed])]
 

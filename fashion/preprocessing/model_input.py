@@ -6,15 +6,12 @@ import numpy as np
 
 from fashion.arrays import ImagePixels, Mask, Pixels
 
-INPUT_SIDE = 28  # pixels; the models take square images
-
 
 class ModelInput(NamedTuple):
     """The model's pixels for one image, and how they were obtained.
 
     Attributes:
-        pixels: ``(28, 28)``, light on black as in Fashion-MNIST: uint8, 0-255, from an image file; float32 in [0, 1]
-            where a client sends numbers.
+        pixels: ``(h, w, c)``: uint8, 0-255, from an image file; float32 in [0, 1] where a client sends numbers.
         steps: One phrase for each step of the preprocessing.
         mask: ``(h, w)`` bool, the pixels of the object in the upright, reduced photo; None if nothing was segmented.
     """
@@ -30,5 +27,5 @@ class ModelInput(NamedTuple):
 
     @property
     def views(self) -> Pixels:
-        """The images to predict, ``(k, 28, 28)``: for a photo also its mirror image (flip TTA)."""
+        """The images to predict, ``(k, h, w, c)``: for a photo also its mirror image (flip TTA)."""
         return np.stack([self.pixels, self.pixels[:, ::-1]]) if self.is_photo else self.pixels[np.newaxis]

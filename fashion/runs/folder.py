@@ -2,7 +2,7 @@
 
 ::
 
-    fashion_mnist_model.keras, .json   the artifact: the model and its card (``fashion.artifact``)
+    NAME_model.keras, .json            the artifact: the model and its card (``fashion.artifact``)
     best.keras                         the best epoch's model (named in ``configs/callbacks/default.yaml``)
     history.csv                        one line for each epoch
     resume.npz                         everything to resume from; removed once the run is completed
@@ -37,7 +37,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from fashion.card import CARD_FILE, MODEL_FILE
+from fashion.card import model_file
 from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 from fashion.files import exclusive_lock, refuse_busy, remove_partial_files, replacing, write_json, write_text
@@ -75,12 +75,12 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """The model file of the artifact."""
-        return self.path / MODEL_FILE
+        return model_file(self.path)
 
     @property
     def card(self) -> Path:
         """The card beside the model."""
-        return self.path / CARD_FILE
+        return self.model.with_suffix(".json")
 
     @property
     def report(self) -> Path:

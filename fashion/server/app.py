@@ -55,7 +55,7 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app.services.session.init_app(app)
     app.jinja_env.filters["percent"] = result_page.percent
     app.jinja_env.globals.update(
-        classes=model.classes, image_side=model.side, feedback_choices=[*model.classes, NONE_OF_THESE]
+        classes=model.classes, image_side=model.input.height, feedback_choices=[*model.classes, NONE_OF_THESE]
     )
     for part in (index, login, history, admin, predict, open_inference, health, openapi):
         app.register_blueprint(part.blueprint)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from fashion import artifact
-from fashion.card import Card, SplitScores
+from fashion.card import Card, DataEntry, PageEntry, SplitScores
 from fashion.config.build import build
 from fashion.data.dataset import Dataset
 from fashion.evaluation import cost, measurement, plots, report
@@ -19,6 +19,7 @@ from fashion.runs.identity import comparable, config_hash
 from fashion.runs.predictions import ValidationPredictions
 from fashion.runs.run_record import now
 from fashion.training.callbacks import EpochRecorder
+from fashion.training.example_images import example_images
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 from fashion.uncertainty.posthoc import Outputs
 
@@ -75,7 +76,7 @@ def _report(predictor: Predictor, saved: artifact.Artifact, data: Dataset, outpu
     )
     measured = dataclasses.replace(measured, cost=cost.network_cost(saved.model))
     plots.confusion_matrix(np.array(measured.confusion), data.classes, folder.confusion_matrix)
-    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes)
+    gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes, data.pixels)
     report.write(folder.path, measured, gallery)
 
 
@@ -88,14 +89,23 @@ def _card(
 ) -> Card:
     return Card(
         classes=list(data.classes),
-        input="(n, 28, 28, 1) float32 in [0, 1]; light objects on a black background, as in Fashion-MNIST",
-        output="(n, 10) float32 softmax probabilities, in the order of classes",
+        input=data.input,
+        output=f"(n, {len(data.classes)}) float32 softmax probabilities, in the order of classes",
         test=SplitScores(**test._asdict(), images=len(data.test)),
         validation=SplitScores(**validation._asdict(), images=len(data.validation)),
         parameters=cost.parameters(recorder.model.core),
         epochs=len(recorder.history["loss"]),
         training_seconds=round(recorder.seconds, 1),
-        data=data.digests,
+        data=DataEntry(
+            name=data.name,
+            title=data.title,
+            counts={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+            digests=data.digests,
+            pixel_mean=data.pixels.mean,
+            pixel_deviation=data.pixels.deviation,
+        ),
+        page=PageEntry(**data.page._asdict()),
+        examples=example_images(data),
         seed=run.config["trainer"]["seed"],
         config=comparable(run.config),
         config_hash=config_hash(run.config),

@@ -14,7 +14,6 @@ from fashion.config.command import task_overrides
 from fashion.config.nodes import ResolvedConfig
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
-from fashion.data.fashion_mnist import CLASSES, PIXELS
 from fashion.errors import InputError
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
@@ -51,7 +50,8 @@ def train(training: Training) -> dict[str, float]:
     with GracefulStop() as stop, recorded(run):
         data: Dataset = build(config["data"], seed=settings.seed)
         devices = _spread_over_devices(settings)
-        network = build_network(config, settings, steps=settings.epochs * (len(data.train) // settings.batch_size))
+        steps = settings.epochs * (len(data.train) // settings.batch_size)
+        network = build_network(config, settings, data, steps)
         callbacks = [build(node) for node in (config["callbacks"] or {}).values()]
         with notify_trackers(callbacks, run):
             recorder = _fit(network, data, run, settings, devices, callbacks, stop)
@@ -85,22 +85,19 @@ def _spread_over_devices(settings: TrainerSettings) -> int:
     return len(devices)
 
 
-def build_network(config: ResolvedConfig, settings: TrainerSettings, steps: int) -> TrainingNetwork:
+def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Dataset, steps: int) -> TrainingNetwork:
     """Build and compile the augmentation and the model that are trained.
 
     Args:
         config: The run's resolved configuration.
         settings: Its ``trainer`` group, checked.
+        data: Gives the shape of the images, their statistics and the number of classes.
         steps: Steps of the whole run.
     """
     seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
-    network = TrainingNetwork(
-        build(config["model"], input_shape=(28, 28, 1), classes=len(CLASSES), pixels=PIXELS),
-        augment,
-        fast=settings.fast_layers,
-        flip_average=settings.flip_average,
-    )
+    model = build(config["model"], input_shape=data.image_shape, classes=len(data.classes), pixels=data.pixels)
+    network = TrainingNetwork(model, augment, fast=settings.fast_layers, flip_average=settings.flip_average)
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)
     network.compile(
@@ -109,7 +106,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, steps: int)
         metrics=["accuracy"],
         jit_compile=_jit_compile(settings),
     )
-    network.build((None, 28, 28))
+    network.build((None, *data.image_shape))
     network.optimizer.build(network.trainable_variables)
     return network
 

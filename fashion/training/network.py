@@ -30,7 +30,7 @@ class TrainingNetwork(keras.Model):
     """A model that takes raw pixels and augments them inside the compiled step.
 
     Args:
-        model: ``(n, 28, 28, 1)`` float32 in [0, 1] to ``(n, 10)`` probabilities, of stock layers.
+        model: ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities, of stock layers.
         augment: A layer that changes such images in training only.
         fast: Compute with this project's CPU kernels where they are faster; the weights are the same.
         flip_average: Whether the deployable model averages over an image and its mirror image.
@@ -49,8 +49,8 @@ class TrainingNetwork(keras.Model):
         self.built = True
 
     def call(self, pixels: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        """Return ``(n, 10)`` float32 probabilities of ``(n, 28, 28)`` uint8 pixels, 0-255."""
-        images = ops.cast(ops.expand_dims(pixels, -1), "float32") / 255
+        """Return ``(n, classes)`` float32 probabilities of ``(n, h, w, c)`` uint8 pixels, 0-255."""
+        images = ops.cast(pixels, "float32") / 255
         return self.core(self.augment(images, training=training), training=training)
 
     def deployable(self) -> keras.Model:

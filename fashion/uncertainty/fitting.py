@@ -138,11 +138,11 @@ def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augme
         augment: Makes images photo-like.
     """
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
-    images, labels = data.validation.images, data.validation.labels
+    images, labels = data.validation.images[..., 0], data.validation.labels
     foreign_images = synthetic_ood(images, labels, len(images), random)
 
     def inputs(pixels: GrayImages) -> Float[np.ndarray, "n inputs"]:
-        return regression_inputs(*network(augment.simulate_photos(pixels)), abstention)
+        return regression_inputs(*network(augment.simulate_photos(pixels)[..., np.newaxis]), abstention)
 
     # Every call draws new augmentations: the threshold is set on images that the weights were not fitted to.
     own, foreign, unseen = inputs(images), inputs(foreign_images), inputs(images)

@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from fashion.arrays import Flags, GrayImage, GrayImages
+from fashion.arrays import Flags, GrayImage, GrayImages, Images
 from fashion.errors import InputError
 from fashion.preprocessing.decode import decode_file
 from fashion.preprocessing.fashion_mnist import prepare
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
 from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.model_input import ModelInput
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class ImageSet(NamedTuple):
         photos: Which of them were segmented from a photo.
     """
 
-    images: GrayImages
+    images: Images
     photos: Flags
 
 
@@ -53,7 +54,7 @@ def reported_sets() -> dict[str, ImageSet]:
     }
     if _installed("sklearn", "handwritten digits"):
         made["handwritten digits"] = digits()
-    sets = {name: ImageSet(images, np.zeros(len(images), bool)) for name, images in made.items()}
+    sets = {name: ImageSet(images[..., np.newaxis], np.zeros(len(images), bool)) for name, images in made.items()}
     if _installed("skimage", "sample photos"):
         sets["sample photos"] = sample_photos()
     return sets
@@ -100,7 +101,7 @@ def text(count: int, random: np.random.Generator) -> UInt8[np.ndarray, "count h 
         lines = ["".join(random.choice(letters, random.integers(1, 9))) for _ in range(random.integers(1, 5))]
         font = ImageFont.load_default(int(random.integers(24, 72)))
         ImageDraw.Draw(page).text((PAGE_MARGIN, PAGE_MARGIN), "\n".join(lines), fill=0, font=font)
-        images.append(prepare(page).pixels)
+        images.append(prepare(page).pixels[..., 0])
     return np.stack(images)
 
 

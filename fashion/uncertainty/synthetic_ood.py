@@ -10,7 +10,7 @@ from jaxtyping import Float32, Real, UInt8
 
 from fashion.arrays import GrayImage, GrayImages, Labels
 from fashion.data.fashion_mnist import CLASSES
-from fashion.preprocessing.model_input import INPUT_SIDE
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
 from fashion.uncertainty.ood_datasets import development_sets
 
 VISIBLE = 5  # 0-255

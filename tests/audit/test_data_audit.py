@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from data_sets import fashion_like
 
 from fashion.audit.data_audit import audit
 from fashion.audit.findings import PairCounts, describe
@@ -36,12 +37,11 @@ def dataset() -> Dataset:
     images[260 + 1] = images[40 + 3]
     images[0] = images[40 + 100]
     images[5] = images[40 + 7]
-    return Dataset(
-        classes=CLASSES,
+    images = images[..., np.newaxis]
+    return fashion_like(
         train=Split(images[train], labels[train], np.arange(220) * 2),
         validation=Split(images[validation], labels[validation], np.arange(40) * 2 + 1),
         test=Split(images[test], labels[test], test),
-        digests={},
     )
 
 

@@ -11,7 +11,7 @@ def products(fashion_mnist_root):
     """100 images of each class, and their labels."""
     data = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0)
     chosen = np.concatenate([np.flatnonzero(data.validation.labels == number)[:100] for number in range(10)])
-    return data.validation.images[chosen], data.validation.labels[chosen]
+    return data.validation.images[chosen, ..., 0], data.validation.labels[chosen]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def folder(tmp_path_factory, fashion_mnist_root):
     for kind, number in (("boots", 9), ("jumpers", 2)):
         (place / kind).mkdir()
         for index in np.flatnonzero(data.test.labels == number)[:6]:
-            on_a_floor(data.test.images[index], random).save(place / kind / f"{index}.jpg", quality=90)
+            on_a_floor(data.test.images[index, ..., 0], random).save(place / kind / f"{index}.jpg", quality=90)
     (place / "nothing").mkdir()
     for index in range(3):
         on_a_floor(np.zeros((28, 28), np.uint8), random).save(place / "nothing" / f"{index}.png")

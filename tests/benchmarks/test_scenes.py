@@ -25,7 +25,7 @@ def test_a_scene_is_a_photo_whose_object_is_found(scene, test_set):
     assert prepared.is_photo
     assert 0.2 < prepared.mask.mean() < 0.6
     # Rotated and cropped, it still covers about as much as the garment it was drawn from.
-    assert abs(np.mean(prepared.pixels > 60) - np.mean(pixels > 60)) < 0.25
+    assert abs(np.mean(prepared.pixels[..., 0] > 60) - np.mean(pixels > 60)) < 0.25
 
 
 @pytest.mark.slow

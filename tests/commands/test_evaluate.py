@@ -46,11 +46,11 @@ def test_the_whole_test_set_is_measured_by_default(smoke_run, run_command, keras
 
 def test_a_card_that_reports_too_much_is_refused(smoke_run, run_command, keras_backend, tmp_path):
     folder, _ = smoke_run
-    model = (folder / artifact.MODEL_FILE).read_bytes()
-    card = json.loads((folder / artifact.CARD_FILE).read_text())
+    model = (folder / "fashion_mnist_model.keras").read_bytes()
+    card = json.loads((folder / "fashion_mnist_model.json").read_text())
     card["test"]["accuracy"] = 0.99
-    (tmp_path / artifact.MODEL_FILE).write_bytes(model)
-    (tmp_path / artifact.CARD_FILE).write_text(json.dumps(card))
+    (tmp_path / "fashion_mnist_model.keras").write_bytes(model)
+    (tmp_path / "fashion_mnist_model.json").write_text(json.dumps(card))
     options = (
         f"artifact={tmp_path}",
         f"backend={keras_backend}",
@@ -65,19 +65,19 @@ def test_a_card_that_reports_too_much_is_refused(smoke_run, run_command, keras_b
 
 def test_an_older_artifact_is_calibrated_and_compared(smoke_run, run_command, keras_backend, tmp_path):
     folder, _ = smoke_run
-    card = json.loads((folder / artifact.CARD_FILE).read_text())
+    card = json.loads((folder / "fashion_mnist_model.json").read_text())
     fitted = {key: card.pop(key) for key in ("calibration", "abstention")}
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    (old / artifact.MODEL_FILE).write_bytes((folder / artifact.MODEL_FILE).read_bytes())
-    (old / artifact.CARD_FILE).write_text(json.dumps(card))
+    (old / "fashion_mnist_model.keras").write_bytes((folder / "fashion_mnist_model.keras").read_bytes())
+    (old / "fashion_mnist_model.json").write_text(json.dumps(card))
     options = (f"backend={keras_backend}", "data.limit=2000", f"hydra.run.dir={new}")
     run = run_command("evaluate.py", f"artifact={old}", "calibrate=true", f"compare={old}", *options)
     assert run.returncode == 0, run.stderr
     _, written = artifact.verify(new)
     assert written.calibration.temperature == pytest.approx(fitted["calibration"]["temperature"], rel=1e-3)
     assert written.abstention.threshold == pytest.approx(fitted["abstention"]["threshold"], abs=0.02)
-    assert (old / artifact.CARD_FILE).read_text() == json.dumps(card)
+    assert (old / "fashion_mnist_model.json").read_text() == json.dumps(card)
     measured = json.loads((new / "metrics.json").read_text())
     assert {row["set"] for row in measured["ood"]} >= {"blank", "handwritten digits", "sample photos"}
     assert measured["comparison"]["mcnemar"]["p_value"] == 1  # calibration changes no class

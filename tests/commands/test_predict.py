@@ -16,7 +16,7 @@ def test_images_with_any_file_name_get_the_class_that_the_model_predicts(
     images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[:4]
     names = ["plain.png", "with space.png", "a=b,{c}.png", "schön.png"]
     for name, image in zip(names, images, strict=True):
-        Image.fromarray(image).save(tmp_path / name)
+        Image.fromarray(image[..., 0]).save(tmp_path / name)
     paths = [tmp_path / name for name in names]
     run = run_command("predict.py", *paths, "--artifact", folder, "--backend", keras_backend)
     assert run.returncode == 0, run.stderr

@@ -28,7 +28,6 @@ import redis
 from hydra import compose, initialize_config_dir
 from serving import ADMIN, Server, basic, form, png
 
-from fashion import artifact
 from fashion.paths import PROJECT
 from fashion.server.process.worker import MAX_THREADS_PER_ADDRESS
 from fashion.server.settings import MAX_BODY_BYTES
@@ -382,7 +381,7 @@ def changed_artifact(small_artifact, tmp_path):
     def change(member: str, edit: Callable[[bytes], bytes]) -> Path:
         folder = tmp_path / "changed"
         shutil.copytree(small_artifact, folder)
-        model, card = folder / artifact.MODEL_FILE, folder / artifact.CARD_FILE
+        model, card = folder / "fashion_mnist_model.keras", folder / "fashion_mnist_model.json"
         with zipfile.ZipFile(model) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         members[member] = edit(members[member])
@@ -398,7 +397,7 @@ def changed_artifact(small_artifact, tmp_path):
 
 def test_a_model_that_is_not_the_cards_is_refused(refused, small_artifact, tmp_path):
     shutil.copytree(small_artifact, tmp_path / "changed")
-    with (tmp_path / "changed" / artifact.MODEL_FILE).open("ab") as file:
+    with (tmp_path / "changed" / "fashion_mnist_model.keras").open("ab") as file:
         file.write(b"x")
     assert "the card beside it was written for" in refused(artifact_folder=tmp_path / "changed")
 

@@ -53,7 +53,7 @@ import json, sys
 sys.modules["fashion"] = None  # an import of it fails
 import keras, numpy as np
 model = keras.saving.load_model(sys.argv[1], safe_mode=True)
-images = np.load(sys.argv[2])[..., None].astype("float32") / 255
+images = np.load(sys.argv[2]).astype("float32") / 255
 np.save(sys.argv[3], np.concatenate([
     keras.ops.convert_to_numpy(model(images[i:i + 500], training=False)) for i in range(0, len(images), 500)]))
 print(keras.backend.backend())
@@ -69,7 +69,7 @@ def test_the_model_is_plain_keras_and_equal_on_both_backends(smoke_run, tmp_path
     np.save(tmp_path / "images.npy", data.test.images)
     answers = {}
     for name in ("jax", "tensorflow"):
-        program = [sys.executable, "-c", PLAIN_KERAS, folder / artifact.MODEL_FILE, tmp_path / "images.npy"]
+        program = [sys.executable, "-c", PLAIN_KERAS, folder / "fashion_mnist_model.keras", tmp_path / "images.npy"]
         environment = {"KERAS_BACKEND": name, "PATH": "", "HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
         output = tmp_path / f"{name}.npy"
         run = subprocess.run([*program, output], capture_output=True, text=True, cwd=tmp_path, env=environment)
@@ -115,7 +115,7 @@ def test_a_killed_run_resumes_to_the_same_weights(run_command, keras_backend, tm
     process.kill()
     process.communicate()
     assert not (killed / "result.json").exists()
-    assert not (killed / artifact.MODEL_FILE).exists()
+    assert not (killed / "fashion_mnist_model.keras").exists()
     resumed = run_command("train.py", f"trainer.resume={killed}")
     assert resumed.returncode == 0, resumed.stderr
     assert re.search(r"resuming after epoch \d", resumed.stdout)

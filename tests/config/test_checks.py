@@ -4,7 +4,6 @@ from omegaconf import OmegaConf
 
 from fashion.audit.audit_settings import prepare_audit
 from fashion.backend.selection import start_backend
-from fashion.card import MODEL_FILE
 from fashion.config.schema import resolved
 from fashion.data.exploration_settings import prepare_exploration
 from fashion.errors import FashionError
@@ -12,6 +11,7 @@ from fashion.evaluation.evaluation_settings import prepare_evaluation
 from fashion.paths import PRETRAINED, PROJECT
 from fashion.training.training_settings import check_groups, check_trainer, start_training
 
+MODEL_FILE = "fashion_mnist_model.keras"
 GROUPS = (
     "data",
     "augment",

@@ -11,7 +11,7 @@ from fashion.errors import FashionError
 def numbered(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images whose pixels are their position."""
     numbers = np.arange(count)
-    return np.broadcast_to(numbers[:, None, None], (count, 28, 28)).astype(np.uint8), numbers % 10
+    return np.broadcast_to(numbers[:, None, None, None], (count, 28, 28, 1)).astype(np.uint8), numbers % 10
 
 
 def read(batches) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -24,8 +24,8 @@ def read(batches) -> list[tuple[np.ndarray, np.ndarray]]:
 def test_an_epoch_is_a_shuffle_without_the_remainder():
     batches = TrainingBatches(*numbered(107), batch_size=10, seed=0)
     items = read(batches)
-    assert [images.shape for images, _ in items] == [(10, 28, 28)] * 10
-    seen = np.concatenate([images[:, 0, 0] for images, _ in items])
+    assert [images.shape for images, _ in items] == [(10, 28, 28, 1)] * 10
+    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in items])
     assert len(set(seen)) == 100
     assert not np.array_equal(seen, np.sort(seen))
     assert np.array_equal(np.concatenate([labels for _, labels in items]), seen % 10)
@@ -35,7 +35,7 @@ def test_an_epoch_is_a_shuffle_without_the_remainder():
 def test_the_order_depends_on_seed_and_epoch_alone_and_is_equal_on_both_backends():
     batches = TrainingBatches(*numbered(20), batch_size=10, seed=3)
     batches.epoch = 2
-    seen = np.concatenate([images[:, 0, 0] for images, _ in read(batches)])
+    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in read(batches)])
     assert np.array_equal(seen, epoch_order(20, 3, 2))
     assert np.array_equal(seen, [19, 2, 9, 16, 0, 4, 12, 13, 1, 7, 3, 6, 5, 18, 10, 17, 8, 14, 11, 15])
     batches.epoch = 0  # a pipeline read again, or an epoch trained again, is the same
@@ -56,7 +56,7 @@ def test_too_few_images_for_a_batch_are_refused():
 @pytest.mark.parametrize("count", [1, 10, 37, 100])
 def test_evaluation_reads_every_image_once_in_order(count):
     items = read(EvaluationBatches(*numbered(count), max_size=10))
-    assert np.array_equal(np.concatenate([images[:, 0, 0] for images, _ in items]), np.arange(count))
+    assert np.array_equal(np.concatenate([images[:, 0, 0, 0] for images, _ in items]), np.arange(count))
 
 
 @pytest.mark.parametrize(("count", "size"), [(6000, 500), (10_000, 500), (200, 200), (7, 7), (997, 500), (1, 1)])

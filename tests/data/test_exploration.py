@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_sets import fashion_like
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -27,7 +28,7 @@ PITCH = 28 + TILE_GAP_PIXELS
 
 def flat(labels: np.ndarray) -> np.ndarray:
     """Images of one grey each, by class: 0, 25, 50, ... 225."""
-    return np.broadcast_to((25 * labels)[:, None, None], (len(labels), 28, 28)).astype(np.uint8)
+    return np.broadcast_to((25 * labels)[:, None, None, None], (len(labels), 28, 28, 1)).astype(np.uint8)
 
 
 def split(images: np.ndarray, labels: np.ndarray) -> Split:
@@ -35,15 +36,15 @@ def split(images: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def training_only(labels: np.ndarray) -> Dataset:
-    empty = split(np.empty((0, 28, 28), np.uint8), np.empty(0, np.int64))
-    return Dataset(CLASSES, split(flat(labels), labels), empty, empty, digests={})
+    empty = split(np.empty((0, 28, 28, 1), np.uint8), np.empty(0, np.int64))
+    return fashion_like(split(flat(labels), labels), empty, empty)
 
 
 @pytest.fixture
 def dataset() -> Dataset:
     """A train split in which class c has c + 1 images, 2 validation images and 3 test images of each class."""
     labels = [np.repeat(np.arange(10), counts) for counts in (np.arange(1, 11), 2, 3)]
-    return Dataset(CLASSES, *(split(flat(each), each) for each in labels), digests={})
+    return fashion_like(*(split(flat(each), each) for each in labels))
 
 
 @pytest.fixture
@@ -83,14 +84,14 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def test_shapes_types_and_ranges_are_listed(dataset: Dataset) -> None:
     assert describe(dataset).split("\n\n")[0].splitlines() == [
-        "split       array   shape         dtype  values",
-        "----------  ------  ------------  -----  ------",
-        "train       images  (55, 28, 28)  uint8  0-225",
-        "train       labels  (55,)         int64  0-9",
-        "validation  images  (20, 28, 28)  uint8  0-225",
-        "validation  labels  (20,)         int64  0-9",
-        "test        images  (30, 28, 28)  uint8  0-225",
-        "test        labels  (30,)         int64  0-9",
+        "split       array   shape            dtype  values",
+        "----------  ------  ---------------  -----  ------",
+        "train       images  (55, 28, 28, 1)  uint8  0-225",
+        "train       labels  (55,)            int64  0-9",
+        "validation  images  (20, 28, 28, 1)  uint8  0-225",
+        "validation  labels  (20,)            int64  0-9",
+        "test        images  (30, 28, 28, 1)  uint8  0-225",
+        "test        labels  (30,)            int64  0-9",
     ]
 
 
@@ -113,16 +114,16 @@ def test_columns_are_aligned(dataset: Dataset) -> None:
 
 def test_the_pixel_statistics_are_those_of_numpy() -> None:
     labels = np.tile(np.arange(10), 4)
-    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)
     images[:, :7] = 0
-    text = describe(Dataset(CLASSES, *[split(images, labels)] * 3, digests={})).split("\n\n")[2]
+    text = describe(fashion_like(*[split(images, labels)] * 3)).split("\n\n")[2]
     assert f"{(images == 0).mean():.1%} are 0 (background) and {(images == 255).mean():.1%} are 255" in text
     assert text.endswith(f"mean {(images / 255).mean():.4f}, standard deviation {(images / 255).std():.4f}.")
 
 
 def test_the_histogram_counts_every_pixel() -> None:
-    images = np.zeros((2, 28, 28), np.uint8)
-    images[0, 0, :3] = [255, 255, 7]
+    images = np.zeros((2, 28, 28, 1), np.uint8)
+    images[0, 0, :3, 0] = [255, 255, 7]
     histogram = pixel_histogram(images)
     assert histogram.shape == (256,)
     assert {value: count for value, count in enumerate(histogram) if count} == {0: 2 * 784 - 3, 7: 1, 255: 2}
@@ -130,7 +131,7 @@ def test_the_histogram_counts_every_pixel() -> None:
 
 def test_one_of_each_class_is_in_class_order() -> None:
     dataset = training_only(np.array([3, 1, 1, 0, 2, 9, 8, 7, 6, 5, 4, 0]))
-    assert one_of_each_class(dataset)[:, 0, 0].tolist() == [25 * label for label in range(10)]
+    assert one_of_each_class(dataset)[:, 0, 0, 0].tolist() == [25 * label for label in range(10)]
 
 
 def test_the_grid_has_a_named_row_for_each_class(dataset: Dataset, drawn: list[Figure], tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_equal_plots_are_equal_files_and_the_style_stays_inside(tmp_path: Path) 
     before = dict(matplotlib.rcParams)
     for name in ("first.png", "second.png"):
         with saved_figure(tmp_path / name, 2, 1, "Title") as figure:
-            show_tiles(figure.add_subplot(), np.full((1, 2, 28, 28), 0.5), rows=["row"])
+            show_tiles(figure.add_subplot(), np.full((1, 2, 28, 28, 1), 0.5), rows=["row"])
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert dict(matplotlib.rcParams) == before
 

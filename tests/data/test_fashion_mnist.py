@@ -53,13 +53,13 @@ def labels_of(dataset: Dataset, split: str) -> np.ndarray:
 
 
 def positions(dataset: Dataset, split: str) -> np.ndarray:
-    return np.ascontiguousarray(images_of(dataset, split)[:, 0, :4]).view(np.int32).ravel()
+    return np.ascontiguousarray(images_of(dataset, split)[:, 0, :4, 0]).view(np.int32).ravel()
 
 
 def test_all_images_split_90_to_10_in_every_class(load) -> None:
     dataset = load()
     for split, per_class in (("train", 5_400), ("validation", 600), ("test", 1_000)):
-        assert images_of(dataset, split).shape == (10 * per_class, 28, 28)
+        assert images_of(dataset, split).shape == (10 * per_class, 28, 28, 1)
         assert images_of(dataset, split).dtype == np.uint8
         assert labels_of(dataset, split).dtype == np.int64
         assert np.bincount(labels_of(dataset, split)).tolist() == [per_class] * 10

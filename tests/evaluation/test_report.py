@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from fashion.data.fashion_mnist import CLASSES
+from fashion.data.fashion_mnist import CLASSES, PIXELS
 from fashion.evaluation import measurement, report
 from fashion.evaluation.records import Comparison, ComparisonRow, Cost, McNemarTest, ModelSummary, OodScores, to_json
 from fashion.inference.predictor import Predictor
@@ -77,8 +77,8 @@ def test_accuracy_is_measured_on_accepted_and_other_images():
 
 
 def test_the_page_needs_no_other_file_and_shows_the_numbers(measured, tmp_path):
-    images = np.zeros((1000, 28, 28), np.uint8)
-    gallery = report.mistake_images(Constant(), images, measured.mistakes, CLASSES)
+    images = np.zeros((1000, 28, 28, 1), np.uint8)
+    gallery = report.mistake_images(Constant(), images, measured.mistakes, CLASSES, PIXELS)
     whole = replace(
         measured,
         cost=Cost(parameters=4_213_000, multiply_adds=8_500_000, milliseconds=1.234, backend="jax"),
@@ -128,7 +128,7 @@ def test_parts_that_were_not_measured_are_absent(measured, tmp_path):
 
 
 def test_the_overlay_leaves_pixels_without_influence_unchanged():
-    image = RANDOM.integers(0, 256, (28, 28), np.uint8)
+    image = RANDOM.integers(0, 256, (28, 28, 1), np.uint8)
     sensitivity = np.zeros((28, 28), np.float32)
     sensitivity[5, 6] = 1
     laid = report.overlaid(image, sensitivity)
@@ -143,11 +143,11 @@ def test_out_of_distribution_images_are_separated_from_test_images():
     flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(7)(images))
     model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(flat))
     predictor = Predictor(model, features=True)
-    clothes = RANDOM.integers(100, 140, (400, 28, 28), np.uint8)
+    clothes = RANDOM.integers(100, 140, (400, 28, 28, 1), np.uint8)
     outputs = predictor.outputs(clothes)
     uncertainty = PosthocUncertainty(1.0, fit_abstention(outputs.features, np.arange(400) % 10, outputs.features))
     sets = {
-        "black": ImageSet(np.zeros((9, 28, 28), np.uint8), np.zeros(9, bool)),
+        "black": ImageSet(np.zeros((9, 28, 28, 1), np.uint8), np.zeros(9, bool)),
         "same": ImageSet(clothes[:200], np.zeros(200, bool)),
     }
     rows = measurement.ood_scores(predictor.with_uncertainty(uncertainty), outputs, sets)

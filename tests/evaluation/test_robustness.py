@@ -22,7 +22,7 @@ def images() -> np.ndarray:
 
 
 def predict(batch: np.ndarray) -> np.ndarray:
-    upper, lower = (batch[:, half].sum(axis=(1, 2), dtype=float) for half in (slice(14), slice(14, None)))
+    upper, lower = (batch[:, half].sum(axis=(1, 2, 3), dtype=float) for half in (slice(14), slice(14, None)))
     return np.stack([upper, lower], axis=1) / (upper + lower)[:, None]
 
 
@@ -47,7 +47,7 @@ def test_the_mean_is_over_all_cells(measured):
 
 
 def test_a_cell_is_the_accuracy_on_the_corrupted_images(measured):
-    right = predict(corrupt(images(), "occlusion", 5, seed=5)).argmax(axis=1) == LABELS
+    right = predict(corrupt(images(), "occlusion", 5, seed=5)[..., np.newaxis]).argmax(axis=1) == LABELS
     assert measured.accuracy["occlusion"][4] == right.mean()
 
 

@@ -26,7 +26,7 @@ def test_every_thread_gets_its_own_prediction():
     def request(seed):
         random = np.random.default_rng(seed)
         for _ in range(20):
-            images = random.random((random.integers(1, 12), 28, 28), np.float32)
+            images = random.random((random.integers(1, 12), 28, 28, 1), np.float32)
             if not all(map(np.array_equal, batcher.predict(images), means(images))):
                 wrong.append(seed)
 
@@ -50,7 +50,9 @@ def test_requests_that_arrive_meanwhile_are_joined():
         return means(images)
 
     batcher = Batcher(compute, max_images=8)
-    threads = [threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28), np.float32),)) for _ in range(10)]
+    threads = [
+        threading.Thread(target=batcher.predict, args=(np.zeros((1, 28, 28, 1), np.float32),)) for _ in range(10)
+    ]
     threads[0].start()
     started.wait(10)
     for thread in threads[1:]:
@@ -72,5 +74,5 @@ def test_an_error_reaches_its_callers_and_nobody_after_them():
 
     batcher = Batcher(compute, max_images=8)
     with pytest.raises(ValueError, match="too bright"):
-        batcher.predict(np.full((1, 28, 28), 2.0, np.float32))
-    assert batcher.predict(np.ones((1, 28, 28), np.float32)).scores == [-1]
+        batcher.predict(np.full((1, 28, 28, 1), 2.0, np.float32))
+    assert batcher.predict(np.ones((1, 28, 28, 1), np.float32)).scores == [-1]

@@ -17,7 +17,7 @@ def model() -> keras.Model:
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 65, 512, 513, 1100])
 def test_any_number_of_images_gives_what_the_model_computes(model, count):
-    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28, 1), np.uint8)
     expected = keras.ops.convert_to_numpy(model(images[..., None].astype(np.float32) / 255, training=False))
     predicted = Predictor(model).probabilities(images)
     assert predicted.shape == (count, 10)

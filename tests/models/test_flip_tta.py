@@ -36,7 +36,7 @@ def test_probabilities_are_the_normalised_geometric_mean_of_both_and_survive_the
 
     both = flip_averaged(model)
     assert np.allclose(computed(both, images), expected, atol=1e-6)
-    assert np.allclose(Predictor(both).probabilities(images[..., 0]), expected, atol=1e-6)
+    assert np.allclose(Predictor(both).probabilities(images), expected, atol=1e-6)
     card = Card(classes=["a"] * 10, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
     loaded = artifact.load(artifact.save(both, card, tmp_path)).model
     assert np.allclose(computed(loaded, images), expected, atol=1e-6)
@@ -53,9 +53,9 @@ def test_it_doubles_the_arithmetic_and_adds_no_parameter(model):
 def test_abstention_reads_the_averaged_features_and_the_maps_of_the_original_image(model):
     images = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
     of_one, of_both = (
-        Predictor(each, features=True).outputs(images[..., 0]).features for each in (model, flip_averaged(model))
+        Predictor(each, features=True).outputs(images).features for each in (model, flip_averaged(model))
     )
-    mirrored = Predictor(model, features=True).outputs(images[:, :, ::-1, 0]).features
+    mirrored = Predictor(model, features=True).outputs(images[:, :, ::-1]).features
     assert np.allclose(of_both[0], (of_one[0] + mirrored[0]) / 2, atol=1e-5)
     assert np.allclose(of_both[1], of_one[1], atol=1e-5)
     assert len(feature_tensors(flip_averaged(model))) == 2

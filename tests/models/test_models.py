@@ -81,7 +81,7 @@ def activation_scale_after_stem(scaling: str, images: np.ndarray) -> float:
 
 def test_the_stem_sees_pixels_of_a_scale_that_batch_normalisation_can_handle(fashion_mnist_root):
     data = fashion_mnist(str(fashion_mnist_root), False, 2000, 0.1, seed=0)
-    images = data.train.images[:512, ..., np.newaxis].astype(np.float32) / 255
+    images = data.train.images[:512].astype(np.float32) / 255
     assert activation_scale_after_stem("standardise", images) == pytest.approx(1, abs=0.05)
     # The trap: divided by 255 twice, the stem's variance drowns in batch normalisation's epsilon.
     assert activation_scale_after_stem("divide_by_255", images) < 0.3

@@ -182,7 +182,7 @@ def test_the_parts_of_a_file_do_not_overlap():
 
 @pytest.mark.parametrize("content", [AVIF, HEIC], ids=KINDS)
 def test_a_garment_is_prepared(content):
-    assert prepare(opened(content)).pixels.shape == (28, 28)
+    assert prepare(opened(content)).pixels.shape == (28, 28, 1)
 
 
 def without_heif(monkeypatch) -> None:

@@ -15,7 +15,7 @@ SIDE = segmentation.WORKING_SIDE
 @pytest.fixture(scope="module")
 def garments(fashion_mnist_root) -> dict[str, np.ndarray]:
     """Outlines of an ankle boot, a pullover and trousers of the test set, ``(128, 128)`` bool, margins around them."""
-    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[:3]
+    images = fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[:3, ..., 0]
     outlines = {}
     for name, image in zip(("boot", "pullover", "trousers"), images, strict=True):
         large = np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.BICUBIC))
@@ -72,7 +72,7 @@ def test_the_28_pixels_are_those_of_the_garment_negated_and_centred(garments):
     assert prepared.is_photo
     assert prepared.steps[0].startswith("segmented from the photo: ")
     assert overlap(prepared.mask, garments["pullover"]) > 0.85
-    pixels = prepared.pixels
+    pixels = prepared.pixels[..., 0]
     assert (pixels[0] > 0).any() or (pixels[:, 0] > 0).any()  # as large as possible
     assert pixels[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 60  # the corners are background
     assert pixels[12:16, 12:16].min() > 150  # dark cloth is bright
@@ -80,7 +80,7 @@ def test_the_28_pixels_are_those_of_the_garment_negated_and_centred(garments):
 
 def test_dark_cloth_is_brighter_than_light_cloth(garments):
     dark, light = (
-        prepare(Image.fromarray(photographed(garments["pullover"], carpet, colour))).pixels[10:18, 10:18].mean()
+        prepare(Image.fromarray(photographed(garments["pullover"], carpet, colour))).pixels[..., 0][10:18, 10:18].mean()
         for colour in ((20, 25, 30), (235, 235, 230))
     )
     assert dark > light
@@ -101,7 +101,7 @@ def test_gaps_between_trouser_legs_stay_and_specks_are_removed():
 
 def test_the_same_photo_gives_the_same_pixels_every_time(garments):
     image = Image.fromarray(photographed(garments["boot"], carpet, (90, 90, 160)))
-    first, again = (prepare(image.copy()).pixels for _ in range(2))
+    first, again = (prepare(image.copy()).pixels[..., 0] for _ in range(2))
     assert np.array_equal(first, again)
 
 
@@ -115,7 +115,7 @@ def test_any_photo_gives_28_by_28_bytes_and_a_mask_of_its_shape(width, height, s
     elif kind == "stripes":
         pixels[:] = np.where(np.arange(width) % 8 < 4, 30, 220)[:, np.newaxis]
     prepared = segmentation.prepare_photo(Image.fromarray(pixels))
-    assert prepared.pixels.shape == (28, 28)
+    assert prepared.pixels.shape == (28, 28, 1)
     assert prepared.pixels.dtype == np.uint8
     assert prepared.mask.any()
     assert prepared.mask.shape[0] / prepared.mask.shape[1] == pytest.approx(height / width, rel=0.15)

@@ -108,5 +108,7 @@ def test_a_page_shows_what_the_model_saw(client):
     with client.application.test_request_context():
         client.application.preprocess_request()
         with services.admission.decode_slot():
-            thumbnail = uploads.read(garment(255, 255), services.admission, services.monitor, 64).thumbnail
+            thumbnail = uploads.read(
+                garment(255, 255), services.model.input, services.admission, services.monitor, 64
+            ).thumbnail
     assert np.ptp(np.asarray(thumbnail)) == 255

@@ -14,10 +14,10 @@ from fashion.benchmarks import renderings, scenes
 from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
-from fashion.preprocessing.decode import decode
-from fashion.preprocessing.fashion_mnist import prepare
+from fashion.preprocessing.fashion_mnist.spec import INPUT
 from fashion.preprocessing.fashion_mnist.upscaled import MAX_SIDE, restore
 from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import read_bytes
 
 Save = Callable[[np.ndarray], bytes]
 UNCHANGED = "used as is: 28 x 28 grey"
@@ -41,7 +41,7 @@ def resized(pixels: np.ndarray, side: int, method: Resampling) -> np.ndarray:
 
 
 def prepared(content: bytes) -> ModelInput:
-    return prepare(decode(io.BytesIO(content)))
+    return read_bytes(content, INPUT)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def test_every_mode_gives_the_pixels(mode, images):
     for pixels in images:
         saved = np.where(pixels > 90, np.uint8(255), np.uint8(0)) if mode == "1" else pixels
         found = prepared(MODES[mode](pixels))
-        assert np.array_equal(found.pixels, saved)
+        assert np.array_equal(found.pixels[..., 0], saved)
         assert found.steps == (UNCHANGED,)
         found = prepared(MODES[mode](255 - pixels))
         assert found.steps == (UNCHANGED, NEGATED)
         if mode != "1":
-            assert np.array_equal(found.pixels, pixels)
+            assert np.array_equal(found.pixels[..., 0], pixels)
 
 
 @pytest.mark.parametrize("colour_map", ["viridis", "plasma", "inferno", "magma", "cividis"])
@@ -89,7 +89,7 @@ def test_a_colour_map_is_converted_to_grey(colour_map, images):
         assert found.steps == (UNCHANGED, converted)
         assert reverse.steps == (UNCHANGED, converted, NEGATED)
         for each in (found, reverse):
-            assert np.abs(each.pixels.astype(int) - pixels).max() <= 2  # some colours of a map occur twice
+            assert np.abs(each.pixels[..., 0].astype(int) - pixels).max() <= 2  # some colours of a map occur twice
 
 
 UPSCALED: dict[str, tuple[float, Callable[[np.ndarray, int], np.ndarray]]] = {
@@ -111,14 +111,14 @@ def test_an_upscaled_image_is_restored(method, side, images):
         found = prepared(encoded(upscale(pixels, side)))
         interpolation = method.removesuffix(", cv2")
         assert found.steps == (f"restored to 28 x 28 from {side} x {side} ({interpolation} interpolation)",)
-        assert np.abs(found.pixels.astype(int) - pixels).mean() <= tolerance
+        assert np.abs(found.pixels[..., 0].astype(int) - pixels).mean() <= tolerance
 
 
 def test_an_image_that_was_decoded_at_a_reduced_scale_is_restored(images):
     found = prepared(encoded(resized(images[0], 1280, Resampling.BICUBIC), "JPEG"))
     assert found.steps[0] == "decoded at 640 x 640 instead of 1280 x 1280"
     assert found.steps[1].startswith("restored to 28 x 28 from 640 x 640")
-    assert np.abs(found.pixels.astype(int) - images[0]).mean() <= 1
+    assert np.abs(found.pixels[..., 0].astype(int) - images[0]).mean() <= 1
 
 
 def test_colour_maps_before_and_after_upscaling(images):
@@ -131,7 +131,7 @@ def test_colour_maps_before_and_after_upscaling(images):
             found = prepared(content)
             assert found.steps[0].startswith("restored to 28 x 28 from 140 x 140")
             assert found.steps[1:] == ("colours of magma converted to grey", NEGATED)
-            assert np.abs(found.pixels.astype(int) - pixels).mean() <= 2
+            assert np.abs(found.pixels[..., 0].astype(int) - pixels).mean() <= 2
 
 
 # Points of accuracy that a form may cost; plt.imsave stretches each image to the full range.
@@ -150,11 +150,13 @@ def test_no_form_costs_accuracy(test_set):
     predictor, _ = Predictor.load(PRETRAINED)
 
     def accuracy(pixels: np.ndarray) -> float:
-        return 100 * float(np.mean(predictor.probabilities(pixels).argmax(axis=1) == labels))
+        return 100 * float(np.mean(predictor.probabilities(pixels[..., np.newaxis]).argmax(axis=1) == labels))
 
     reference = accuracy(images)
     for name, (points, save) in FORMS.items():
-        assert accuracy(np.stack([prepared(save(pixels)).pixels for pixels in images])) >= reference - points, name
+        assert accuracy(np.stack([prepared(save(pixels)).pixels[..., 0] for pixels in images])) >= reference - points, (
+            name
+        )
 
 
 def test_photos_and_products_are_not_restored(test_set):

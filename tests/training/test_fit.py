@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from fashion import artifact
+from fashion.config.build import build
 from fashion.config.schema import resolved
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
@@ -80,7 +81,7 @@ def test_the_card_describes_the_model(quick, tmp_path, keras_backend, fashion_mn
     assert card.test.accuracy_low < card.test.accuracy < card.test.accuracy_high
     assert card.backend == keras_backend
     assert card.parameters == loaded.model.count_params()
-    assert card.data["train-images-idx3-ubyte"].startswith("c59f468a")
+    assert card.data.digests["train-images-idx3-ubyte"].startswith("c59f468a")
     assert card.config["model"]["widths"] == [8]
     assert 0.05 < card.calibration.temperature < 20
     calibration = card.calibration
@@ -249,7 +250,8 @@ def test_a_refused_argument_is_one_sentence(quick, tmp_path):
 def test_the_step_is_compiled_where_that_is_faster(compose_train, tmp_path, keras_backend):
     """JAX without JIT is a hundred times slower; TensorFlow with XLA ten times, on a CPU."""
     settings = start_training(resolved(compose_train(tmp_path, *QUICK, f"trainer.backend={keras_backend}")))
-    network = fit.build_network(resolved(compose_train(tmp_path, *QUICK)), settings, steps=1)
+    config = resolved(compose_train(tmp_path, *QUICK))
+    network = fit.build_network(config, settings, build(config["data"], seed=0), steps=1)
     assert network.jit_compile is (keras_backend == "jax")
     assert network.supports_jit
 

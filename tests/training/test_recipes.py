@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import keras
 import pytest
+from networks import GREY_28
 
 from fashion import artifact
 from fashion.config.build import build
@@ -47,4 +48,4 @@ def test_a_recipe_trains_and_saves_a_model_with_flip_averaging(
 
 def test_tiny_has_under_100_000_parameters(compose_train, tmp_path):
     config = resolved(compose_train(tmp_path, "experiment=tiny"))
-    assert build(config["model"]).count_params() < 100_000
+    assert build(config["model"], **GREY_28).count_params() < 100_000

@@ -65,7 +65,7 @@ def test_features_are_the_input_of_the_last_layer_and_the_narrowest_maps():
     last = keras.layers.Flatten()(x)
     model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(last))
     assert [tensor.shape[1:] for tensor in feature_tensors(model)] == [(7 * 7 * 8,), (4 + 8,)]
-    pixels = RANDOM.integers(0, 256, (3, 28, 28), np.uint8)
+    pixels = RANDOM.integers(0, 256, (3, 28, 28, 1), np.uint8)
     with_features, without = Predictor(model, features=True).outputs(pixels), Predictor(model).outputs(pixels)
     assert np.allclose(with_features.probabilities, without.probabilities, atol=1e-6)
     assert not without.features

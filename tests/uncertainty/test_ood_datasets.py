@@ -27,7 +27,7 @@ def test_every_set_has_the_shape_of_the_data_set(sets):
         "blank", "uniform noise", "Gaussian noise", "text", "handwritten digits", "sample photos", "photos: hat",
     ]  # fmt: skip
     for images in sets.values():
-        assert (images.shape[1:], images.dtype) == ((28, 28), np.uint8)
+        assert (images.shape[1:], images.dtype) == ((28, 28, 1), np.uint8)
     sizes = {name: len(images) for name, images in sets.items()}
     assert (sizes["blank"], sizes["handwritten digits"], sizes["photos: hat"]) == (256, 1797, 2)
     assert sizes["sample photos"] >= 100

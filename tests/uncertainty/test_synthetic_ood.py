@@ -6,7 +6,7 @@ from fashion.uncertainty.synthetic_ood import synthetic_ood
 
 def test_they_are_new_images_of_shorts_skirts_domes_and_nonsense(fashion_mnist_root):
     data = fashion_mnist(str(fashion_mnist_root), False, 3000, 0.5, seed=0)
-    images, labels = data.validation.images, data.validation.labels
+    images, labels = data.validation.images[..., 0], data.validation.labels
     made = synthetic_ood(images, labels, 200, np.random.default_rng(0))
     assert (made.shape, made.dtype) == ((200, 28, 28), np.uint8)
     assert len({image.tobytes() for image in made}) > 190

@@ -5,7 +5,8 @@ from jaxtyping import Bool, Shaped
 from PIL import Image, ImageFilter, ImageOps
 
 from fashion.preprocessing import rgb
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
+from fashion.preprocessing.model_input import ModelInput
 
 # "Trimming any edges that are close to the color of the corner pixels": within 5 % of the largest distance in RGB.
 TRIM_DISTANCE = 0.05 * 255 * np.sqrt(3)
@@ -87,7 +88,7 @@ def fashion_mnist_pipeline(image: Image.Image) -> ModelInput:
     if _brightness(corner) >= LIGHT:
         grey = ImageOps.invert(grey)
         steps.append("negated: its background is light")
-    return ModelInput(np.asarray(grey), tuple(steps))
+    return ModelInput(np.asarray(grey)[..., np.newaxis], tuple(steps))
 
 
 def _brightness(colour: tuple[int, int, int]) -> int:

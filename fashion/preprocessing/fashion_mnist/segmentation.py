@@ -10,7 +10,8 @@ from PIL import Image
 
 from fashion.arrays import GrayImage, HeatMap, Mask, RgbImage
 from fashion.preprocessing import rgb
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
+from fashion.preprocessing.model_input import ModelInput
 
 MIN_SIDE = 16  # pixels; a smaller image has no border to speak of
 DETAIL_SIDE = 320  # pixels of the photo that the 28 are computed from
@@ -44,7 +45,8 @@ def prepare_photo(image: Image.Image) -> ModelInput:
         steps = ["no object found: the whole photo is used"]
         mask, weight = np.ones_like(mask), np.ones(pixels.shape[:2], np.float32)
     fitted, (width, height) = _fitted(_negated(pixels, weight))
-    return ModelInput(fitted, (*steps, "negated and brightened", f"resized to {width} x {height}, centred"), mask)
+    steps += ["negated and brightened", f"resized to {width} x {height}, centred"]
+    return ModelInput(fitted[..., np.newaxis], tuple(steps), mask)
 
 
 def _soft_mask(mask: Mask, shape: tuple[int, ...]) -> Float32[np.ndarray, "height width"]:

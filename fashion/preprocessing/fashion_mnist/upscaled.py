@@ -31,7 +31,8 @@ from fashion.arrays import RgbImage
 from fashion.preprocessing import rgb
 from fashion.preprocessing.fashion_mnist.colour_maps import INTERPOLATED, Grey, grey
 from fashion.preprocessing.fashion_mnist.product import LIGHT
-from fashion.preprocessing.model_input import INPUT_SIDE, ModelInput
+from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
+from fashion.preprocessing.model_input import ModelInput
 
 MIN_SIDE, MAX_SIDE = 32, 640  # pixels of an upscaled image
 SMOOTH_TOLERANCE, NEAREST_TOLERANCE = 0.045, 0.085  # remaining error, as a share of the standard deviation
@@ -135,7 +136,7 @@ def restore(image: Image.Image) -> ModelInput | None:
     if np.median(pixels[:: INPUT_SIDE - 1, :: INPUT_SIDE - 1]) >= LIGHT:
         pixels = 255 - pixels
         steps.append("negated: its background is light")
-    return ModelInput(pixels, tuple(steps))
+    return ModelInput(pixels[..., np.newaxis], tuple(steps))
 
 
 def _as_is(image: Image.Image) -> tuple[Grey, str] | None:

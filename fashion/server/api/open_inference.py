@@ -97,7 +97,7 @@ def model_metadata(version: str | None = None) -> Response:
         name=NAME,
         versions=[model.version],
         platform="keras",
-        inputs=[TensorMetadata(name="images", datatype="FP32", shape=[-1, model.side, model.side, 1])],
+        inputs=[TensorMetadata(name="images", datatype="FP32", shape=[-1, *model.input.shape])],
         outputs=[TensorMetadata(name="probabilities", datatype="FP32", shape=[-1, len(model.classes)])],
     ).response()
 
@@ -112,7 +112,7 @@ def model_config(version: str | None = None) -> Response:
         name=NAME,
         platform="keras",
         max_batch_size=MAX_IMAGES,
-        input=[TensorConfig(name="images", data_type="TYPE_FP32", dims=[model.side, model.side, 1])],
+        input=[TensorConfig(name="images", data_type="TYPE_FP32", dims=list(model.input.shape))],
         output=[TensorConfig(name="probabilities", data_type="TYPE_FP32", dims=[len(model.classes)])],
     ).response()
 
@@ -132,7 +132,7 @@ def model_infer(version: str | None = None) -> Response:
             body = compression.decompressed(received)
             length = json_length(request.headers.get(JSON_LENGTH_HEADER), body)
             with admission.large_image_slot(length > LARGE_BODY_BYTES):
-                asked = parse(body[:length], body[length:], model.side)
+                asked = parse(body[:length], body[length:], model.input.shape)
         results = services().classifier.classify([ModelInput(image, ()) for image in asked.images])
     probabilities = np.array([list(result.probabilities.values()) for result in results], np.float32)
     output, binary = output_tensor(probabilities, model.classes, asked.output)

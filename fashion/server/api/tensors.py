@@ -133,7 +133,7 @@ class ParsedRequest(NamedTuple):
     """What a request asks.
 
     Attributes:
-        images: ``(n, side, side)`` uint8 0-255, or float32 in [0, 1].
+        images: ``(n, h, w, c)`` uint8 0-255, or float32 in [0, 1].
         id: The client's name for the request.
         output: The form in which the output is wanted.
     """
@@ -156,13 +156,13 @@ def json_length(header: str | None, body: bytes) -> int:
     return int(header)
 
 
-def parse(text: bytes, binary: bytes, side: int) -> ParsedRequest:
+def parse(text: bytes, binary: bytes, image_shape: tuple[int, int, int]) -> ParsedRequest:
     """Parse a request; its numbers as Python objects are freed with this call.
 
     Args:
         text: The JSON.
         binary: The bytes after it.
-        side: Height and width of the model's input, in pixels.
+        image_shape: Height, width and channels of the model's input.
 
     Raises:
         BadRequest: If it is malformed.
@@ -173,7 +173,7 @@ def parse(text: bytes, binary: bytes, side: int) -> ParsedRequest:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"] if part != "__root__")
         raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
-    return ParsedRequest(_images(parsed.inputs[0], binary, side), parsed.id, parsed.output_form())
+    return ParsedRequest(_images(parsed.inputs[0], binary, image_shape), parsed.id, parsed.output_form())
 
 
 def output_tensor(
@@ -203,10 +203,11 @@ def output_tensor(
     return tensor.model_copy(update={"data": data}), b""
 
 
-def _images(tensor: InputTensor, binary: bytes, side: int) -> np.ndarray:
-    """Return ``(n, side, side)`` images: uint8 0-255, or float32 in [0, 1]."""
+def _images(tensor: InputTensor, binary: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """Return ``(n, h, w, c)`` images: uint8 0-255, or float32 in [0, 1]."""
     shape = tuple(tensor.shape)
-    expected = (shape[0], side, side, 1) if tensor.datatype == "FP32" else (shape[0], side, side)
+    flat_grey = tensor.datatype == "UINT8" and image_shape[2] == 1
+    expected = (shape[0], *(image_shape[:2] if flat_grey else image_shape))
     if shape != expected:
         raise BadRequest(f"inputs.0.shape: got {list(shape)}, expected [n, {', '.join(map(str, expected[1:]))}]")
     size = tensor.parameters.binary_data_size if tensor.parameters else None
@@ -219,10 +220,10 @@ def _images(tensor: InputTensor, binary: bytes, side: int) -> np.ndarray:
     if tensor.datatype == "UINT8":
         if not ((data >= 0) & (data <= 255) & (data == np.floor(data))).all():
             raise BadRequest("inputs.0.data: expected whole numbers from 0 to 255")
-        return data.astype(np.uint8).reshape(shape)
+        return data.astype(np.uint8).reshape(-1, *image_shape)
     if not ((data >= 0) & (data <= 1)).all():
         raise BadRequest("inputs.0.data: expected numbers from 0 to 1")
-    return data.astype(np.float32).reshape(shape[:3])
+    return data.astype(np.float32).reshape(-1, *image_shape)
 
 
 def _numbers(tensor: InputTensor, shape: tuple[int, ...]) -> np.ndarray:

@@ -50,23 +50,23 @@ def highlight(pixels: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
     """Colour the pixels that support the prediction.
 
     Args:
-        pixels: ``(h, w)`` uint8, 0-255.
+        pixels: ``(h, w, c)`` uint8, 0-255.
         sensitivity: ``(h, w)`` float32 in [0, 1].
 
     Returns:
         ``(h, w, 3)`` uint8, 0-255, RGB.
     """
     weight = sensitivity[..., np.newaxis] ** 2  # emphasises the strongest
-    grey = np.repeat(pixels[..., np.newaxis] * 0.6, 3, axis=2)
-    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels[..., np.newaxis] / 255)
-    mixed: np.ndarray = grey * (1 - weight) + coloured * weight
+    dimmed = np.broadcast_to(pixels * 0.6, (*pixels.shape[:2], 3))
+    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels.mean(axis=2, keepdims=True) / 255)
+    mixed: np.ndarray = dimmed * (1 - weight) + coloured * weight
     return mixed.astype(np.uint8)
 
 
 def data_url(pixels: np.ndarray) -> str:
     """Return pixels as a PNG in a data URL."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
     return _url("png", stream.getvalue())
 
 

@@ -71,7 +71,7 @@ class Classifier:
         """
         with self._admission.admit():
             with self._admission.decode_slot():
-                upload = uploads.read(content, self._admission, self._monitor, thumbnail_side)
+                upload = uploads.read(content, self._model.input, self._admission, self._monitor, thumbnail_side)
             context = log_context()
             context.picture_sha256 = upload.sha256
             (result,) = self.classify([upload.model_input])
@@ -91,7 +91,8 @@ class Classifier:
             with self._admission.decode_slot():
                 for content in contents:
                     try:
-                        inputs.append(uploads.read(content, self._admission, self._monitor).model_input)
+                        upload = uploads.read(content, self._model.input, self._admission, self._monitor)
+                        inputs.append(upload.model_input)
                         results.append(None)
                     except HTTPException as error:
                         results.append(error)
@@ -115,13 +116,15 @@ class Classifier:
         """Return how much each pixel supports a class, by occlusion.
 
         Returns:
-            ``(side, side)`` float32 in [0, 1].
+            ``(h, w)`` float32 in [0, 1].
 
         Raises:
             UnavailableError: If too many requests are waiting.
         """
         with self._admission.admit():
-            return attribution.occlusion_sensitivity(self._model.probabilities, model_input.pixels, class_index)
+            return attribution.occlusion_sensitivity(
+                self._model.probabilities, model_input.pixels, class_index, self._model.card.data.pixel_mean
+            )
 
     def _result(self, prediction: Prediction, row: int, model_input: ModelInput) -> Classification:
         classes, probabilities = self._model.classes, prediction.probabilities[row]

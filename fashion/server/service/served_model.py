@@ -10,7 +10,7 @@ from fashion.backend.memory import return_large_blocks
 from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
 from fashion.inference.batcher import BATCH_SIZES, Batcher
-from fashion.preprocessing.model_input import INPUT_SIDE
+from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 
@@ -33,7 +33,7 @@ class ServedModel:
         card: The model's card.
         uncertainty: Calibration and abstention, as the card describes them.
         classes: Class names, in the order of the probabilities.
-        side: Height and width of the model's input, in pixels.
+        input: What the model takes.
         version: The first characters of the model file's SHA-256.
         stopping: Set once the process is asked to stop.
 
@@ -47,7 +47,7 @@ class ServedModel:
         self.path, self.card = artifact.verify(path.resolve())
         self.uncertainty = PosthocUncertainty.from_card(self.card)
         self.classes = self.card.classes
-        self.side = INPUT_SIDE
+        self.input: InputSpec = self.card.input
         self.version = self.card.version
         self.stopping = threading.Event()
         self._batcher: Batcher | None = None
@@ -71,14 +71,14 @@ class ServedModel:
         if loaded.card.sha256 != self.card.sha256:
             raise InputError(f"{self.path}: was replaced after the server started; restart the server")
         for size in BATCH_SIZES:
-            predictor.predict(np.zeros((size, self.side, self.side), np.uint8))
+            predictor.predict(np.zeros((size, *self.input.shape), np.uint8))
         self._batcher = Batcher(predictor.predict, MAX_BATCH_IMAGES)
 
     def predict(self, images: np.ndarray) -> Prediction:
         """Compute probabilities and scores of images.
 
         Args:
-            images: ``(n, side, side)`` uint8, 0-255, or float32 in [0, 1].
+            images: ``(n, h, w, c)`` uint8, 0-255, or float32 in [0, 1].
 
         Raises:
             UnavailableError: While the model is being loaded.

@@ -8,8 +8,9 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMedi
 
 from fashion.errors import InvalidImageError, UnsupportedImageError
 from fashion.preprocessing import decode, rgb
-from fashion.preprocessing.fashion_mnist import prepare
+from fashion.preprocessing.input_spec import InputSpec
 from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import decode_side, prepare
 from fashion.server.service.admission import AdmissionControl
 from fashion.server.service.monitoring import Monitor
 
@@ -32,11 +33,18 @@ class Upload(NamedTuple):
     thumbnail: Image.Image | None
 
 
-def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnail_side: int | None = None) -> Upload:
+def read(
+    content: bytes,
+    spec: InputSpec,
+    admission: AdmissionControl,
+    monitor: Monitor,
+    thumbnail_side: int | None = None,
+) -> Upload:
     """Decode and preprocess an image, within a decode slot.
 
     Args:
         content: The uploaded bytes.
+        spec: What the model takes.
         admission: Limits how many large images are decoded at the same time.
         monitor: Measures the stages.
         thumbnail_side: Longest side of the thumbnail in pixels; None for no thumbnail.
@@ -52,9 +60,9 @@ def read(content: bytes, admission: AdmissionControl, monitor: Monitor, thumbnai
         opened = decode.open_checked(content)
         with admission.large_image_slot(opened.pixels > LARGE_PIXELS):
             with monitor.stage("decode"):
-                image = decode.load(opened)
+                image = decode.load(opened, decode_side(spec))
             with monitor.stage("preprocess"):
-                model_input = prepare(image)
+                model_input = prepare(image, spec)
             thumbnail = _thumbnail(image, content, thumbnail_side) if thumbnail_side else None
             del opened, image  # frees their memory before the next large image takes the slot
     except UnsupportedImageError as error:

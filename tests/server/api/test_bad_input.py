@@ -273,7 +273,7 @@ def test_thousands_of_mutated_images_are_read_or_refused(content):
         pixels = prepare(decode(io.BytesIO(content))).pixels
     except (InvalidImageError, UnsupportedImageError):
         return
-    assert pixels.shape == (28, 28)
+    assert pixels.shape == (28, 28, 1)
     assert pixels.dtype == np.uint8
 
 

@@ -37,7 +37,7 @@ def test_tensors_give_the_offline_probabilities(client, served_model, asked):
     }  # fmt: skip
     (output,) = answer.json["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 10])
-    expected = served_model.probabilities(IMAGES)
+    expected = served_model.probabilities(IMAGES[..., np.newaxis])
     assert np.array_equal(np.array(output["data"], np.float32).reshape(3, 10), expected)
 
 
@@ -168,7 +168,7 @@ def test_a_binary_tensor_is_read_whatever_the_content_type_says(client, served_m
     assert answer.status_code == 200
     assert answer.mimetype == "application/json"
     (output,) = answer.json["outputs"]
-    assert output["data"] == served_model.probabilities(IMAGES[:1])[0].tolist()
+    assert output["data"] == served_model.probabilities(IMAGES[:1, ..., np.newaxis])[0].tolist()
 
 
 def test_binary_outputs_follow_the_json(client, served_model):
@@ -180,7 +180,7 @@ def test_binary_outputs_follow_the_json(client, served_model):
     assert output == {
         "name": "probabilities", "datatype": "FP32", "shape": [1, 10], "parameters": {"binary_data_size": 40},
     }  # fmt: skip
-    assert answer.data[length:] == served_model.probabilities(IMAGES[:1]).astype("<f4").tobytes()
+    assert answer.data[length:] == served_model.probabilities(IMAGES[:1, ..., np.newaxis]).astype("<f4").tobytes()
     own = {**asked, "outputs": [{"name": "probabilities", "parameters": {"binary_data": False}}]}
     assert send(client, own, BODY).mimetype == "application/json"
 

@@ -27,7 +27,7 @@ def product(ground="white", shape="navy", size=(120, 200)) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def test_images(fashion_mnist_root) -> np.ndarray:
-    return fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images
+    return fashion_mnist(str(fashion_mnist_root), False, None, 0.1, seed=0).test.images[..., 0]
 
 
 def test_the_answer_is_that_of_the_contract(post):
@@ -53,7 +53,7 @@ def test_the_answer_is_that_of_the_contract(post):
 
 def test_test_images_get_the_offline_answer(post, test_images, served_model):
     images = test_images[:300]
-    offline = served_model.probabilities(images)
+    offline = served_model.probabilities(images[..., np.newaxis])
     for image, row in zip(images, offline, strict=True):
         result = post(png(image)).json
         assert result["class_index"] == row.argmax()
@@ -64,7 +64,7 @@ def test_test_images_get_the_offline_answer(post, test_images, served_model):
 
 def test_one_image_alone_gives_the_offline_probability_to_the_bit(post, test_images, served_model):
     for image in test_images[:50]:
-        alone = served_model.probabilities(image[np.newaxis])[0]
+        alone = served_model.probabilities(image[np.newaxis, ..., np.newaxis])[0]
         assert list(post(png(image)).json["probabilities"].values()) == alone.tolist()
 
 
@@ -99,7 +99,7 @@ def test_every_kind_of_file_gives_the_same_pixels(post, content):
     assert answer.status_code == 200
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json["preview"].partition(",")[2]))))
     assert seen.shape == (28, 28)
-    assert np.abs(seen.astype(int) - prepare(product()).pixels).mean() < 6
+    assert np.abs(seen.astype(int) - prepare(product()).pixels[..., 0]).mean() < 6
 
 
 def test_a_browser_gets_a_page(post):
@@ -165,10 +165,10 @@ def test_the_model_abstains_above_the_threshold(client, post, served_model, monk
 
 
 def test_a_model_of_an_older_card_answers_without_abstention(make_app, small_artifact, keras_backend, tmp_path):
-    card = json.loads((small_artifact / artifact.CARD_FILE).read_text())
-    shutil.copy(small_artifact / artifact.MODEL_FILE, tmp_path)
+    card = json.loads((small_artifact / "fashion_mnist_model.json").read_text())
+    shutil.copy(small_artifact / "fashion_mnist_model.keras", tmp_path)
     old = {key: value for key, value in card.items() if key not in {"calibration", "abstention"}}
-    (tmp_path / artifact.CARD_FILE).write_text(json.dumps(old))
+    (tmp_path / "fashion_mnist_model.json").write_text(json.dumps(old))
     model = ServedModel(tmp_path, keras_backend)
     model.load()
     body, kind = form(("file", png(product())))
@@ -178,7 +178,7 @@ def test_a_model_of_an_older_card_answers_without_abstention(make_app, small_art
 
 
 def test_the_confidence_is_calibrated(served_model):
-    images = np.random.default_rng(5).integers(0, 256, (20, 28, 28), np.uint8)
+    images = np.random.default_rng(5).integers(0, 256, (20, 28, 28, 1), np.uint8)
     raw = Predictor(artifact.load(served_model.path).model).probabilities(images)
     answered = served_model.probabilities(images)
     assert np.allclose(answered, at_temperature(raw, 1.5), atol=1e-5)

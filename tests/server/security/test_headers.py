@@ -169,7 +169,7 @@ def test_a_served_model_stays_the_one_that_was_verified(small_artifact, keras_ba
     latest.unlink()
     latest.symlink_to(other)  # as a training run that finishes in the meantime does
     model.load()
-    image = np.zeros((1, 28, 28), np.uint8)
+    image = np.zeros((1, 28, 28, 1), np.uint8)
     first = model.probabilities(image)
     shutil.copytree(other, one, dirs_exist_ok=True)
     with pytest.raises(FashionError, match="was replaced after the server started; restart the server"):

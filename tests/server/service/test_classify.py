@@ -56,7 +56,9 @@ def test_a_thumbnail_is_upright_and_has_nothing_but_pixels(make_app, size, side,
     with app.test_request_context():
         app.preprocess_request()
         with app.services.admission.decode_slot():
-            thumbnail = uploads.read(content, app.services.admission, app.services.monitor, side).thumbnail
+            thumbnail = uploads.read(
+                content, app.services.model.input, app.services.admission, app.services.monitor, side
+            ).thumbnail
     assert thumbnail.size == expected[::-1]
     assert thumbnail.mode == "RGB"
     assert thumbnail.info == {}

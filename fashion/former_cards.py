@@ -1,0 +1,27 @@
+"""Cards of releases before 2.0, which knew one data set: what they left unsaid, said in today's entries."""
+
+from typing import Any
+
+from fashion.data.fashion_mnist import PAGE, PIXELS
+from fashion.preprocessing.fashion_mnist.spec import INPUT
+
+
+def upgraded(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a card's content with the entries of today; a card of today as it is.
+
+    Args:
+        card: The decoded JSON. In former cards ``input`` is a sentence, and ``data`` maps file names to digests.
+    """
+    if not isinstance(card.get("input"), str | None):
+        return card
+    return card | {
+        "input": INPUT.model_dump(),
+        "data": {
+            "name": "fashion_mnist",
+            "title": "Fashion-MNIST",
+            "digests": card.get("data") or {},
+            "pixel_mean": PIXELS.mean,
+            "pixel_deviation": PIXELS.deviation,
+        },
+        "page": PAGE._asdict(),
+    }
