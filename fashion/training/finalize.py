@@ -53,7 +53,7 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         run.folder.write_validation_predictions(
             ValidationPredictions(
                 np.array(data.classes),
-                data.validation.positions,
+                data.validation.sources,
                 data.validation.labels,
                 validation_outputs.probabilities,
             )

@@ -100,7 +100,7 @@ def test_a_fold_leaves_its_predictions(quick, tmp_path, fashion_mnist_root):
     classes, sources, labels, probabilities = RunFolder(folder).read_validation_predictions()
     data = fashion_mnist(str(fashion_mnist_root), False, 1000, 0.1, 4, 3, seed=7)
     assert classes.tolist() == list(data.classes)
-    assert np.array_equal(sources, data.validation.positions)
+    assert np.array_equal(sources, data.validation.sources)
     assert np.array_equal(labels, data.validation.labels)
     assert len(data.train) == 750
     assert probabilities.dtype == np.float32
