@@ -82,7 +82,7 @@ WRONG = [
     (["+optimizer.learning_rat=1"], "optimizer.learning_rat: there is no such key.*did you mean optimizer.learning"),
     (["model.dense_units=[0]"], "model.dense_units: got 0, expected greater than 0"),
     (["model.dense_units=128"], "model.dense_units: got 128, expected a valid list"),
-    (["model.min_image_size=0"], "model.min_image_size: got 0, expected a whole number from 1"),
+    (["model.min_image_size=0"], "model.min_image_size: got 0, expected greater than 0"),
     (["model._target_=fashion.models.nosuch"], "model._target_: fashion.models.nosuch cannot be imported"),
     (["augment.rotation_degrees=270"], "augment.rotation_degrees: got 270, expected less than or equal to 180"),
     (["schedule=one_cycle", "callbacks=none", "schedule.warmup=1"], "schedule.warmup: got 1, expected less than 1"),
