@@ -35,6 +35,9 @@ class SplitScores(Entry):
         accuracy: Share of correct predictions.
         accuracy_low: Lower end of its 95 % interval.
         accuracy_high: Upper end of its 95 % interval.
+        macro_accuracy: Mean recall of the classes.
+        macro_accuracy_low: Lower end of its 95 % interval.
+        macro_accuracy_high: Upper end of its 95 % interval.
         loss: Mean cross-entropy in nats, before calibration.
         images: How many images were measured.
     """
@@ -42,6 +45,9 @@ class SplitScores(Entry):
     accuracy: float
     accuracy_low: float | None = None
     accuracy_high: float | None = None
+    macro_accuracy: float | None = None
+    macro_accuracy_low: float | None = None
+    macro_accuracy_high: float | None = None
     loss: float | None = None
     images: int
 

@@ -1,6 +1,7 @@
 """Metrics of a classifier."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,18 +19,25 @@ class Interval(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Accuracy with its 95 % interval, and loss.
+    """Accuracy and macro accuracy with their 95 % intervals, and loss.
 
     Attributes:
         accuracy: Share of the images whose class is predicted.
-        accuracy_low: Lower end of the interval.
+        accuracy_low: Lower end of its interval.
         accuracy_high: Upper end.
+        macro_accuracy: Mean recall of the classes that occur, also called balanced accuracy: every class counts the
+            same, however many images it has.
+        macro_accuracy_low: Lower end of its interval.
+        macro_accuracy_high: Upper end.
         loss: Mean cross-entropy in nats.
     """
 
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    macro_accuracy: float
+    macro_accuracy_low: float
+    macro_accuracy_high: float
     loss: float
 
 
@@ -39,12 +47,16 @@ class ClassMetrics(NamedTuple):
     Attributes:
         precision: Share of the predictions of this class that are right; 0 if there are none.
         recall: Share of the class's images that are recognised; 0 if there are none.
+        recall_low: Lower end of its 95 % interval; 0 if there are no images.
+        recall_high: Upper end; 1 if there are no images.
         f1: Harmonic mean of both; 0 if both are.
         images: The number of images of the class.
     """
 
     precision: float
     recall: float
+    recall_low: float
+    recall_high: float
     f1: float
     images: int
 
@@ -81,8 +93,10 @@ def wilson_interval(correct: int, count: int) -> Interval:
 
     Args:
         correct: The number of right predictions.
-        count: The number of predictions, at least 1.
+        count: The number of predictions; of none, nothing is known: 0 to 1.
     """
+    if not count:
+        return Interval(0.0, 1.0)
     share = correct / count
     centre = share + Z_95**2 / (2 * count)
     reach = Z_95 * math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2))
@@ -90,10 +104,29 @@ def wilson_interval(correct: int, count: int) -> Interval:
 
 
 def summary(labels: Labels, probabilities: Probabilities) -> Summary:
-    """Return accuracy with its interval, and loss."""
+    """Return accuracy and macro accuracy with their intervals, and loss."""
     share = accuracy(labels, probabilities)
     interval = wilson_interval(round(share * len(labels)), len(labels))
-    return Summary(share, *interval, cross_entropy(labels, probabilities))
+    counts = confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    macro, low, high = macro_accuracy(per_class(counts))
+    return Summary(share, *interval, macro, low, high, cross_entropy(labels, probabilities))
+
+
+def macro_accuracy(classes: Sequence[ClassMetrics]) -> tuple[float, float, float]:
+    """Return the mean recall of the classes that have images, and the ends of its 95 % interval.
+
+    The interval combines those of the classes (Zou and Donner, 2008, Statistics in Medicine 27:1693), so that it stays
+    within 0 and 1 and is not too narrow for classes of a few images.
+    """
+    recall, low, high = np.array([row[1:4] for row in classes if row.images], np.float64).T
+    mean, count = float(recall.mean()), len(recall)
+    below, above = (float(np.linalg.norm(reach)) / count for reach in (recall - low, high - recall))
+    return mean, mean - below, mean + above
+
+
+def has_unequal_classes(labels: Labels) -> bool:
+    """Return whether some classes that occur have more images than others, so that macro accuracy says more."""
+    return len(set(np.unique(labels, return_counts=True)[1].tolist())) > 1
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> ConfusionMatrix:
@@ -109,6 +142,8 @@ def per_class(counts: ConfusionMatrix) -> list[ClassMetrics]:
     predicted, images = counts.sum(axis=0), counts.sum(axis=1)
     precision, recall = found / np.maximum(predicted, 1), found / np.maximum(images, 1)
     f1 = 2 * found / np.maximum(predicted + images, 1)
-    return [
-        ClassMetrics(*row) for row in zip(*(each.tolist() for each in (precision, recall, f1, images)), strict=True)
-    ]
+    low, high = np.transpose(
+        [wilson_interval(int(right), int(count)) for right, count in zip(found, images, strict=True)]
+    )
+    columns = (precision, recall, low, high, f1, images)
+    return [ClassMetrics(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]

@@ -4,7 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from fashion.metrics import accuracy, brier_score, confusion_matrix, cross_entropy, per_class, summary, wilson_interval
+from fashion.metrics import (
+    accuracy,
+    brier_score,
+    confusion_matrix,
+    cross_entropy,
+    has_unequal_classes,
+    macro_accuracy,
+    per_class,
+    summary,
+    wilson_interval,
+)
 
 LABELS = np.array([0, 1, 2, 2])
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]], np.float32)
@@ -72,13 +82,48 @@ def test_brier_score_agrees_with_scikit_learn():
 
 def test_classes_of_a_hand_made_matrix():
     first, second, third = per_class(np.array([[8, 2, 0], [4, 6, 0], [0, 0, 0]]))
-    assert first == pytest.approx((8 / 12, 8 / 10, 16 / 22, 10))
-    assert second == pytest.approx((6 / 8, 6 / 10, 12 / 18, 10))
-    assert third == (0, 0, 0, 0)
+    assert first == pytest.approx((8 / 12, 8 / 10, *wilson_interval(8, 10), 16 / 22, 10))
+    assert second == pytest.approx((6 / 8, 6 / 10, *wilson_interval(6, 10), 12 / 18, 10))
+    assert third == (0, 0, 0, 1, 0, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_classes_agree_with_scikit_learn(pairs):
     labels, predictions = np.array(pairs).T
     expected = reference.precision_recall_fscore_support(labels, predictions, labels=range(4), zero_division=0)
-    assert np.allclose(np.transpose(per_class(confusion_matrix(labels, predictions, 4))), expected)
+    found = per_class(confusion_matrix(labels, predictions, 4))
+    assert np.allclose(np.transpose([(row.precision, row.recall, row.f1, row.images) for row in found]), expected)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_macro_accuracy_is_scikit_learns_balanced_accuracy_inside_its_interval(pairs):
+    labels, predictions = np.array(pairs).T
+    found = summary(labels, np.eye(4)[predictions])
+    assert found.macro_accuracy == pytest.approx(reference.balanced_accuracy_score(labels, predictions))
+    assert -1e-9 <= found.macro_accuracy_low <= found.macro_accuracy <= found.macro_accuracy_high <= 1 + 1e-9
+
+
+def test_the_interval_of_macro_accuracy_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    recall, images = np.array([0.95, 0.7, 0.5, 0.85]), np.array([400, 40, 8, 100])
+    covered = 0
+    for _ in range(2_000):
+        right = random.binomial(images, recall)
+        counts = np.diag(right)
+        counts[np.arange(4), (np.arange(4) + 1) % 4] = images - right
+        _, low, high = macro_accuracy(per_class(counts))
+        covered += low <= recall.mean() <= high
+    assert covered / 2_000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_one_class_has_the_interval_of_its_recall():
+    found = summary(np.zeros(5, int), np.array([[0.9, 0.1]] * 4 + [[0.1, 0.9]]))
+    assert (found.macro_accuracy, found.macro_accuracy_low, found.macro_accuracy_high) == pytest.approx(
+        (0.8, *wilson_interval(4, 5))
+    )
+
+
+def test_classes_are_unequal_by_the_images_of_those_that_occur():
+    assert not has_unequal_classes(np.array([0, 3, 3, 0]))
+    assert has_unequal_classes(np.array([0, 3, 3]))

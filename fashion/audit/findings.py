@@ -53,12 +53,15 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class SubsetScores:
-    """A model's accuracy with its 95 % interval, and its loss, on a subset of the test images."""
+    """A model's ``fashion.metrics.Summary`` on a subset of the test images."""
 
     images: int
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    macro_accuracy: float
+    macro_accuracy_low: float
+    macro_accuracy_high: float
     loss: float
 
 

@@ -139,6 +139,11 @@ def _log_results(measured: Measurement, *, calibrated: bool) -> None:
             percents = [100 * share for share in (scores.accuracy, scores.accuracy_low, scores.accuracy_high)]
             line = "%-20s %.2f %%  (95 %% interval %.2f to %.2f)  loss %.4f"
             log.info(line, f"{split} accuracy", *percents, scores.loss)
+            if measured.unequal_classes:
+                shares = (scores.macro_accuracy, scores.macro_accuracy_low, scores.macro_accuracy_high)
+                log.info(
+                    "  macro accuracy     %.2f %%  (95 %% interval %.2f to %.2f)", *(100 * share for share in shares)
+                )
     if calibrated:
         after, before = 100 * measured.test.ece, 100 * measured.test_before_calibration.ece
         log.info("calibration error    %.2f %%, %.2f %% before calibration", after, before)

@@ -20,6 +20,9 @@ class ClassifierScores:
         accuracy: Share of the images whose class is predicted.
         accuracy_low: Lower end of its 95 % interval.
         accuracy_high: Upper end.
+        macro_accuracy: Mean recall of the classes: every class counts the same, however many images it has.
+        macro_accuracy_low: Lower end of its 95 % interval.
+        macro_accuracy_high: Upper end.
         loss: Mean cross-entropy in nats.
         brier: Brier score, 0 to 2.
         ece: Expected calibration error, 0 to 1.
@@ -29,6 +32,9 @@ class ClassifierScores:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    macro_accuracy: float
+    macro_accuracy_low: float
+    macro_accuracy_high: float
     loss: float
     brier: float
     ece: float
@@ -41,6 +47,8 @@ class ClassScores:
     class_: str
     precision: float
     recall: float
+    recall_low: float
+    recall_high: float
     f1: float
     images: int
 
@@ -251,6 +259,11 @@ class Measurement:
     cost: Cost | None = None
     comparison: Comparison | None = None
     robustness: Robustness | None = None
+
+    @property
+    def unequal_classes(self) -> bool:
+        """Whether some classes have more test images than others."""
+        return len({row.images for row in self.per_class if row.images}) > 1
 
     @property
     def classes(self) -> list[str]:

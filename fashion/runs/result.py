@@ -12,8 +12,8 @@ class RunResult(pydantic.BaseModel):
 
     Attributes:
         status: How.
-        metrics: ``test_accuracy``, ``test_loss``, ``val_accuracy`` and ``val_loss`` of a completed run; a value that
-            was not finite is left out when it is read back.
+        metrics: ``test_`` and ``val_`` followed by ``accuracy``, ``macro_accuracy`` (which runs of former releases
+            lack) and ``loss``, of a completed run; a value that was not finite is left out when it is read back.
         overrides: What was set on the command line, as Hydra reads it.
         config_hash: What it computed; see ``fashion.runs.identity``.
         error: Why the run is not completed, in one line.

@@ -10,7 +10,7 @@ import numpy as np
 
 from fashion.errors import InputError
 from fashion.files import replacing
-from fashion.metrics import confusion_matrix, per_class, summary
+from fashion.metrics import summary
 from fashion.runs.folder import RunFolder
 from fashion.runs.predictions import ValidationPredictions
 
@@ -42,7 +42,9 @@ class OutOfFold:
         accuracy: Share of them whose class is predicted.
         accuracy_low: Lower end of its 95 % interval.
         accuracy_high: Upper end.
-        macro_accuracy: Mean over the classes of the share of their images that is recognised.
+        macro_accuracy: Mean recall of the classes: every class counts the same, however many images it has.
+        macro_accuracy_low: Lower end of its 95 % interval.
+        macro_accuracy_high: Upper end.
         loss: Mean cross-entropy in nats.
     """
 
@@ -53,6 +55,8 @@ class OutOfFold:
     accuracy_low: float
     accuracy_high: float
     macro_accuracy: float
+    macro_accuracy_low: float
+    macro_accuracy_high: float
     loss: float
 
 
@@ -65,17 +69,14 @@ def gather(jobs: Iterable[FoldJob]) -> OutOfFold | None:
     found = [(job, predictions) for job, predictions in _read(jobs) if len(predictions.labels)]
     if not found:
         return None
-    classes = found[0][1].classes
     labels = np.concatenate([predictions.labels for _, predictions in found])
     probabilities = np.concatenate([predictions.probabilities for _, predictions in found])
     scores = summary(labels, probabilities)
-    by_class = per_class(confusion_matrix(labels, probabilities.argmax(axis=1), len(classes)))
     return OutOfFold(
         jobs=[job for job, _ in found],
         folds=found[0][0].folds,
         images=len(labels),
         **scores._asdict(),
-        macro_accuracy=float(np.mean([one.recall for one in by_class if one.images])),
     )
 
 

@@ -16,6 +16,9 @@ from fashion.sweeps.manifest import ENDED, MANIFEST_FILE, REPLICATED, SEED, Obje
 from fashion.sweeps.out_of_fold import FoldJob, OutOfFold, gather
 
 METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
+# Shown beside each accuracy where classes are unequal: elsewhere they are equal to it.
+MACRO_METRICS = {"val_accuracy": "val_macro_accuracy", "test_accuracy": "test_macro_accuracy"}
+MACRO_TOLERANCE = 1e-9  # both are sums of shares, rounded in different orders
 # Of all folds together: the column in sweep.csv, and its value.
 OUT_OF_FOLD_METRICS = {"out_of_fold_accuracy": "accuracy", "out_of_fold_macro_accuracy": "macro_accuracy"}
 
@@ -111,6 +114,7 @@ class SweepTable:
         self.sources = sources
         self.own = [row for row in rows if row.same_as is None]  # each result counts once
         self.varying = _varying(rows)
+        self.metrics = _shown_metrics(rows)
         self.groups = self._groups()
         self.best = self._best()
 
@@ -192,14 +196,14 @@ class SweepTable:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         head = ["job", *(["trial"] if trials else []), "status", *(["same_as"] if reused else []), *self.varying]
-        head += [*METRICS, *(OUT_OF_FOLD_METRICS if gathered else [])]
+        head += [*self.metrics, *(OUT_OF_FOLD_METRICS if gathered else [])]
         writer.writerow([*head, "epochs", "seconds", "memory_mb", "error"])
         for row in self.rows:
             epochs = len(row.history.get("loss", []))
             writer.writerow(
                 [row.number, *([row.trial] if trials else []), row.status, *([row.same_as] if reused else [])]
                 + [row.choices.get(key, "") for key in self.varying]
-                + [row.metrics.get(name, "") for name in METRICS]
+                + [row.metrics.get(name, "") for name in self.metrics]
                 + [
                     getattr(gathered.get(row.number), name, "")
                     for name in (OUT_OF_FOLD_METRICS.values() if gathered else [])
@@ -216,7 +220,7 @@ class SweepTable:
         groups = []
         for choices, rows in by_choices.items():
             completed = [row.metrics for row in rows if row.metrics]
-            values = {name: [metrics[name] for metrics in completed if name in metrics] for name in METRICS}
+            values = {name: [metrics[name] for metrics in completed if name in metrics] for name in self.metrics}
             found = {name: _mean_and_deviation(of) for name, of in values.items() if of}
             mean = {name: value[0] for name, value in found.items()}
             deviation = {name: value[1] for name, value in found.items()}
@@ -295,6 +299,17 @@ def _out_of_fold_text(found: Sequence[OutOfFold]) -> str:
     missing = f", {folds} of {found[0].folds} folds" if folds < found[0].folds else ""
     mean = f" (mean of {len(found)} seeds)" if len(found) > 1 else ""
     return f"accuracy {accuracy:.4f}, macro accuracy {macro:.4f}{mean}, {found[0].images:,} images{missing}"
+
+
+def _shown_metrics(rows: Sequence[JobRow]) -> list[str]:
+    """Return ``METRICS``, and each macro accuracy that is another than its accuracy in some job."""
+    shown = []
+    for name in METRICS:
+        macro = MACRO_METRICS.get(name, name)
+        found = [row.metrics for row in rows if name in row.metrics and macro in row.metrics]
+        differs = any(abs(metrics[macro] - metrics[name]) > MACRO_TOLERANCE for metrics in found)
+        shown += [name, macro] if differs else [name]
+    return shown
 
 
 def _varying(rows: Sequence[JobRow]) -> list[str]:

@@ -8,7 +8,7 @@ from fashion.html_report import render_report
 from fashion.palette import SERIES
 from fashion.sweeps import results
 from fashion.sweeps.out_of_fold import write_csv
-from fashion.sweeps.results import METRICS, SweepTable
+from fashion.sweeps.results import SweepTable
 
 TABLE_FILE, PAGE_FILE, OUT_OF_FOLD_FILE = "sweep.csv", "sweep.html", "out_of_fold.csv"
 WIDTH, HEIGHT = 520, 240  # of a chart, in SVG units
@@ -79,7 +79,7 @@ def page(table: SweepTable, name: str) -> str:
         "sweep.html",
         table=table,
         name=name,
-        metrics=METRICS,
+        metrics=table.metrics,
         out_of_fold_file=OUT_OF_FOLD_FILE,
         charts=[chart for chart in charts if chart],
         effects={key: found for key, found in table.effects().items() if len(found) > 1},

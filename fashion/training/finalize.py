@@ -45,8 +45,10 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
     validation = summary(data.validation.labels, validation_outputs.probabilities)
     run.metrics = {
         "test_accuracy": test.accuracy,
+        "test_macro_accuracy": test.macro_accuracy,
         "test_loss": test.loss,
         "val_accuracy": validation.accuracy,
+        "val_macro_accuracy": validation.macro_accuracy,
         "val_loss": validation.loss,
     }
     if run.config["data"].get("folds") is not None:

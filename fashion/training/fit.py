@@ -15,6 +15,7 @@ from fashion.config.nodes import ResolvedConfig
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
+from fashion.metrics import has_unequal_classes
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
 from fashion.runs.resume_state import ResumeState
@@ -36,7 +37,7 @@ def train(training: Training) -> dict[str, float]:
         training: The checked configuration; Keras runs on its backend already.
 
     Returns:
-        ``test_accuracy``, ``test_loss``, ``val_accuracy`` and ``val_loss``.
+        Accuracy, macro accuracy and loss of the test and the validation images; see ``fashion.runs.result``.
 
     Raises:
         InputError: When the data is not available, or the run to resume does not fit.
@@ -65,6 +66,11 @@ def train(training: Training) -> dict[str, float]:
         *(100 * share for share in (test.accuracy, test.accuracy_low, test.accuracy_high)),
         len(data.test),
     )
+    if has_unequal_classes(data.test.labels):
+        log.info(
+            "macro accuracy %.2f %%  (95 %% interval %.2f to %.2f; every class counts the same)",
+            *(100 * share for share in (test.macro_accuracy, test.macro_accuracy_low, test.macro_accuracy_high)),
+        )
     return run.metrics
 
 

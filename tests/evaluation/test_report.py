@@ -57,7 +57,10 @@ def test_known_probabilities_give_known_numbers(measured):
     assert measured.confusion[3][3:5] == [90, 10]
     assert to_json(measured)["per_class"][3] == {
         "class": "Dress", "precision": 0.9, "recall": 0.9, "f1": 0.9, "images": 100,
+        "recall_low": pytest.approx(0.8256, abs=1e-4), "recall_high": pytest.approx(0.9448, abs=1e-4),
     }  # fmt: skip
+    assert test.macro_accuracy == pytest.approx(0.9)
+    assert not measured.unequal_classes
     assert measured.coverage.accuracy[-1] == 0.9
     assert measured.coverage.accuracy[0] == 0  # the most confident are the wrong ones
     assert len(measured.mistakes) == measurement.MAX_MISTAKES

@@ -130,3 +130,18 @@ def test_a_report_can_be_made_at_any_time(run_command, folder):
     missing = run_command("sweep_report.py", folder / "0")
     assert missing.returncode == 2
     assert "is not the folder of a sweep" in missing.stderr
+
+
+def test_macro_accuracy_has_a_column_where_classes_are_unequal(folder):
+    assert "macro" not in results.read(folder).as_csv()
+    path = SweepJob(0, [], {}).folder(folder).path / "result.json"
+    result = json.loads(path.read_text())
+    result["metrics"]["val_macro_accuracy"] = result["metrics"]["val_accuracy"]
+    path.write_text(json.dumps(result))
+    assert "macro" not in results.read(folder).as_csv()
+    result["metrics"]["val_macro_accuracy"] = 0.125
+    path.write_text(json.dumps(result))
+    table = results.read(folder)
+    assert table.metrics == ["val_accuracy", "val_macro_accuracy", "val_loss", "test_accuracy", "test_loss"]
+    assert table.as_csv().splitlines()[1].count("0.125") == 1
+    assert table.groups[0].mean["val_macro_accuracy"] == 0.125

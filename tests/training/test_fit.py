@@ -55,7 +55,9 @@ def test_a_run_leaves_all_its_files(quick, tmp_path, keras_backend):
     folder = quick(tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "completed"
-    assert set(result["metrics"]) == {"test_accuracy", "test_loss", "val_accuracy", "val_loss"}
+    assert set(result["metrics"]) == {
+        f"{split}_{metric}" for split in ("test", "val") for metric in ("accuracy", "macro_accuracy", "loss")
+    }
     assert 0.3 < result["metrics"]["test_accuracy"] < 0.9
     run = json.loads((folder / "run.json").read_text())
     assert run["backend"] == keras_backend
