@@ -5,7 +5,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,45 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise FolderBusyError(f"{folder}: another process is training there; wait for it or stop it") from None
         yield
+
+
+@contextlib.contextmanager
+def waiting_lock(path: Path, *, shared: bool = False, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock on a file, which is created for it; the lock ends with this process, however it ends.
+
+    Args:
+        path: The file; its folder is created too. Where it exists, a shared lock needs no permission to write.
+        shared: Whether others may hold it too, as long as all of them share it.
+        on_wait: Called once if another process has the lock, before waiting for it.
+
+    Raises:
+        OSError: When the file can be neither opened nor created.
+    """
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    while True:
+        try:
+            lock = path.open("rb" if shared and path.exists() else "ab")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        with lock:
+            try:
+                fcntl.flock(lock, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait:
+                    on_wait()
+                fcntl.flock(lock, operation)
+            # Another process may have removed the file while this one waited; whoever comes now makes another one.
+            if _is_at(path, lock.fileno()):
+                yield
+                return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def refuse_busy(folder: Path) -> None:

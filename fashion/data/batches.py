@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from fashion.arrays import Images, Labels
+from fashion.data.image_rows import ImageArray, ImageRows
 from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
@@ -41,7 +42,7 @@ class TrainingBatches(keras.utils.PyDataset):
         InputError: When there are fewer images than one batch.
     """
 
-    def __init__(self, images: Images, labels: Labels, batch_size: int, seed: int) -> None:
+    def __init__(self, images: ImageArray, labels: Labels, batch_size: int, seed: int) -> None:
         super().__init__()
         if len(images) < batch_size:
             raise InputError(
@@ -81,7 +82,7 @@ class EvaluationBatches(keras.utils.PyDataset):
         InputError: When the images cannot be divided so.
     """
 
-    def __init__(self, images: Images, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
+    def __init__(self, images: ImageArray, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
         super().__init__()
         if len(images) % multiple_of:
             raise InputError(
@@ -126,6 +127,8 @@ def as_pipeline(batches: TrainingBatches | EvaluationBatches) -> Any:
     # 41 s.
     options = tf.data.Options()
     options.autotune.enabled = False
+    if isinstance(batches.images, ImageRows):
+        return _read_from_file(batches).prefetch(PREFETCHED_BATCHES).with_options(options)
     images, labels = tf.constant(batches.images), tf.constant(batches.labels)
     if isinstance(batches, EvaluationBatches):
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batches.batch_size)
@@ -141,3 +144,20 @@ def as_pipeline(batches: TrainingBatches | EvaluationBatches) -> Any:
     )
     gathered = chosen.map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)))
     return gathered.prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+def _read_from_file(batches: TrainingBatches | EvaluationBatches) -> Any:
+    """Return a ``tf.data.Dataset`` of batches that are read from a file, each when it is needed."""
+    import tensorflow as tf
+
+    shape = batches.images.shape[1:]
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for index in range(len(batches)):
+            yield batches[index]
+
+    # One batch shape, where there is one: another would be compiled again.
+    size = batches.batch_size if len(batches) * batches.batch_size <= len(batches.images) else None
+    signature = (tf.TensorSpec((size, *shape), tf.uint8), tf.TensorSpec((size,), tf.int64))
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fashion.arrays import Images, Labels, Sources
+from fashion.arrays import Labels, Sources
+from fashion.data.image_rows import ImageArray
 from fashion.preprocessing.input_spec import InputSpec
 
 
@@ -36,18 +37,30 @@ class PageText(NamedTuple):
 DEFAULT_PAGE = PageText()
 
 
+class SkippedFile(NamedTuple):
+    """A file of the data set that is left out.
+
+    Attributes:
+        source: Its path in the data set's folder.
+        reason: Why it cannot be read.
+    """
+
+    source: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split, in the order of their source.
 
     Attributes:
-        images: ``(n, h, w, c)`` uint8, 0-255.
+        images: ``(n, h, w, c)`` uint8, 0-255: an array, or rows of a file, which are read when they are indexed.
         labels: ``(n,)`` int64, an index into ``Dataset.classes``.
         sources: ``(n,)``, where each image comes from: its position in the official file, int64, ascending; or the path
             of its own file.
     """
 
-    images: Images
+    images: ImageArray
     labels: Labels
     sources: Sources
 
@@ -70,6 +83,7 @@ class Dataset:
         test: For the final figures alone.
         digests: Name of each file, or of the whole, to SHA-256 of what the arrays come from.
         page: What the web page says about the data.
+        skipped: The files that cannot be read, where the configuration says to go on without them.
     """
 
     name: str
@@ -82,6 +96,7 @@ class Dataset:
     test: Split
     digests: dict[str, str]
     page: PageText = DEFAULT_PAGE
+    skipped: tuple[SkippedFile, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

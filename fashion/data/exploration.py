@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from fashion.arrays import Images
 from fashion.data.dataset import Dataset, Split
+from fashion.data.image_rows import ImageArray
 from fashion.figures import saved_figure, show_tiles
 from fashion.palette import ACCENT, INK, PRIMARY
 
@@ -17,6 +18,7 @@ Augment = Callable[[Images, int], Float[np.ndarray, "n h w c"]]
 
 EXAMPLES_PER_CLASS = 10
 AUGMENTED_VERSIONS = 4
+BLOCK = 1_000  # images in memory at once, of those that are in a file
 
 
 def explore(dataset: Dataset, augment: Augment, folder: Path) -> None:
@@ -54,8 +56,9 @@ def describe(dataset: Dataset) -> str:
 def _arrays_table(splits: dict[str, Split]) -> str:
     rows = [["split", "array", "shape", "dtype", "values"]]
     for split, arrays in splits.items():
-        for name, array in (("images", arrays.images), ("labels", arrays.labels)):
-            rows.append([split, name, str(array.shape), str(array.dtype), f"{array.min()}-{array.max()}"])
+        used = np.flatnonzero(pixel_histogram(arrays.images))
+        for name, array, values in (("images", arrays.images, used), ("labels", arrays.labels, arrays.labels)):
+            rows.append([split, name, str(array.shape), str(array.dtype), f"{values.min()}-{values.max()}"])
     return _table(rows, "<<<<<")
 
 
@@ -77,7 +80,7 @@ def _classes_table(splits: dict[str, Split], classes: Sequence[str]) -> str:
     return _table([*rows, total, imbalance], "><" + ">>" * len(splits))
 
 
-def _pixels_text(images: Images) -> str:
+def _pixels_text(images: ImageArray) -> str:
     histogram = pixel_histogram(images)
     share = histogram / histogram.sum()
     values = np.arange(256) / 255
@@ -100,7 +103,7 @@ def _table(rows: Sequence[Sequence[str]], alignments: str) -> str:
     return "\n".join(lines)
 
 
-def pixel_histogram(images: Images) -> Int[np.ndarray, " 256"]:
+def pixel_histogram(images: ImageArray) -> Int[np.ndarray, " 256"]:
     """Count the pixels of each value.
 
     Args:
@@ -109,7 +112,8 @@ def pixel_histogram(images: Images) -> Int[np.ndarray, " 256"]:
     Returns:
         ``(256,)`` int64.
     """
-    return np.bincount(images.ravel(), minlength=256)
+    blocks = (images[first : first + BLOCK] for first in range(0, len(images), BLOCK))
+    return sum((np.bincount(block.ravel(), minlength=256) for block in blocks), np.zeros(256, np.int64))
 
 
 def one_of_each_class(dataset: Dataset) -> Images:
@@ -149,7 +153,8 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
 def draw_pixel_histogram(dataset: Dataset, path: Path) -> None:
     """Plot the histogram of the training pixels' values on a log scale, and the share of background in each class."""
     images, labels = dataset.train.images, dataset.train.labels
-    shares = pixel_histogram(images) / images.size
+    histogram = pixel_histogram(images)
+    shares = histogram / histogram.sum()
     background = {name: float((images[labels == label] == 0).mean()) for label, name in enumerate(dataset.classes)}
     with saved_figure(path, 11, 4.6, f"{shares[0]:.0%} of the training pixels are background") as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from pydantic import Field
 
 from fashion.arrays import Labels
-from fashion.data.split import seeded_generator, stratified_sample, stratified_split
+from fashion.data.split import grouped_split, seeded_generator, stratified_sample, stratified_split
 from fashion.errors import InputError
 
 FoldCount = Annotated[int, Field(ge=2)]
@@ -39,10 +39,11 @@ def split_training_images(
     classes: Sequence[str],
     *,
     limit: int | None,
-    validation_fraction: float,
+    validation_fraction: float | None,
     folds: int | None,
     fold: int | None,
     seed: int,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " validation"]]:
     """Divide a data set's training images into train and validation, all classes in proportion.
 
@@ -50,10 +51,11 @@ def split_training_images(
         labels: ``(n,)`` int64, an index into ``classes``.
         classes: Name of each class.
         limit: How many of the images to use, train and validation together; None uses all.
-        validation_fraction: Share of the images that goes to validation, where there are no folds.
+        validation_fraction: Share of the images that goes to validation, where there are no folds; None for nothing.
         folds: Number of folds; None for one split that depends on ``seed``.
         fold: The fold that is the validation split, from 0.
         seed: Chooses subset and split; neither depends on it where there are folds.
+        groups: ``(n,)`` Number of each image's group; a group is never divided. None: no two images belong together.
 
     Returns:
         Train and validation positions, int64, ascending.
@@ -68,10 +70,15 @@ def split_training_images(
         )
     random = seeded_generator(seed if folds is None else FOLDS_SEED)
     chosen = stratified_sample(labels, limit or len(labels), random)
-    if folds is None:
-        train, validation = stratified_split(labels[chosen], classes, validation_fraction, random)
+    groups = None if groups is None else groups[chosen]
+    if folds is not None:
+        train, validation = fold_split(labels[chosen], classes, folds, fold or 0, groups)
+    elif validation_fraction is None:
+        train, validation = np.arange(len(chosen)), np.empty(0, np.int64)
+    elif groups is not None:
+        train, validation = grouped_split(labels[chosen], classes, groups, validation_fraction, random)
     else:
-        train, validation = fold_split(labels[chosen], classes, folds, fold or 0)
+        train, validation = stratified_split(labels[chosen], classes, validation_fraction, random)
     return chosen[train], chosen[validation]
 
 

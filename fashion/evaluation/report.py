@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fashion.arrays import HeatMap, Images, RgbImage
+from fashion.arrays import HeatMap, RgbImage
 from fashion.arrays import Image as ImageArray
+from fashion.data import image_rows
 from fashion.data.dataset import PixelStatistics
 from fashion.evaluation.records import Measurement, Mistake, to_json
 from fashion.files import write_json, write_text
@@ -60,7 +61,7 @@ def write(
 
 def mistake_images(
     predictor: Predictor,
-    images: Images,
+    images: image_rows.ImageArray,
     mistakes: Sequence[Mistake],
     classes: Sequence[str],
     pixels: PixelStatistics,

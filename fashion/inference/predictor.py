@@ -11,6 +11,7 @@ import numpy as np
 
 from fashion import artifact
 from fashion.arrays import ModelInputs, Pixels, Probabilities
+from fashion.data.image_rows import ImageArray
 from fashion.inference.batcher import BATCH_SIZES
 from fashion.inference.features import feature_tensors
 from fashion.models.fast_model import fast_layers
@@ -52,15 +53,15 @@ class Predictor:
         other.uncertainty = uncertainty
         return other
 
-    def predict(self, images: Pixels) -> Prediction:
+    def predict(self, images: Pixels | ImageArray) -> Prediction:
         """Return the predictions for images."""
         return self.uncertainty.prediction(self.outputs(images))
 
-    def probabilities(self, images: Pixels) -> Probabilities:
+    def probabilities(self, images: Pixels | ImageArray) -> Probabilities:
         """Return the calibrated probabilities of images."""
         return self.predict(images).probabilities
 
-    def outputs(self, images: Pixels) -> Outputs:
+    def outputs(self, images: Pixels | ImageArray) -> Outputs:
         """Return what the network itself computes for images."""
         largest = BATCH_SIZES[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from fashion.data.dataset import Dataset, PageText, PixelStatistics, Split
 from fashion.data.fashion_mnist import idx_files
 from fashion.data.folds import FoldCount, FoldNumber, split_training_images
-from fashion.data.split import seeded_generator, stratified_sample
+from fashion.data.split import evaluation_subset
 from fashion.preprocessing.fashion_mnist.spec import INPUT
 
 CLASSES = (
@@ -36,10 +36,6 @@ PAGE = PageText(
         "It ignores colour, brand and size.",
     ),
 )
-# With fewer an accuracy means little: at 1,000 images the 95 % interval of an accuracy of 0.9 is 0.88 to 0.92.
-MIN_TEST_IMAGES = 1_000
-# The test images of a limited run do not depend on its seed, so that runs of different seeds stay comparable.
-TEST_SUBSET_SEED = 0
 
 
 def fashion_mnist(
@@ -81,9 +77,7 @@ def fashion_mnist(
         fold=fold,
         seed=seed,
     )
-    fraction = 1.0 if limit is None else limit / len(files.train_labels)
-    test_size = min(len(files.test_labels), max(MIN_TEST_IMAGES, round(fraction * len(files.test_labels))))
-    test = stratified_sample(files.test_labels, test_size, seeded_generator(TEST_SUBSET_SEED))
+    test = evaluation_subset(files.test_labels, limit, len(files.train_labels))
     train_images, test_images = (images[..., np.newaxis] for images in (files.train_images, files.test_images))
     return Dataset(
         name="fashion_mnist",

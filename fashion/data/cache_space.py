@@ -1,0 +1,82 @@
+"""Space for decoded data sets: their folder has a largest size, and what was not used for longest goes first."""
+
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from fashion.errors import DiskFullError, FolderBusyError, InputError
+from fashion.files import LOCK_FILE, exclusive_lock
+
+log = logging.getLogger(__name__)
+
+GIGABYTE = 10**9
+# The files of a store.
+INDEX, PIXELS, WORKERS_LOCK = "index.sqlite", "pixels.bin", ".workers.lock"
+
+
+class _Store(NamedTuple):
+    used: float
+    size: int
+    folder: Path
+
+
+def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
+    """Remove stores, the one that was not used for longest first, until another one fits.
+
+    Processes that have images of a removed store open can still read them.
+
+    Args:
+        cache: Folder of all stores.
+        folder: The store that grows; it is not removed.
+        max_bytes: Largest size of all stores together.
+        needed: By how many bytes it grows.
+
+    Raises:
+        InputError: When it would be larger than ``max_bytes`` by itself.
+        DiskFullError: When the disk has less space.
+    """
+    stores = sorted(_store(each) for each in cache.iterdir() if (each / INDEX).exists() or each == folder)
+    wanted = needed + sum(store.size for store in stores if store.folder == folder)
+    if wanted > max_bytes:
+        raise InputError(
+            f"data.cache_gb: the decoded images take {wanted / GIGABYTE:.2f} GB, but data.cache_gb is "
+            f"{max_bytes / GIGABYTE:g}; raise it, or lower data.image_size"
+        )
+    excess = needed + sum(store.size for store in stores) - max_bytes
+    for store in stores:
+        if excess > 0 and store.folder != folder and _remove(store.folder):
+            log.info("removed the decoded images in %s (%.2f GB) to stay within data.cache_gb", store.folder,
+                     store.size / GIGABYTE)  # fmt: skip
+            excess -= store.size
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskFullError(
+            f"data.cache: the decoded images need {needed / GIGABYTE:.2f} GB in {cache}, but only "
+            f"{free / GIGABYTE:.2f} GB are free there; set data.cache to another disk, or lower data.image_size"
+        )
+
+
+def _store(folder: Path) -> _Store:
+    """Return when a store was last used, and its size; both from its files."""
+    statuses = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process may be removing it
+            statuses.append(path.stat())
+    return _Store(
+        max((status.st_mtime for status in statuses), default=0.0), sum(status.st_size for status in statuses), folder
+    )
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a store that no process is extending or opening, and nothing else that is in its folder."""
+    try:
+        with exclusive_lock(folder):
+            for name in (INDEX, PIXELS, WORKERS_LOCK, LOCK_FILE):
+                (folder / name).unlink(missing_ok=True)
+    except (FolderBusyError, OSError):
+        return False
+    with contextlib.suppress(OSError):  # something else is in it
+        folder.rmdir()
+    return True
