@@ -37,6 +37,23 @@ def _training(options: argparse.Namespace) -> None:
     _show("training", training_speed, training_speed.measure(options.rounds, options.steps, contenders), options.folder)
 
 
+def _layers(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import layer_speed
+
+    result = layer_speed.measure(
+        options.models,
+        options.sizes,
+        options.channels,
+        options.batches,
+        options.backends,
+        options.precision,
+        options.rounds,
+    )
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "layers.json", {**_provenance(), **result})
+    print(f"{layer_speed.table(result)}\n\nwritten: {options.folder / 'layers.json'}")
+
+
 def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving_speed
 
@@ -146,6 +163,38 @@ def _parser() -> ArgumentParser:
     training.add_argument(
         "--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)"
     )
+    layers = what.add_parser(
+        "layers",
+        help="milliseconds of forward pass and gradients, stock layers beside fast ones, by image size (an hour)",
+        description="Each network, size and backend has a process of its own, in which stock and fast layers take "
+        "turns; the fastest step is printed.",
+    )
+    layers.add_argument(
+        "--models", nargs="+", default=["efficientnetb0", "resnet"], help="choices of model (default: %(default)s)"
+    )
+    layers.add_argument(
+        "--sizes",
+        nargs="+",
+        type=_positive,
+        default=[28, 32, 64, 96, 128, 224, 384],
+        help="sides of the images in pixels (default: %(default)s)",
+    )
+    layers.add_argument(
+        "--channels", nargs="+", type=int, choices=(1, 3), default=[1, 3], help="(default: %(default)s)"
+    )
+    layers.add_argument(
+        "--batches", nargs="+", type=_positive, default=[32], help="images in a step (default: %(default)s)"
+    )
+    layers.add_argument(
+        "--backends",
+        nargs="+",
+        choices=("jax", "tensorflow"),
+        default=["jax", "tensorflow"],
+        help="(default: %(default)s)",
+    )
+    layers.add_argument(
+        "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
+    )
     serving = what.add_parser(
         "serving",
         help="requests/s of the server, compared with the baseline and with servers that compute nothing (5 minutes)",
@@ -195,15 +244,13 @@ def _parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     measures = {
-        training: _training, serving: _serving, photos: _photos, renderings: _renderings, scenes: _scenes,
-        records: _records,
+        training: _training, layers: _layers, serving: _serving, photos: _photos, renderings: _renderings,
+        scenes: _scenes, records: _records,
     }  # fmt: skip
     for each, measure in measures.items():
         each.set_defaults(measure=measure)
-        if each in (training, serving):
-            each.add_argument(
-                "--rounds", type=_positive, default=5, help="turns of each contender (default: %(default)s)"
-            )
+        if each in (training, layers, serving):
+            each.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: %(default)s)")
         if each in (renderings, scenes):
             each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")
         if each in (photos, renderings, scenes):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from filelock import FileLock
-from networks import GREY_28
+from networks import GREY_28, images_of
 
 from fashion import artifact
 from fashion.backend.selection import seed_everything
@@ -41,9 +41,9 @@ def saved(tmp_path_factory) -> Path:
             "efficientnetb0": efficientnetb0.efficientnetb0(
                 32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28
             ),
-            "cnn": cnn([4], [8], 0.3, **GREY_28),
+            "cnn": cnn([4], [8], 0.3, **images_of(40, 1)),
             "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
-            "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, **GREY_28),
+            "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, 4, **images_of(40, 3)),  # colour, with a max-pooled stem
         }
     assert models.keys() == {file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml")}
     random = np.random.default_rng(0)
@@ -53,8 +53,10 @@ def saved(tmp_path_factory) -> Path:
             weights.assign(values * random.uniform(0.5, 1.5, values.shape) + random.uniform(0, 0.01, values.shape))
         artifact.save_model(model, folder / f"{name}.keras")
     (folder / "pretrained.keras").write_bytes((PRETRAINED / "fashion_mnist_model.keras").read_bytes())
-    images = random.random((3, 28, 28, 1), np.float32) * np.array([1, 0.5, 0.1], np.float32).reshape(3, 1, 1, 1)
-    np.save(folder / "images.npy", images)
+    for file in folder.glob("*.keras"):
+        shape = models[file.stem].input_shape[1:] if file.stem in models else (28, 28, 1)
+        images = random.random((3, *shape), np.float32) * np.array([1, 0.5, 0.1], np.float32).reshape(3, 1, 1, 1)
+        np.save(file.with_suffix(".npy"), images)
     return folder
 
 
@@ -72,9 +74,9 @@ sys.modules["fashion"] = None  # an import of it fails
 import numpy as np
 {DEFAULTS}
 folder = pathlib.Path(sys.argv[1])
-images = np.load(folder / "images.npy")
+images = {{file.stem: np.load(file) for file in folder.glob("*.npy")}}
 models = {{file.stem: keras.saving.load_model(file, safe_mode=True) for file in folder.glob("*.keras")}}
-answers = {{name: np.asarray(model(images, training=False)).tolist() for name, model in models.items()}}
+answers = {{name: np.asarray(model(images[name], training=False)).tolist() for name, model in models.items()}}
 print(json.dumps([keras.__version__, keras.backend.backend(), defaults(), answers]))
 """
 
@@ -118,8 +120,8 @@ def test_a_saved_model_gives_equal_probabilities_in_an_older_keras(saved, releas
     shared = defaults.keys() & current.keys()
     assert len(shared) > 500
     assert {key: defaults[key] for key in shared} == {key: current[key] for key in shared}
-    images = np.load(saved / "images.npy")
     for file in saved.glob("*.keras"):
+        images = np.load(file.with_suffix(".npy"))
         expected = keras.ops.convert_to_numpy(keras.saving.load_model(file)(images, training=False))
         assert np.ptp(expected, axis=0).max() > 1e-4
         assert np.abs(answers.pop(file.stem) - expected).max() <= 1e-6

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from networks import GREY_28
+from networks import COLOUR_PIXELS, GREY_28, Images, images_of
 from omegaconf import OmegaConf
 
+from fashion.data.dataset import PixelStatistics
 from fashion.data.fashion_mnist import PIXELS, fashion_mnist
+from fashion.models.blocks import image_input, standardise, stem_stride_for
 from fashion.models.efficientnetb0 import efficientnetb0
 from fashion.models.resnet import resnet
 from fashion.models.wide_resnet import wide_resnet
@@ -20,8 +22,8 @@ MODELS = [
 ]
 
 
-def build(name: str) -> keras.Model:
-    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all", **GREY_28)
+def build(name: str, images: Images = GREY_28) -> keras.Model:
+    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all", **images)
 
 
 @pytest.mark.backend
@@ -35,6 +37,76 @@ def test_every_model_satisfies_the_contract(name):
     assert probabilities.dtype == np.float32
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", ["cnn", "resnet", "wide_resnet"])
+def test_colour_images_of_any_shape_are_classified_in_reduced_precision_too(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = instantiate(
+            OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"),
+            _convert_="all",
+            input_shape=(33, 50, 3),
+            classes=2,
+            pixels=COLOUR_PIXELS,
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    probabilities = keras.ops.convert_to_numpy(model(np.random.default_rng(0).random((2, 33, 50, 3), np.float32)))
+    assert (probabilities.shape, probabilities.dtype) == ((2, 2), np.float32)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.backend
+def test_each_colour_channel_is_standardised_by_its_own_statistics():
+    inputs = image_input((5, 7, 3))
+    model = keras.Model(inputs, standardise(inputs, COLOUR_PIXELS))
+    images = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
+    expected = (images - np.array(COLOUR_PIXELS.mean)) / np.array(COLOUR_PIXELS.deviation)
+    assert np.allclose(keras.ops.convert_to_numpy(model(images)), expected, atol=1e-5)
+
+
+def test_a_constant_channel_is_only_centred():
+    inputs = image_input((2, 2, 3))
+    model = keras.Model(inputs, standardise(inputs, PixelStatistics((0.5, 0.5, 0.25), (0.5, 0.5, 0.0))))
+    out = keras.ops.convert_to_numpy(model(np.full((1, 2, 2, 3), 0.25, np.float32)))
+    assert np.allclose(out, [-0.5, -0.5, 0.0])
+
+
+LAST_LAYERS = {"cnn": "flatten", "resnet": "pool", "wide_resnet": "pool", "efficientnetb0": "pool"}
+# Side of the images: sides of the maps that each network reduces to one vector, with the settings of its file.
+MAPS = {
+    28: {"cnn": 7, "resnet": 7, "wide_resnet": 7, "efficientnetb0": 1},
+    32: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnetb0": 1},
+    64: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnetb0": 2},
+    96: {"cnn": 8, "resnet": 12, "wide_resnet": 12, "efficientnetb0": 3},
+    100: {"cnn": 7, "resnet": 13, "wide_resnet": 13, "efficientnetb0": 4},
+    128: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnetb0": 4},
+    224: {"cnn": 8, "resnet": 14, "wide_resnet": 14, "efficientnetb0": 7},
+    384: {"cnn": 8, "resnet": 24, "wide_resnet": 24, "efficientnetb0": 12},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_maps_stay_small_at_every_size(name):
+    parameters = set()
+    for side, maps in MAPS.items():
+        if name == "efficientnetb0" and side not in (28, 100, 224):  # a second each
+            continue
+        model = build(name, images_of(side, 3, classes=5))
+        assert model.input_shape == (None, side, side, 3)
+        assert model.output_shape == (None, 5)
+        last = model.get_layer(LAST_LAYERS[name]).input
+        assert (side, *last.shape[1:3]) == (side, maps[name], maps[name])
+        parameters.add(model.count_params())
+    assert max(parameters) < 1.4 * min(parameters)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(28, 1), (47, 1), (48, 2), (127, 2), (128, 4), (384, 4)])
+def test_the_stem_reduces_large_images(side, stride):
+    assert stem_stride_for((side, 2 * side, 3), "auto") == stem_stride_for((2 * side, side, 1), "auto") == stride
+    assert stem_stride_for((side, side, 3), 2) == 2
 
 
 @pytest.mark.parametrize("name", MODELS)
