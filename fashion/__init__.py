@@ -1,4 +1,4 @@
-"""Fashion-MNIST classification with Keras 3 on JAX and TensorFlow."""
+"""Image classification with Keras 3 on JAX and TensorFlow."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Cards of releases before 2.0, which knew one data set: what they left unsaid, said in today's entries."""
+"""Cards of earlier releases, which had one data set: the entries that they lack."""
 
 from typing import Any
 
