@@ -40,7 +40,7 @@ def _tile(photo: LabelledPhoto, answer: Answer, classes: Sequence[str]) -> dict[
         "name": photo.path.name,
         "photo": _data_url(thumbnail),
         "segmented": _data_url(Image.fromarray(segmented)),
-        "input": _data_url(Image.fromarray(prepared.pixels), "PNG"),
+        "input": _data_url(Image.fromarray(prepared.pixels[..., 0]), "PNG"),
         "answer": classes[answer["answer"]],
         "second": classes[answer["second"]],
         "confidence": f"{answer['confidence']:.0%}",

@@ -7,7 +7,7 @@ def test_numbers_are_printed_and_figures_written(run_command, keras_backend, fas
     run = run_command("explore.py", f"backend={keras_backend}", "augment=crop_flip", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 0, run.stderr
     assert "train       images  (54000, 28, 28, 1)  uint8  0-255" in run.stdout
-    assert "test        labels  (10000,)         int64  0-9" in run.stdout
+    assert "test        labels  (10000,)            int64  0-9" in run.stdout
     assert run.stdout.count("10.0%") == 30
     assert {path.name for path in tmp_path.glob("*.png")} == FIGURES
     assert run.stderr == ""

@@ -38,7 +38,7 @@ def test_infer_returns_the_offline_probabilities(triton, served_model, array, bi
     assert result.get_response()["model_version"] == served_model.version
     probabilities = result.as_numpy("probabilities")
     assert probabilities.dtype == np.float32
-    assert np.allclose(probabilities, served_model.probabilities(BYTES), atol=1e-6)
+    assert np.allclose(probabilities, served_model.probabilities(BYTES[..., np.newaxis]), atol=1e-6)
     assert ("data" in result.get_output("probabilities")) == (outputs is False)
 
 
@@ -93,7 +93,7 @@ def test_class_count_returns_the_most_probable_classes(triton, served_model, bin
     wanted = [InferRequestedOutput("probabilities", binary_data=binary, class_count=3)]
     answered = triton.infer(MODEL, images(BYTES), outputs=wanted).as_numpy("probabilities")
     assert answered.shape == (60, 3)
-    for texts, row in zip(answered, served_model.probabilities(BYTES), strict=True):
+    for texts, row in zip(answered, served_model.probabilities(BYTES[..., np.newaxis]), strict=True):
         best = np.argsort(-row)[:3]
         parts = [(text if isinstance(text, str) else text.decode()).split(":") for text in texts]
         assert [(int(index), name) for _, index, name in parts] == [(index, CLASSES[index]) for index in best]
@@ -134,6 +134,6 @@ def test_the_asynchronous_client(server, served_model):
             )
             return [result.as_numpy("probabilities") for result in await asyncio.gather(*requests)]
 
-    expected = served_model.probabilities(BYTES)
+    expected = served_model.probabilities(BYTES[..., np.newaxis])
     for probabilities in asyncio.run(infer()):
         assert np.allclose(probabilities, expected, atol=1e-6)
