@@ -1,0 +1,25 @@
+"""The benchmark of the layers times stock and fast ones in one process."""
+
+import pytest
+
+from fashion.benchmarks import layer_speed
+from fashion.errors import InputError
+
+
+@pytest.mark.process
+def test_stock_and_fast_layers_are_timed_on_images_of_the_size_asked_for(capsys):
+    result = layer_speed.measure(["resnet"], [32], [3], [4], ["tensorflow"], "float32", rounds=2)
+    (case,) = result["cases"]
+    assert (case["model"], case["size"], case["channels"], case["batch"], case["used"]) == ("resnet", 32, 3, 4, "fast")
+    for layers in ("stock", "fast"):
+        assert 0.1 < case[f"{layers}_ms"] <= 1000 * case[f"{layers}_first_seconds"] + 50
+    assert capsys.readouterr().err == "resnet, 32 x 32 x 3, batch 4, tensorflow\n"
+    row = layer_speed.table(result).splitlines()[-1]
+    assert row.startswith("resnet          32 x 32 x 3        4  tensorflow")
+    assert f"{case['stock_ms'] / case['fast_ms']:.2f}" in row
+
+
+@pytest.mark.process
+def test_a_network_that_does_not_exist_stops_the_benchmark():
+    with pytest.raises(InputError, match="benchmark: nonsense at 32 pixels on jax stopped: "):
+        layer_speed.measure(["nonsense"], [32], [1], [4], ["jax"], "float32", rounds=1)
