@@ -113,7 +113,9 @@ def _measure_format(
     )
     return {
         "accuracy": float(np.mean(predicted == labels)),
-        "same_pixels": sum(np.array_equal(each.pixels, image) for each, image in zip(prepared, images, strict=True)),
+        "same_pixels": sum(
+            np.array_equal(each.pixels[..., 0], image) for each, image in zip(prepared, images, strict=True)
+        ),
         "same_class": int(np.sum(predicted == expected)),
         "as_photo": sum(each.is_photo for each in prepared),
         "milliseconds": 1000 * float(np.median(times)),
