@@ -57,6 +57,13 @@ def summarise_machine(hardware: Mapping[str, object], versions: Mapping[str, str
     return f"{hardware['processor']}, {hardware['cores']} cores; {packages}"
 
 
+def available_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def peak_memory_mb() -> float:
     """Return the peak resident memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB, on macOS bytes

@@ -33,6 +33,7 @@ from fashion.data.image_files import slug
 from fashion.data.store_index import DamagedIndexError, FileRecord, StoreIndex
 from fashion.errors import DiskFullError, WriteError
 from fashion.files import LOCK_FILE, waiting_lock
+from fashion.machine import available_cores
 from fashion.preprocessing.formats import reads_heif
 from fashion.preprocessing.input_spec import InputSpec
 
@@ -170,13 +171,12 @@ class _Store:
             self.pixels.touch()
         rows = 1 + max((content.row for content in self.contents.values() if content.row is not None), default=-1)
         setup = Setup(str(self.root), self.spec, str(self.pixels), workers_lock, frozenset(self.contents))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         begin = time.monotonic()
         shows_bar = sys.stderr.isatty()
         log.info("%s: reading %d files, whose images are decoded once; %s", self.root.name, len(changed), self.folder)
         with (
             contextlib.closing(StoreIndex(self.index, writable=True)) as index,
-            contextlib.closing(decode_files(setup, list(enumerate(changed)), rows, cores)) as chunks,
+            contextlib.closing(decode_files(setup, list(enumerate(changed)), rows, len(available_cores()))) as chunks,
             tqdm(total=len(changed), desc=self.root.name, unit=" images", disable=not shows_bar) as bar,
         ):
             unsaved = _Unsaved(index, self.pixels)

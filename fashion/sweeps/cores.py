@@ -15,6 +15,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from fashion.config.nodes import has_target
+from fashion.machine import available_cores
 from fashion.sweeps import launchers
 
 
@@ -28,13 +29,6 @@ class CoreShare(NamedTuple):
 
     cores: list[int]
     environment: dict[str, str]
-
-
-def available_cores() -> list[int]:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def concurrent_jobs(launcher: DictConfig) -> int:

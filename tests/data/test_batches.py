@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline, epoch_order, even_batch_size
+from fashion.data.image_rows import ImageRows
 from fashion.errors import FashionError
 
 
@@ -75,3 +78,15 @@ def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, m
 def test_images_that_cannot_be_divided_among_the_devices_are_refused():
     with pytest.raises(FashionError, match="got 7 validation images, expected a multiple of the 2 devices"):
         EvaluationBatches(*numbered(7), multiple_of=2)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("count", [30, 37])
+def test_images_in_a_file_are_read_like_an_array(count):
+    images, labels = numbered(count)
+    rows = ImageRows(images[::-1].copy(), np.arange(count)[::-1].copy())
+    for batches in (partial(TrainingBatches, batch_size=10, seed=1), partial(EvaluationBatches, max_size=10)):
+        expected, found = read(batches(images, labels)), read(batches(rows, labels))
+        assert len(expected) == len(found)
+        for one, other in zip(expected, found, strict=True):
+            assert all(map(np.array_equal, one, other))
