@@ -74,7 +74,7 @@ def load(path: Path) -> Artifact:
         path: A ``.keras`` file with its card beside it, or the folder of a run.
 
     Raises:
-        InputError: As ``verify``, and when Keras cannot load the file.
+        InputError: As ``verify``, and when Keras cannot load the file, or its shapes are not those in the card.
     """
     file, card = verify(path)
     import keras
@@ -84,6 +84,12 @@ def load(path: Path) -> Artifact:
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{file}: Keras cannot load it ({reason}); copy it again, or train a new model") from error
+    computes, described = (*model.input_shape[1:], model.output_shape[-1]), (*card.input.shape, len(card.classes))
+    if computes != described:
+        raise InputError(
+            f"{file}: takes {_words(computes)}, its card describes {_words(described)}; "
+            "copy both files again, from one run"
+        )
     return Artifact(model, card, file)
 
 
@@ -137,6 +143,11 @@ def _is_stock(node: Node) -> bool:
     if node["class_name"] in {"Lambda", "__lambda__", "function", "__typespec__", "__numpy__"}:
         return False
     return module in {None, "builtins"} or module == "keras" or str(module).startswith("keras.")
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    height, width, channels, classes = shape
+    return f"{height} x {width} x {channels} to {classes} classes"
 
 
 def _sha256(file: Path) -> str:

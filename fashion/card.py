@@ -9,10 +9,11 @@ import binascii
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
+from fashion.card_faults import fault_of_classes, fault_of_example
 from fashion.errors import InputError
 from fashion.former_cards import upgraded
 from fashion.preprocessing.input_spec import InputSpec
@@ -129,7 +130,7 @@ class DataEntry(Entry):
         pixel_deviation: Standard deviation of each channel.
     """
 
-    name: str
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9_]+$")]
     title: str
     counts: dict[str, int] | None = None
     digests: dict[str, str]
@@ -155,6 +156,11 @@ class ExampleEntry(Entry):
 
     label: str
     file: str
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return base64.b64decode(self.file)
 
 
 class Card(Entry):
@@ -227,6 +233,12 @@ class Card(Entry):
         return f"{self.data.name}{MODEL_SUFFIX}"
 
     @property
+    def architecture(self) -> str:
+        """The name of the function that built the network; empty if the configuration does not say it."""
+        builder = self.config.get("model")
+        return str(builder.get("_target_", "")).rpartition(".")[2] if isinstance(builder, dict) else ""
+
+    @property
     def version(self) -> str:
         """The model's version: the beginning of its file's digest."""
         return self.sha256[:VERSION_LETTERS]
@@ -269,6 +281,11 @@ def read_card(path: Path) -> Card:
         raise InputError(f"{path}: lacks sha256; copy the card again")
     if card.abstention and not card.abstention.intact:
         raise InputError(f"{path}: its abstention statistics are damaged; copy the card again")
+    fault = fault_of_classes(card.classes)
+    for example in card.examples:
+        fault = fault or fault_of_example(example.label, example.file, card.classes)
+    if fault:
+        raise InputError(f"{path}: {fault}; copy the card again, or train a new model")
     return card
 
 

@@ -1,4 +1,4 @@
-"""Classify image files: ``python scripts/predict.py shoe.png coat.jpg``."""
+"""Classify image files: ``python scripts/predict.py image.png photo.jpg``."""
 
 import argparse
 import sys
@@ -12,10 +12,12 @@ from fashion.backend.selection import Backend, start_backend
 from fashion.cli import WRONG_INPUT, ArgumentParser, with_exit_status
 from fashion.errors import FashionError
 from fashion.paths import PROJECT, default_model
-from fashion.preprocessing import limits
+from fashion.preprocessing import fashion_mnist, limits
 from fashion.preprocessing.formats import accepted
 from fashion.preprocessing.model_input import ModelInput
 from fashion.preprocessing.prepare import read
+
+MAX_CLASS_WIDTH = 30  # characters; a longer name moves the rest of its line
 
 
 def main() -> None:
@@ -48,26 +50,27 @@ def _predict(inputs: dict[Path, ModelInput], model: Path, backend: Backend) -> N
     path = loaded.path.resolve()
     path = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
     print(f"model: {path} ({loaded.model.name}, test accuracy {test.accuracy:.2%})", file=sys.stderr)
+    ranking = np.argsort(prediction.probabilities, axis=1)[:, ::-1]
     width = max(len(str(path)) for path in inputs)
+    class_width = min(MAX_CLASS_WIDTH, max(map(len, classes)))
     for number, ((path, model_input), row) in enumerate(zip(inputs.items(), prediction.probabilities, strict=True)):
-        first, second = np.argsort(row)[::-1][:2]
+        first, second = ranking[number, :2]
         steps = list(model_input.steps)
         if predictor.uncertainty.judge(prediction, number, photo=model_input.is_photo).decision == "abstain":
             steps.insert(0, "not sure: unlike the training images")
+        done = f"   ({'; '.join(steps)})" if steps else ""
         print(
-            f"{path!s:{width}}  {classes[first]:<11}  {row[first]:6.1%}   then {classes[second]} {row[second]:.1%}"
-            f"   ({'; '.join(steps)})"
+            f"{path!s:{width}}  {classes[first]:<{class_width}}  {row[first]:6.1%}   then {classes[second]} "
+            f"{row[second]:.1%}{done}"
         )
 
 
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(
         description=f"Classify image files: {accepted()}.",
-        epilog="A 28 x 28 greyscale image is used as it is, also if it was upscaled or coloured by a colour map; if "
-        "its background is light, it is inverted, as objects of the data set are light on black. A product photo with "
-        "a nearly white or black background is trimmed, resized, sharpened, centred and, if the background is light, "
-        "inverted, as the data set was made; its background becomes black. In any other photo the object is segmented "
-        "first.",
+        epilog="How an image is prepared is part of the model. Most scale it to the size of their training images "
+        "(preprocessing: resize). Models of Fashion-MNIST prepare it as that data set was made. "
+        f"{fashion_mnist.STEPS}",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="an image file")
     parser.add_argument(

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +25,11 @@ from PIL import Image
 import fashion.server.storage.accounts
 import fashion.server.storage.request_log
 from fashion import artifact
-from fashion.card import Card, SplitScores
+from fashion.card import Card, DataEntry, ExampleEntry, PageEntry, SplitScores
+from fashion.data.dataset import PageText
 from fashion.inference.predictor import Predictor
 from fashion.paths import PROJECT
+from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.app import create_app
 from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
@@ -39,6 +42,7 @@ CLASSES = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ]  # fmt: skip
 CARD = Card(classes=CLASSES, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
+PIXELS_MEAN, PIXELS_DEVIATION = (0.5, 0.4, 0.3), (0.25, 0.2, 0.1)
 SETTINGS = yaml.safe_load((PROJECT / "configs" / "server" / "default.yaml").read_text())
 SETTINGS |= {"port": 0, "database_url": "sqlite:///unused"}
 QUICK_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -82,7 +86,41 @@ def calibrated_card(model: keras.Model) -> Card:
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     outputs, labels = Predictor(model, features=True).outputs(images), np.arange(300) % 10
     fitted = fit_abstention(outputs.features, labels, outputs.features)._replace(threshold=1e6)
-    return add_to_card(CARD, PosthocUncertainty(1.5, fitted), labels, outputs)
+    card = CARD.model_copy(update={"examples": example_entries(("Bag", "Ankle boot"), images[:2])})
+    return add_to_card(card, PosthocUncertainty(1.5, fitted), labels, outputs)
+
+
+def small_network(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    images = keras.Input(shape)
+    x = keras.layers.AveragePooling2D(max(1, min(shape[:2]) // 14))(images)
+    model = keras.Model(images, keras.layers.Dense(classes, activation="softmax")(keras.layers.Flatten()(x)))
+    generator = np.random.default_rng(classes)
+    model.set_weights([generator.normal(0, 0.1, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def example_entries(labels: Iterable[str], images: np.ndarray) -> list[ExampleEntry]:
+    return [
+        ExampleEntry(label=label, file=base64.b64encode(png(image.squeeze())).decode())
+        for label, image in zip(labels, images, strict=True)
+    ]
+
+
+def other_card(spec: InputSpec, classes: Sequence[str], **page: object) -> Card:
+    """The card of a model of somebody's own images, with an example of its first and last class."""
+    images = np.random.default_rng(1).integers(0, 256, (2, *spec.shape), np.uint8)
+    mean, deviation = PIXELS_MEAN[: spec.channels], PIXELS_DEVIATION[: spec.channels]
+    return Card(
+        classes=list(classes),
+        input=spec,
+        data=DataEntry(name="animals", title="Animals", digests={}, pixel_mean=mean, pixel_deviation=deviation),
+        page=PageEntry(**{**PageText()._asdict(), **page}),
+        examples=example_entries((classes[0], classes[-1]), images),
+        seed=0,
+        backend="jax",
+        test=SplitScores(accuracy=0.1, images=10),
+        config={},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from fashion.errors import FashionError
 
 pytestmark = pytest.mark.backend
 
-CARD = Card(classes=["a"] * 10, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
+CARD = Card(classes=list("abcdefghij"), seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 
 
 def small_model() -> keras.Model:
@@ -32,7 +32,7 @@ def test_a_saved_model_is_loaded(tmp_path):
     for place in (path, tmp_path):
         loaded = artifact.load(place)
         assert np.allclose(loaded.model(images), model(images), atol=1e-6)
-        assert loaded.card.classes == ["a"] * 10
+        assert loaded.card.classes == list("abcdefghij")
         assert loaded.path == path
 
 

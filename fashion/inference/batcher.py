@@ -1,5 +1,6 @@
 """Concurrent requests, predicted in one batch."""
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -13,6 +14,15 @@ from fashion.uncertainty.posthoc import Prediction
 
 # XLA compiles once for each batch size, which takes seconds; smaller batches are padded to the next of these.
 BATCH_SIZES = (1, 8, 64, 512)
+# Of a batch's pixels, all channels counted: 512 images of 32 x 32 in colour, 64 of 128 x 128. A network's first layers
+# take some fifty times as many numbers, and more images at once are no faster.
+MAX_BATCH_VALUES = 4 * 2**20
+
+
+def batch_sizes(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the batch sizes that are compiled for images of a height, a width and channels; 1 and 8 are always."""
+    small = BATCH_SIZES[:2]
+    return tuple(size for size in BATCH_SIZES if size in small or size * math.prod(image_shape) <= MAX_BATCH_VALUES)
 
 
 class _Request(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from fashion import artifact
 from fashion.arrays import ModelInputs, Pixels, Probabilities
 from fashion.data.image_rows import ImageArray
-from fashion.inference.batcher import BATCH_SIZES
+from fashion.inference.batcher import batch_sizes
 from fashion.inference.features import feature_tensors
 from fashion.models.fast_model import fast_layers
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty, Prediction
@@ -31,6 +31,7 @@ class Predictor:
 
     Attributes:
         image_shape: Height, width and channels of the images.
+        batch_sizes: The numbers of images that a batch is padded to, ascending.
         uncertainty: Calibration and abstention.
     """
 
@@ -38,6 +39,7 @@ class Predictor:
         tensors = feature_tensors(model) if features else []
         self._forward = compiled(fast_layers(keras.Model(model.input, [model.output, *tensors]) if tensors else model))
         self.image_shape: tuple[int, int, int] = model.input_shape[1:]
+        self.batch_sizes = batch_sizes(self.image_shape)
         self.uncertainty = PosthocUncertainty()
 
     @classmethod
@@ -63,14 +65,14 @@ class Predictor:
 
     def outputs(self, images: Pixels | ImageArray) -> Outputs:
         """Return what the network itself computes for images."""
-        largest = BATCH_SIZES[-1]
+        largest = self.batch_sizes[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
         probabilities, *features = (np.concatenate(rows) for rows in zip(*parts, strict=True))
         return Outputs(probabilities, tuple(features))
 
     def _batch(self, images: Pixels) -> list[np.ndarray]:
         count = len(images)
-        size = next(size for size in BATCH_SIZES if size >= count)
+        size = next(size for size in self.batch_sizes if size >= count)
         batch = np.zeros((size, *self.image_shape), np.float32)
         batch[:count] = images if images.dtype == np.float32 else images.astype(np.float32) / 255
         computed = self._forward(batch)

@@ -55,7 +55,9 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
     app.services.session.init_app(app)
     app.jinja_env.filters["percent"] = result_page.percent
     app.jinja_env.globals.update(
-        classes=model.classes, image_side=model.input.height, feedback_choices=[*model.classes, NONE_OF_THESE]
+        card=model.card,
+        feedback_choices=list(dict.fromkeys([*model.classes, NONE_OF_THESE])),
+        input_is_tiny=max(model.input.shape[:2]) <= result_page.TINY_SIDE,
     )
     for part in (index, login, history, admin, predict, open_inference, health, openapi):
         app.register_blueprint(part.blueprint)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from fashion.inference.attribution import BATCH, occlusion_sensitivity
+from fashion.inference.attribution import MAX_BATCH, occlusion_sensitivity
 
 MEAN = (0.286,)
 
 
 def bright_corner(images: np.ndarray) -> np.ndarray:
     """The probability of class 1 grows with the brightness of the square from (4, 20) to (8, 24)."""
-    assert len(images) <= BATCH
+    assert len(images) <= MAX_BATCH
     share = 0.1 + 0.8 * images[:, 4:8, 20:24].mean(axis=(1, 2, 3))
     return np.stack([1 - share, share], axis=1)
 

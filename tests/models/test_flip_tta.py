@@ -37,7 +37,7 @@ def test_probabilities_are_the_normalised_geometric_mean_of_both_and_survive_the
     both = flip_averaged(model)
     assert np.allclose(computed(both, images), expected, atol=1e-6)
     assert np.allclose(Predictor(both).probabilities(images), expected, atol=1e-6)
-    card = Card(classes=["a"] * 10, seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
+    card = Card(classes=list("abcdefghij"), seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
     loaded = artifact.load(artifact.save(both, card, tmp_path)).model
     assert np.allclose(computed(loaded, images), expected, atol=1e-6)
 

@@ -6,6 +6,13 @@ from fashion.preprocessing import rgb
 from fashion.preprocessing.fashion_mnist import product, segmentation, upscaled
 from fashion.preprocessing.model_input import ModelInput
 
+STEPS = (  # in words, for users
+    "A 28 x 28 greyscale image is used as it is, also if it was upscaled or coloured by a colour map; if its "
+    "background is light, it is inverted, as objects of the data set are light on black. A product photo with a nearly "
+    "white or black background is trimmed, resized, sharpened, centred and, if the background is light, inverted, as "
+    "the data set was made; its background becomes black. In any other photo the object is segmented first."
+)
+
 
 def prepare(image: Image.Image) -> ModelInput:
     """Turn an image into the model's 28 x 28 pixels.

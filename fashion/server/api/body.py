@@ -1,14 +1,10 @@
 """The JSON bodies of responses, as pydantic models: views return them, and ``openapi.py`` describes them."""
 
-from typing import Annotated
-
 import pydantic
 from flask import Response, jsonify
-from pydantic import Field
+from typing_extensions import TypeAliasType
 
-from fashion.server.service.served_model import NAME
-
-ModelName = Annotated[str, Field(json_schema_extra={"const": NAME})]
+ModelName = TypeAliasType("ModelName", str)  # a schema with a name, to which openapi.py adds that of the served model
 
 
 class Body(pydantic.BaseModel):

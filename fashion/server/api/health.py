@@ -7,9 +7,8 @@ from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from fashion.server.api.body import Body
-from fashion.server.api.open_inference import refuse_other_version
+from fashion.server.api.open_inference import MODEL, VERSION, refuse_other_model
 from fashion.server.security.authentication import was_forwarded
-from fashion.server.service.served_model import NAME
 from fashion.server.services import services
 
 blueprint = Blueprint("health", __name__)
@@ -62,11 +61,11 @@ def v2_live() -> Response:
 
 
 @blueprint.get("/v2/health/ready")
-@blueprint.get(f"/v2/models/{NAME}/ready")
-@blueprint.get(f"/v2/models/{NAME}/versions/<version>/ready")
-def v2_ready(version: str | None = None) -> Response:
+@blueprint.get(f"/v2{MODEL}/ready")
+@blueprint.get(f"/v2{VERSION}/ready")
+def v2_ready(name: str | None = None, version: str | None = None) -> Response:
     """Answer whether predictions are served."""
-    refuse_other_version(version)
+    refuse_other_model(name, version)
     services().readiness.require()
     return ProtocolReady(ready=True).response()
 

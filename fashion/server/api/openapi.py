@@ -15,9 +15,9 @@ from fashion.server.api.compression import FORMATS
 from fashion.server.api.health import Live, ProtocolLive, ProtocolReady, Ready
 from fashion.server.api.open_inference import BINARY, JSON, ModelConfig, ModelMetadata, ServerMetadata
 from fashion.server.api.predict import BatchResponse, PredictResponse
-from fashion.server.api.tensors import JSON_LENGTH_HEADER, InferenceRequest, InferenceResponse
+from fashion.server.api.tensors import JSON_LENGTH_HEADER, InferenceRequest, InferenceResponse, tensor_shapes
 from fashion.server.problems import PROBLEM, ProblemResponse, ProtocolError
-from fashion.server.service.served_model import NAME
+from fashion.server.service.served_model import ServedModel
 from fashion.server.service.upload_form import FIELD, FORM
 from fashion.server.services import services
 from fashion.server.settings import MAX_BATCH_FILES
@@ -32,7 +32,7 @@ PROBLEMS = {
     400: "Malformed request.",
     401: "No valid password or token.",
     403: "Sent by another site's page, or with the default password through a proxy.",
-    404: "The model is not served in this version.",
+    404: "The model is not served, or not in this version.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",
     415: "The body, or a file in it, is of an unsupported type.",
@@ -55,7 +55,6 @@ PREVIEW: Schema = {
     "description": "1 adds the pixels that the model saw.",
     "schema": {"type": "string"},
 }
-VERSION: Schema = {"name": "version", "in": "path", "required": True}
 JSON_LENGTH: Schema = {
     "name": JSON_LENGTH_HEADER,
     "in": "header",
@@ -97,16 +96,19 @@ class SchemaGenerator(GenerateJsonSchema):
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Describe the API; on a sub-path, with the address that its paths are relative to."""
-    model = services().model
-    described = document(tuple(model.classes), model.version)
+    described = document(services().model)
     if flask.request.root_path:
         described = {**described, "servers": [{"url": flask.request.root_path}]}
     return jsonify(described)
 
 
 @functools.cache
-def document(classes: tuple[str, ...], version: str) -> Schema:
-    """Return the description, for a model with these classes and this version."""
+def document(model: ServedModel) -> Schema:
+    """Return the description for a served model."""
+    name, version = (
+        {"name": key, "in": "path", "required": True, "schema": {"enum": [value]}}
+        for key, value in (("name", model.name), ("version", model.version))
+    )
     paths = {
         "/": {"get": operation("The web page", Success("The web page.", "text/html"))},
         "/predict": {
@@ -151,15 +153,19 @@ def document(classes: tuple[str, ...], version: str) -> Schema:
                 error=ProtocolError,
             )
         },
-        **_of_the_model("", []),
-        **_of_the_model("/versions/{version}", [{**VERSION, "schema": {"enum": [version]}}]),
+        **_of_the_model("/v2/models/{name}", [name]),
+        **_of_the_model("/v2/models/{name}/versions/{version}", [name, version]),
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Fashion", "version": "1", "description": "Classifies images of clothing."},
+        "info": {
+            "title": f"{model.card.data.title} classifier",
+            "version": "1",
+            "description": f"Classifies images into the {len(model.classes)} classes of {model.card.data.title}.",
+        },
         "paths": paths,
         "components": {
-            "schemas": _schemas(classes),
+            "schemas": _schemas(model),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -214,28 +220,26 @@ def operation(
     return described
 
 
-def _of_the_model(version: str, parameters: list[Schema]) -> dict[str, Schema]:
+def _of_the_model(path: str, parameters: list[Schema]) -> dict[str, Schema]:
     """Return the paths of the Open Inference Protocol about the model, or about one version of it."""
-    missing = (404,) if parameters else ()
-    path = f"/v2/models/{NAME}{version}"
     described = functools.partial(operation, parameters=parameters, error=ProtocolError)
     return {
-        path: {"get": described("Model metadata", Success("The model metadata.", ModelMetadata), problems=missing)},
+        path: {"get": described("Model metadata", Success("The model metadata.", ModelMetadata), problems=(404,))},
         f"{path}/ready": {
             "get": described(
-                "Whether the model is ready", Success("The model is ready.", ProtocolReady), problems=(*missing, 503)
+                "Whether the model is ready", Success("The model is ready.", ProtocolReady), problems=(404, 503)
             )
         },
         f"{path}/config": {
             "get": described(
-                "Triton's model configuration", Success("The configuration.", ModelConfig), problems=missing
+                "Triton's model configuration", Success("The configuration.", ModelConfig), problems=(404,)
             )
         },
         f"{path}/infer": {
             "post": described(
                 "Compute class probabilities",
                 Success("Class probabilities.", InferenceResponse, tensors=True),
-                problems=(*missing, *INFERENCE_PROBLEMS),
+                problems=(404, *INFERENCE_PROBLEMS),
                 request={JSON: _reference(InferenceRequest), BINARY: TENSORS},
                 parameters=[*parameters, JSON_LENGTH, COMPRESSION],
             )
@@ -251,8 +255,8 @@ def _reference(model: type[pydantic.BaseModel]) -> Schema:
     return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
-def _schemas(classes: tuple[str, ...]) -> Schema:
-    """Return the schemas of all bodies by name, with the classes of the served model filled in."""
+def _schemas(model: ServedModel) -> Schema:
+    """Return the schemas of all bodies by name, with the name, the classes and the input of the served model."""
     models: list[type[pydantic.BaseModel]] = [
         *(PredictResponse, BatchResponse, Live, Ready, ProtocolLive, ProtocolReady),
         *(ServerMetadata, ModelMetadata, ModelConfig, InferenceResponse, ProblemResponse, ProtocolError),
@@ -263,7 +267,11 @@ def _schemas(classes: tuple[str, ...]) -> Schema:
         schema_generator=SchemaGenerator,
     )
     schemas: dict[str, Schema] = definitions["$defs"]
-    schemas["ClassName"]["enum"] = list(classes)
-    schemas["ClassIndex"]["maximum"] = len(classes) - 1
-    schemas["Probabilities"]["required"] = list(classes)
+    schemas["ModelName"]["const"] = model.name
+    schemas["ClassName"]["enum"] = list(model.classes)
+    schemas["ClassIndex"]["maximum"] = len(model.classes) - 1
+    schemas["Probabilities"]["required"] = list(model.classes)
+    schemas["InputTensor"]["properties"]["shape"]["description"] = " or ".join(
+        f"{datatype} {shape}" for datatype, shape in tensor_shapes(model.input.shape).items()
+    )
     return schemas

@@ -14,7 +14,6 @@ from fashion.server.pages import result_page
 from fashion.server.problems import Problem, describe, wants_html
 from fashion.server.service import upload_form
 from fashion.server.service.classify import Classification
-from fashion.server.service.served_model import NAME
 from fashion.server.services import services
 from fashion.server.settings import MAX_BATCH_FILES
 
@@ -133,4 +132,5 @@ def _classified(result: Classification) -> ClassifiedImage:
 
 
 def _model() -> ModelReference:
-    return ModelReference(name=NAME, version=services().model.version)
+    model = services().model
+    return ModelReference(name=model.name, version=model.version)

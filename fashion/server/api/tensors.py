@@ -17,9 +17,10 @@ import numpy as np
 import pydantic
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from fashion.server.api.body import Body, ModelName
+from fashion.server.settings import MAX_BODY_BYTES, MEBIBYTE
 
 JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
 MAX_IMAGES = 512
@@ -41,7 +42,7 @@ class InputParameters(pydantic.BaseModel):
 
 
 class InputTensor(pydantic.BaseModel):
-    """Images with pixels in [0, 1] as FP32 ``[n, height, width, 1]``, or 0-255 as UINT8 ``[n, height, width]``."""
+    """Images: pixels in [0, 1] as FP32, or 0-255 as UINT8, where grey images have no axis for channels."""
 
     model_config = STRICT
 
@@ -143,6 +144,27 @@ class ParsedRequest(NamedTuple):
     output: OutputParameters
 
 
+def max_images(image_shape: tuple[int, int, int], dtype: np.dtype[Any] = DTYPES["UINT8"]) -> int:
+    """Return how many images a request may have: as many as fit in its body as bytes."""
+    return min(MAX_IMAGES, MAX_BODY_BYTES // (math.prod(image_shape) * dtype.itemsize))
+
+
+def too_large(image_shape: tuple[int, int, int]) -> RequestEntityTooLarge:
+    """Return the refusal of a body beyond the limit, with what fits into one."""
+    images = {datatype: max_images(image_shape, dtype) for datatype, dtype in DTYPES.items()}
+    fits = " or ".join(f"{count} images as {datatype}" for datatype, count in images.items())
+    return RequestEntityTooLarge(
+        f"The body is too large: at most {MAX_BODY_BYTES // MEBIBYTE} MiB, which is enough for {fits} where they are "
+        "sent as bytes after the JSON (binary_data_size); send fewer at a time."
+    )
+
+
+def tensor_shapes(image_shape: tuple[int, int, int]) -> dict[str, str]:
+    """Return the shape that is expected of each datatype, in words: ``[n, height, width, channels]``."""
+    shapes = {datatype: _axes(datatype, image_shape) for datatype in DTYPES}
+    return {datatype: f"[n, {', '.join(map(str, axes))}]" for datatype, axes in shapes.items()}
+
+
 def json_length(header: str | None, body: bytes) -> int:
     """Return how many bytes of a request's body are JSON: all, unless its header says otherwise.
 
@@ -206,10 +228,9 @@ def output_tensor(
 def _images(tensor: InputTensor, binary: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Return ``(n, h, w, c)`` images: uint8 0-255, or float32 in [0, 1]."""
     shape = tuple(tensor.shape)
-    flat_grey = tensor.datatype == "UINT8" and image_shape[2] == 1
-    expected = (shape[0], *(image_shape[:2] if flat_grey else image_shape))
-    if shape != expected:
-        raise BadRequest(f"inputs.0.shape: got {list(shape)}, expected [n, {', '.join(map(str, expected[1:]))}]")
+    if shape[1:] != _axes(tensor.datatype, image_shape):
+        expected = tensor_shapes(image_shape)[tensor.datatype]
+        raise BadRequest(f"inputs.0.shape: got {list(shape)}, expected {expected}")
     size = tensor.parameters.binary_data_size if tensor.parameters else None
     if size is None:
         if binary:
@@ -224,6 +245,11 @@ def _images(tensor: InputTensor, binary: bytes, image_shape: tuple[int, int, int
     if not ((data >= 0) & (data <= 1)).all():
         raise BadRequest("inputs.0.data: expected numbers from 0 to 1")
     return data.astype(np.float32).reshape(-1, *image_shape)
+
+
+def _axes(datatype: str, image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the axes of one image: UINT8 has no axis for the channel of grey images."""
+    return image_shape[:2] if datatype == "UINT8" and image_shape[2] == 1 else image_shape
 
 
 def _numbers(tensor: InputTensor, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from flask import Blueprint, Response, render_template, request
@@ -16,6 +17,7 @@ blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 TIME_FORMAT = "%-d %b, %H:%M"
+SHOWN_CLASSES = 20  # with more, only those that occur in the period are listed, the most frequent first
 CSV_FIELDS = tuple(field for field in PastPrediction._fields if field != "has_image")
 
 
@@ -64,7 +66,18 @@ def index() -> str:
     chosen = request.args.get("period", "")
     chosen = chosen if chosen in PERIODS else "day"
     usage = usage_statistics(services().database, services().model.classes, PERIODS[chosen])
-    return render_template("admin.html", usage=usage, charts=_charts(usage), periods=PERIODS, chosen=chosen)
+    counts = usage.class_counts
+    listed = _shown(counts, counts)
+    return render_template(
+        "admin.html",
+        usage=usage,
+        charts=_charts(usage),
+        class_counts={name: counts[name] for name in listed},
+        other_classes=len(counts) - len(listed),
+        confusion=_shown_confusion(usage.confusion),
+        periods=PERIODS,
+        chosen=chosen,
+    )
 
 
 @blueprint.get("/feedback.csv")
@@ -79,6 +92,21 @@ def feedback() -> Response:
     download = Response(stream.getvalue(), mimetype="text/csv")
     download.headers["Content-Disposition"] = 'attachment; filename="feedback.csv"'
     return download
+
+
+def _shown(names: Collection[str], counts: Mapping[str, int]) -> list[str]:
+    """Return the classes to list: all of a few, else the most frequent of those that occur."""
+    if len(names) <= SHOWN_CLASSES + 1:  # one more for feedback: none of these
+        return list(names)
+    return sorted((name for name in names if counts[name]), key=lambda name: -counts[name])[:SHOWN_CLASSES]
+
+
+def _shown_confusion(confusion: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the rows and columns of the confusion matrix that are listed."""
+    said = {name: sum(row.values()) for name, row in confusion.items()}
+    predicted = {name: sum(row[name] for row in confusion.values()) for name in next(iter(confusion.values()))}
+    columns = _shown(predicted, predicted)
+    return {name: {each: confusion[name][each] for each in columns} for name in _shown(said, said)}
 
 
 def _charts(usage: UsageStatistics) -> dict[str, ColumnChart]:

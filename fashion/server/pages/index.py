@@ -1,35 +1,25 @@
 """The first page: the upload form, example images, and a description of the model."""
 
-from pathlib import Path
-
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, Response, render_template
 from werkzeug.exceptions import NotFound
 
+from fashion.card import ExampleEntry
 from fashion.preprocessing.decode import MAX_PIXELS
-from fashion.preprocessing.formats import accepted, readable_formats
+from fashion.preprocessing.formats import FORMATS, accepted, identify, readable_formats
 from fashion.server.access import login_required
 from fashion.server.pages import result_page
-from fashion.server.service.served_model import NAME
 from fashion.server.services import services
 from fashion.server.settings import MAX_BODY_BYTES, MEBIBYTE
 
 blueprint = Blueprint("web", __name__)
-
-# Test images; static/examples/SOURCE.txt lists them, and how to make the files.
-EXAMPLES = ("ankle-boot", "pullover", "trouser", "dress", "sandal", "bag")
 
 
 @blueprint.get("/")
 def index() -> str:
     """Show the form."""
     services().history.prune()
-    card = services().model.card
-    builder = card.config.get("model", {}).get("_target_", "")
     return render_template(
         "index.html",
-        examples=EXAMPLES,
-        card=card,
-        architecture=builder.rpartition(".")[2] or NAME,
         keeps_images=services().history.keeps_images,
         formats=accepted(),
         accept=",".join(part for each in readable_formats() for part in (*each.media_types, *each.suffixes)),
@@ -38,11 +28,22 @@ def index() -> str:
     )
 
 
-@blueprint.post("/examples/<name>")
+@blueprint.get("/examples/<int:number>")
+def example(number: int) -> Response:
+    """Return an example image."""
+    content = _example(number).content
+    return Response(content, mimetype=FORMATS[identify(content)].media_types[0])
+
+
+@blueprint.post("/examples/<int:number>")
 @login_required
-def try_example(name: str) -> str:
+def try_example(number: int) -> str:
     """Classify an example image."""
-    if name not in EXAMPLES:
+    return result_page.classify_and_show(_example(number).content)
+
+
+def _example(number: int) -> ExampleEntry:
+    examples = services().model.card.examples
+    if number >= len(examples):
         raise NotFound("There is no such example.")
-    file = Path(current_app.static_folder or "") / "examples" / f"{name}.png"
-    return result_page.classify_and_show(file.read_bytes())
+    return examples[number]

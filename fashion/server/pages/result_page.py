@@ -15,6 +15,7 @@ from fashion.server.storage.prediction_history import PastPrediction
 
 SHOWN_SIDE, KEPT_SIDE = 512, 1024  # longest side, in pixels
 SHOWN_QUALITY, KEPT_QUALITY = 80, 85  # of JPEG
+SHOWN_CLASSES = 10
 TINY_SIDE = 64  # up to this, shown enlarged pixel by pixel instead of blurred
 
 
@@ -33,15 +34,18 @@ def classify_and_show(content: bytes) -> str:
     prediction = _add_to_history(result, upload, _jpeg(thumbnail, KEPT_QUALITY) if keeps_images else None)
     is_tiny = max(thumbnail.size) <= TINY_SIDE
     thumbnail.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    ranking = sorted(result.probabilities.items(), key=lambda item: -item[1])
+    pixels = upload.model_input.pixels
     return render_template(
         "result.html",
         result=result,
-        ranking=sorted(result.probabilities.items(), key=lambda item: -item[1]),
+        ranking=ranking[:SHOWN_CLASSES],
+        others=ranking[SHOWN_CLASSES:],
         model_version=services().model.version,
         is_tiny=is_tiny,
         image=data_url(np.asarray(thumbnail)) if is_tiny else _url("jpeg", _jpeg(thumbnail, SHOWN_QUALITY)),
-        model_input=data_url(upload.model_input.pixels),
-        highlighted=data_url(highlight(upload.model_input.pixels, sensitivity)),
+        model_input=data_url(pixels),
+        highlighted=data_url(highlight(pixels, sensitivity)),
         prediction=prediction,
     )
 

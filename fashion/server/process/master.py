@@ -139,7 +139,10 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         else:
             gc.collect()
             gc.freeze()  # collecting garbage among the loaded objects would stop all threads for half a second
-            log.info("ready", pid=os.getpid())
+            model = self.model
+            log.info(
+                "ready", pid=os.getpid(), model=model.name, version=model.version, architecture=model.card.architecture
+            )
             return
         # With this status gunicorn stops, instead of restarting the worker for ever.
         self.log_output.drain()

@@ -9,12 +9,11 @@ from fashion import artifact
 from fashion.backend.memory import return_large_blocks
 from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
-from fashion.inference.batcher import BATCH_SIZES, Batcher
+from fashion.inference.batcher import Batcher
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 
-NAME = "fashion_mnist"  # in URLs and responses
 # Measured with 32 clients on 2 cores: 219 to 313 requests/s one by one, 450 to 518 in batches of up to 8, 397 to 425 of
 # up to 16 and 355 of up to 64, which are padded to the next size that is compiled.
 MAX_BATCH_IMAGES = 8
@@ -34,6 +33,7 @@ class ServedModel:
         uncertainty: Calibration and abstention, as the card describes them.
         classes: Class names, in the order of the probabilities.
         input: What the model takes.
+        name: In addresses and responses: that of the data it was trained on.
         version: The first characters of the model file's SHA-256.
         stopping: Set once the process is asked to stop.
 
@@ -48,6 +48,7 @@ class ServedModel:
         self.uncertainty = PosthocUncertainty.from_card(self.card)
         self.classes = self.card.classes
         self.input: InputSpec = self.card.input
+        self.name = self.card.data.name
         self.version = self.card.version
         self.stopping = threading.Event()
         self._batcher: Batcher | None = None
@@ -70,7 +71,7 @@ class ServedModel:
         predictor, loaded = Predictor.load(self.path)
         if loaded.card.sha256 != self.card.sha256:
             raise InputError(f"{self.path}: was replaced after the server started; restart the server")
-        for size in BATCH_SIZES:
+        for size in predictor.batch_sizes:
             predictor.predict(np.zeros((size, *self.input.shape), np.uint8))
         self._batcher = Batcher(predictor.predict, MAX_BATCH_IMAGES)
 

@@ -212,7 +212,7 @@ if (form) {
   for (const example of document.querySelectorAll(".examples form")) {
     example.addEventListener("submit", (event) => {
       event.preventDefault();
-      const name = find("button span span", example).nextSibling.textContent;
+      const name = find("bdi", example).textContent;
       const job = enqueue(name, find("img", example).src, async () => ({ url: example.action, body: new FormData(example) }));
       begin(job);
     });
@@ -224,6 +224,13 @@ document.addEventListener("submit", async (event) => {
   const place = event.target.closest(".feedback");
   if (!place) return;
   event.preventDefault();
+  const typed = find("input[list]", event.target);
+  if (typed && !Array.from(typed.list.options).some((choice) => choice.value === typed.value)) {
+    typed.setCustomValidity("Choose one of the classes in the list.");
+    typed.reportValidity();
+    typed.addEventListener("input", () => typed.setCustomValidity(""), { once: true });
+    return;
+  }
   const body = new URLSearchParams(new FormData(event.target));
   try {
     const { page } = await loadSignedIn("POST", event.target.action, body);
@@ -234,6 +241,9 @@ document.addEventListener("submit", async (event) => {
     find("button", fresh).focus();
     announce(find("p", fresh)?.textContent ?? "Feedback withdrawn.");
   } catch (error) {
+    const line = find(".problem-line", place) ?? Object.assign(document.createElement("p"), { className: "problem-line" });
+    line.textContent = error.message;
+    place.append(line);
     announce(error.message);
   }
 });

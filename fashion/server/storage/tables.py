@@ -6,11 +6,12 @@ Where a column or table says ``picture``, it means an uploaded image: released s
 import datetime
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Double, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 BIG_ID = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER keys only
+CLASS_NAME = String(64).with_variant(Text(), "postgresql")  # SQLite does not enforce lengths
 
 
 class UtcDateTime(TypeDecorator[datetime.datetime]):
@@ -73,7 +74,7 @@ class RequestRow(Base):
     account: Mapped[str | None] = mapped_column(String(64))
     route: Mapped[str] = mapped_column(String(128))
     status: Mapped[int]
-    predicted_class: Mapped[str | None] = mapped_column(String(64))
+    predicted_class: Mapped[str | None] = mapped_column(CLASS_NAME)
     confidence: Mapped[float | None]
     decode_ms: Mapped[float | None]
     preprocess_ms: Mapped[float | None]
@@ -105,10 +106,10 @@ class PredictionRow(Base):
     request_id: Mapped[str] = mapped_column(String(128))
     picture_sha256: Mapped[str] = mapped_column(String(64))
     model_version: Mapped[str] = mapped_column(String(16))
-    predicted_class: Mapped[str] = mapped_column(String(64))
+    predicted_class: Mapped[str] = mapped_column(CLASS_NAME)
     confidence: Mapped[float]
     decision: Mapped[str] = mapped_column(String(16))
-    said_class: Mapped[str | None] = mapped_column(String(64))
+    said_class: Mapped[str | None] = mapped_column(CLASS_NAME)
     comment: Mapped[str | None] = mapped_column(String(200))
 
 

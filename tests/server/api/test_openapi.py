@@ -8,7 +8,7 @@ from pathlib import Path
 from serving import ADMIN, Server
 
 # Forms for people, which programs have no use for.
-FORMS = ("login.", "history.", "admin.", "web.try_example")
+FORMS = ("login.", "history.", "admin.", "web.example", "web.try_example")
 
 
 def test_every_operation_is_described(client):

@@ -106,7 +106,7 @@ def test_a_browser_gets_a_page(post):
     answer = post(png(product()), headers={**ADMIN, "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert answer.status_code == 200
     assert answer.mimetype == "text/html"
-    assert any(f"<h2>{name}, " in answer.text for name in CLASSES)
+    assert any(f"<h2><bdi>{name}</bdi>, " in answer.text for name in CLASSES)
     assert 'src="data:image/png;base64,' in answer.text
 
 

@@ -107,7 +107,7 @@ def test_the_page_shows_what_happened(make_app, accounts, sign_in):
     client = app.test_client()
     client.post("/predict", headers=basic("admin", "guess"))
     sign_in(client)
-    page = client.post("/examples/bag", headers={"Accept": "text/html"}).text
+    page = client.post("/examples/0", headers={"Accept": "text/html"}).text
     number = re.search(r'id="feedback-(\d+)"', page)[1]
     client.post(f"/history/{number}/feedback", data={"said": "Bag"})
     app.services.monitor.request_log.close()
@@ -124,7 +124,7 @@ def test_the_export_contains_no_formulas(make_app, accounts, sign_in):
     sign_in(client)
     comments = ['=HYPERLINK("http://evil.example")', "+1", "-1", "@x", 'plain, "quoted"']
     for comment in comments:
-        page = client.post("/examples/bag", headers={"Accept": "text/html"}).text
+        page = client.post("/examples/0", headers={"Accept": "text/html"}).text
         number = re.search(r'id="feedback-(\d+)"', page)[1]
         client.post(f"/history/{number}/feedback", data={"said": "Coat", "comment": comment})
     answer = client.get("/admin/feedback.csv")

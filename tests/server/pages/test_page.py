@@ -280,7 +280,7 @@ def test_the_keyboard_is_enough(signed_in):
         page.keyboard.press("Tab")
         return page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()")
 
-    assert [tab() for _ in range(6)] == ["Skip to content", "Fashion", "History", "Admin", "Sign out", "file"]
+    assert [tab() for _ in range(6)] == ["Skip to content", "Fashion-MNIST", "History", "Admin", "Sign out", "file"]
     assert page.locator(".choose").evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
     # Headless Chromium opens the system's dialog only now and then, so check the click that would open it.
     page.locator("#file").evaluate("input => input.onclick = event => { window.pressed = event.isTrusted; }")
@@ -345,7 +345,7 @@ def test_the_first_page_is_small(visit):
 def test_the_example_programs_are_copied_and_work(visit, tmp_path):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.goto("/")
-    (tmp_path / "shoe.png").write_bytes(IMAGE)
+    (tmp_path / "image.jpg").write_bytes(IMAGE)
     for title, changes in (("curl", {"NAME": "admin:password"}), ("Python", {"NAME": "admin", "PASSWORD": "password"})):
         page.get_by_role("button", name="Copy").nth(int(title == "Python")).click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()

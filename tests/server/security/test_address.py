@@ -62,7 +62,7 @@ def test_all_links_of_the_pages_are_below_the_sub_path(on_sub_path, accounts):
     assert "; Path=/fashion" in signed_in.headers["Set-Cookie"]
     client.environ_base["HTTP_COOKIE"] = signed_in.headers["Set-Cookie"].partition(";")[0]
     assert client.get(arrives("/login?next=/other")).headers["Location"] == "/fashion/"
-    result = client.post(arrives("/examples/bag"))
+    result = client.post(arrives("/examples/0"))
     pages = [client.get(arrives(path)) for path in ("/", "/history", "/admin", "/nothing")]
     assert [page.status_code for page in (result, *pages)] == [200, 200, 200, 200, 404]
     links = [link for page in (result, *pages) for link in re.findall(r'(?:href|src|action)="([^"#]+)"', page.text)]
@@ -116,7 +116,7 @@ def test_a_prefix_may_contain_dots(make_app, prefix):
 def test_a_prefix_may_be_one_of_the_servers_own_paths(make_app):
     client = make_app(trusted_proxies=1).test_client()
     paths = {"/": 200, "/login": 200, "/history": 303, "/history/5": 303, "/history/5/picture": 303, "/admin": 303}
-    paths |= {"/predict": 405, "/examples/bag": 405, "/static/page.js": 200, "/v2": 200, "/v2/health/live": 200}
+    paths |= {"/predict": 405, "/examples/0": 200, "/static/page.js": 200, "/v2": 200, "/v2/health/live": 200}
     paths |= {"/v2/models/fashion_mnist": 200, "/openapi.json": 200, "/no/such/page": 404}
     for prefix in ("/login", "/predict", "/history", "/admin", "/examples", "/static", "/v2", "/v2/models", "/livez"):
         for path, status in paths.items():

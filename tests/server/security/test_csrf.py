@@ -7,7 +7,7 @@ from serving import ADMIN, form, png
 IMAGE = png(Image.new("L", (28, 28)))
 REFUSED = "Requests from other sites are not accepted."
 FORMS = [
-    "/login", "/logout", "/predict", "/predict/batch", "/examples/bag", "/history/1/feedback", "/history/1/delete",
+    "/login", "/logout", "/predict", "/predict/batch", "/examples/0", "/history/1/feedback", "/history/1/delete",
     "/history/delete", "/v2/models/fashion_mnist/infer",
 ]  # fmt: skip
 CROSS_SITE = {

@@ -53,7 +53,7 @@ def test_processes_that_start_at_once_upgrade_once(database_url):
     assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 4
     database = Database(database_url)
     with database.reading() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0002",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0003",)]
     database.close()
 
 
@@ -62,7 +62,7 @@ def test_a_newer_database_is_refused(database_url):
     database.upgrade()
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(FashionError, match="got schema 9999, expected one of 0001, 0002; use the newer program"):
+    with pytest.raises(FashionError, match="got schema 9999, expected one of 0001, 0002, 0003; use the newer program"):
         database.upgrade()
     database.close()
 
@@ -222,7 +222,7 @@ def test_the_wheel_contains_the_migrations(tmp_path):
     program = f"import fashion; assert fashion.__file__.startswith({str(unpacked)!r}); {UPGRADE}"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     subprocess.run([sys.executable, "-c", program, url], check=True, cwd=tmp_path, env=environment)
-    for kind in ("templates/base.html", "static/style.css", "static/page.js", "static/examples/bag.png"):
+    for kind in ("templates/base.html", "static/style.css", "static/page.js", "static/icon.svg"):
         assert (unpacked / "fashion" / "server" / kind).is_file()
     with contextlib.closing(sqlite3.connect(tmp_path / "b.db")) as connection, connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]

@@ -1,0 +1,46 @@
+"""What a card may say that nobody should have to cope with: unusable class names, and examples that are no images."""
+
+import base64
+import unicodedata
+from collections.abc import Sequence
+
+from fashion.errors import InputError
+from fashion.preprocessing.decode import load, open_checked
+from fashion.preprocessing.formats import identify
+
+SHOWN_FORMATS = {"PNG", "JPEG"}  # by every browser
+# Unicode's categories of control characters, halves of characters, and separators of lines and paragraphs: each breaks
+# a line of output, a page or a database.
+UNUSABLE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def fault_of_classes(classes: Sequence[str]) -> str | None:
+    """Return what is wrong with the names of classes, None if nothing is."""
+    if len(set(classes)) < len(classes) or not classes:
+        return f"classes: got {len(set(classes))} different names for {len(classes)} classes"
+    for name in classes:
+        if not name.strip() or any(unicodedata.category(each) in UNUSABLE for each in name):
+            return f"classes: got {name!a}, expected text without control characters"
+    return None
+
+
+def fault_of_example(label: str, file: str, classes: Sequence[str]) -> str | None:
+    """Return what is wrong with an example image, None if it is one of a class, in a format that browsers show.
+
+    Args:
+        label: The class that it is said to be of.
+        file: The image file in base64.
+        classes: The names of the model's classes.
+    """
+    if label not in classes:
+        return f"examples: got the class {label!a}, expected one of the model's"
+    try:
+        content = base64.b64decode(file, validate=True)
+        if identify(content) not in SHOWN_FORMATS:
+            return f"examples: the file of {label!a} is neither a PNG nor a JPEG image"
+        load(open_checked(content))
+    except InputError as error:
+        return f"examples: the file of {label!a} {error}"
+    except ValueError:
+        return f"examples: the file of {label!a} is not base64"
+    return None
