@@ -12,6 +12,7 @@ from fashion.errors import FashionError
 
 pytestmark = pytest.mark.backend
 
+COLOUR = {"height": 32, "width": 32, "channels": 3, "preprocessing": "resize"}
 CARD = Card(classes=list("abcdefghij"), seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
 
 
@@ -137,6 +138,17 @@ def test_damaged_statistics_are_refused(saved, entry):
     card.write_text(json.dumps(json.loads(card.read_text()) | {"abstention": entry}))
     with pytest.raises(FashionError, match="abstention statistics are damaged; copy the card again"):
         artifact.verify(saved)
+
+
+@pytest.mark.parametrize(
+    ("entry", "described"), [({"classes": ["a", "b"]}, "28 x 28 x 1 to 2"), ({"input": COLOUR}, "32 x 32 x 3 to 10")]
+)
+def test_a_card_that_describes_other_shapes_is_refused(saved, entry, described):
+    card = saved.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | entry))
+    message = f"takes 28 x 28 x 1 to 10 classes, its card describes {described} classes; copy both files again"
+    with pytest.raises(FashionError, match=message):
+        artifact.load(saved)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

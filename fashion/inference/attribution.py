@@ -13,8 +13,9 @@ from fashion.arrays import HeatMap, ImagePixels, ModelInputs, Pixels, Probabilit
 from fashion.inference.batcher import batch_sizes
 
 PATCH, STRIDE = 6 / 28, 2 / 28  # of the image's side
-# A network takes 3 ms for 225 images of 28 x 28, and seconds for as many of 224 x 224, for which somebody waits.
-LARGE_SIDE = 64  # pixels; of larger images, the square is larger and takes fewer positions
+# Of larger images, for which somebody waits as well, the square is larger and takes fewer positions: with model=resnet
+# on 2 busy cores, 225 images of 28 x 28 take 0.15 s, and 49 of 224 x 224 0.4 s.
+LARGE_SIDE = 64  # pixels
 LARGE_PATCH, LARGE_STRIDE = 8 / 28, 4 / 28
 MAX_BATCH = 64  # images; while a batch is computed, other requests wait
 MIN_PROBABILITY = 1e-7

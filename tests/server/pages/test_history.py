@@ -100,6 +100,14 @@ def test_feedback_can_be_changed_and_withdrawn(database):
     assert (found.said_class, found.comment, known.with_feedback()) == (None, None, [])
 
 
+def test_class_names_may_be_long(database):
+    known, name = kept(database), "\u05d7" * 300
+    number = known.add("ann", "r", "0" * 64, "v", name, 0.5, "accept")
+    known.give_feedback(number, "ann", name)
+    found = known.find(number, "ann")
+    assert found.predicted_class == found.said_class == name
+
+
 def test_old_predictions_without_feedback_are_deleted(database):
     known = kept(database)
     add(known)
