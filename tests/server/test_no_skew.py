@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fashion.data.folder import folder
 from image_files import ORIENTATION
 from PIL import Image
 from serving import ADMIN, form, other_card, png, small_network
 
 from fashion import artifact
 from fashion.data.dataset import Dataset
+from fashion.data.folder import folder
 from fashion.inference.predictor import Predictor
 from fashion.server.service.served_model import ServedModel
 
