@@ -25,3 +25,8 @@ def cache_folder() -> Path:
     if not os.path.isabs(home):  # a container's user without a name
         home = os.devnull
     return Path(os.environ.get("XDG_CACHE_HOME") or Path(home, ".cache")) / "fashion"
+
+
+def keras_datasets() -> Path:
+    """Return the folder of the data sets that Keras has downloaded."""
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "datasets"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_files import CONTENTS, IMAGES, NAMES, PACKED, Machine, Server, assert_right, put, stored
 
-from fashion.data.fashion_mnist import file_sources
+from fashion.data import download
 from fashion.data.fashion_mnist.idx_files import load_idx_files
 from fashion.errors import FashionError
 
@@ -135,7 +135,7 @@ def test_a_server_cannot_hang_the_program(
     machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch, pause_seconds: float, constant: str, reason: str
 ) -> None:
     server.files, server.pause_seconds = PACKED, pause_seconds
-    monkeypatch.setattr(file_sources, constant, 0.2)
+    monkeypatch.setattr(download, constant, 0.2)
     start = time.monotonic()
     with pytest.raises(FashionError, match=reason):
         load_idx_files(machine.root, download=True)
