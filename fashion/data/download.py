@@ -5,6 +5,7 @@ import http.client
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.request
 
 # For the connection and for each read: without a network the user must learn it soon.
@@ -28,6 +29,8 @@ def fetch(url: str, max_bytes: int) -> bytes:
         with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT_SECONDS, context=_tls_context()) as response:
             return _receive(response, max_bytes)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the response, too
         raise DownloadError(str(getattr(error, "reason", None) or error)) from error
 
 
