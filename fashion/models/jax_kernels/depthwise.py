@@ -115,8 +115,8 @@ def _phase_padding(phases: Phases, length: int, output: int) -> Pair:
 def _shifted_kernel_gradient(x: Array, dy: Array, kernel: Array, strides: Pair, padding: str) -> Array:
     """Gradient to the kernel: products are added up row by row before anything is reduced.
 
-    A reduction per tap takes 19 ms for 16x16x32 3x3, products of row matrices 3.6 ms, this 2.0 ms. The rows of large maps
-    are added up in blocks, so that no program has more than MAX_TERMS products for a tap.
+    A reduction per tap takes 19 ms for 16x16x32 3x3, products of row matrices 3.6 ms, this 2.0 ms. The rows of large
+    maps are added up in blocks, so that no program has more than MAX_TERMS products for a tap.
     """
     (kh, kw), (sh, sw) = kernel.shape[:2], strides
     oh, *pad_h = axis_geometry(x.shape[1], kh, sh, padding)
