@@ -1,27 +1,22 @@
 """What a card may say that nobody should have to cope with: unusable class names, and examples that are no images."""
 
 import base64
-import unicodedata
 from collections.abc import Sequence
 
+from fashion.class_names import is_usable
 from fashion.errors import InputError
 from fashion.preprocessing.decode import load, open_checked
 from fashion.preprocessing.formats import identify
 
 SHOWN_FORMATS = {"PNG", "JPEG"}  # by every browser
-# Unicode's categories of control characters, halves of characters, and separators of lines and paragraphs: each breaks
-# a line of output, a page or a database.
-UNUSABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def fault_of_classes(classes: Sequence[str]) -> str | None:
     """Return what is wrong with the names of classes, None if nothing is."""
     if len(set(classes)) < len(classes) or not classes:
         return f"classes: got {len(set(classes))} different names for {len(classes)} classes"
-    for name in classes:
-        if not name.strip() or any(unicodedata.category(each) in UNUSABLE for each in name):
-            return f"classes: got {name!a}, expected text without control characters"
-    return None
+    unusable = [name for name in classes if not is_usable(name)]
+    return f"classes: got {unusable[0]!a}, expected text without control characters" if unusable else None
 
 
 def fault_of_example(label: str, file: str, classes: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fashion.class_names import is_usable
 from fashion.data.split import SplitName
 from fashion.errors import InputError
 from fashion.preprocessing.formats import FILE_SUFFIXES
@@ -102,9 +103,12 @@ def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """Return the different labels in natural order: ``class 2`` before ``class 10``.
 
     Raises:
-        InputError: When there are fewer than two.
+        InputError: When there are fewer than two, or the name of one has control characters.
     """
     classes = sorted(set(labels), key=natural_key)
+    for name in classes:
+        if not is_usable(name):
+            raise InputError(f"the class {name!a} needs another name: text without control characters")
     if len(classes) < 2:
         raise InputError(
             f"the data has {'one class, ' + classes[0] if classes else 'no class'}; expected two or more, each with "

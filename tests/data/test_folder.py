@@ -115,6 +115,8 @@ def test_class_names_in_other_letters_and_other_cases(tmp_path, caplog):
         ({}, "has no folders, expected one for each class"),
         ({"1.png": 1}, "has no folders, expected one for each class"),
         ({"cat/1.png": 1}, "the data has one class, cat; expected two or more"),
+        ({"cat/1.png": 1, "a\nb/1.png": 2}, r"the class 'a\\nb' needs another name: text without control characters"),
+        ({"cat/1.png": 1, "a\udcff/1.png": 2}, r"the class 'a\\udcff' needs another name"),
         ({"cat/1.png": 1, "dog/": 0}, "has no image in dog; each folder is a class"),
         ({"train/cat/1.png": 1, "masks/1.png": 1}, "has train, and beside them masks"),
         ({"train/cat/1.png": 1, "test/dog/1.png": 2}, "has no training image of dog"),
