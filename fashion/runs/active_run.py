@@ -12,7 +12,8 @@ from pathlib import Path
 import fashion
 from fashion import machine
 from fashion.config.nodes import ResolvedConfig
-from fashion.errors import FashionError, WriteError
+from fashion.data.dataset import Dataset
+from fashion.errors import FashionError, InputError, WriteError
 from fashion.paths import BENCHMARKS, OUTPUTS
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
@@ -34,6 +35,7 @@ class ActiveRun:
         metrics: Its results, filled in at its end.
         timings: Named durations in seconds.
         started: When, ISO 8601.
+        data: Digests of the data, once it is there.
     """
 
     folder: RunFolder
@@ -43,6 +45,7 @@ class ActiveRun:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
     started: str = dataclasses.field(default_factory=now)
+    data: dict[str, str] | None = None
 
     @contextlib.contextmanager
     def timing(self, name: str) -> Iterator[None]:
@@ -63,8 +66,25 @@ class ActiveRun:
                 overrides=self._own_overrides(),
                 timings_seconds=self.timings,
                 peak_memory_mb=machine.peak_memory_mb(),
+                data=self.data,
             )
         )
+
+    def record_data(self, data: Dataset) -> None:
+        """Record the digests of the data, and list the files of it that are left out.
+
+        Raises:
+            InputError: When the run is resumed, and the data is not what it was.
+        """
+        if self.data not in (None, data.digests):
+            changed = ", ".join(name for name in data.digests if data.digests[name] != (self.data or {}).get(name))
+            raise InputError(
+                f"data: the {changed} differ from those that the run to resume was started with; "
+                "restore them, or start a new run"
+            )
+        self.data = data.digests
+        self.write_record()
+        self.folder.write_skipped(data.skipped)
 
     def write_result(self, status: EndStatus, error: str | None = None) -> None:
         """Write how the run ended."""
@@ -96,6 +116,8 @@ def recorded(run: ActiveRun) -> Iterator[ActiveRun]:
     folder = run.folder
     with folder.exclusive():
         folder.clear_for_start(overwrite=run.config["trainer"]["overwrite"])
+        if run.config["trainer"]["resume"]:
+            run.data = folder.read_record().data
         run.write_record()
         try:
             yield run

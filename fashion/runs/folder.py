@@ -10,6 +10,7 @@
     result.json                        how it ended: its absence means that it runs, or was killed
     report.html, metrics.json          the test images' evaluation (``fashion.evaluation.report``)
     training_curves.png                loss and accuracy by epoch
+    skipped_images.csv                 files of the data that cannot be read (``data.on_bad_image=skip``)
     validation_predictions.npz         in a fold of cross-validation (data.folds): what its model predicts for the fold
     confusion_matrix.png               of the test images
     train.log                          what the terminal showed, with times (``configs/hydra/job_logging``)
@@ -39,6 +40,7 @@ import yaml
 
 from fashion.card import model_file
 from fashion.config.nodes import ResolvedConfig
+from fashion.data.dataset import SkippedFile
 from fashion.errors import InputError
 from fashion.files import exclusive_lock, refuse_busy, remove_partial_files, replacing, write_json, write_text
 from fashion.runs.predictions import ValidationPredictions
@@ -56,6 +58,7 @@ _STATE_FILE = "resume.npz"
 _OVERRIDES_FILE = Path(".hydra", "overrides.yaml")
 _CONFIG_FILE, _HYDRA_FILE = Path(".hydra", "config.yaml"), Path(".hydra", "hydra.yaml")
 _PREDICTIONS_FILE = "validation_predictions.npz"
+_SKIPPED_FILE = "skipped_images.csv"
 _OUTPUT_FILE, _PRUNE_FILE, _MLFLOW_FILE = "output.log", "prune", "mlflow_run.txt"
 
 
@@ -176,6 +179,18 @@ class RunFolder:
     def write_record(self, record: RunRecord) -> None:
         """Write when, where and how the run ran."""
         write_json(self.path / _RECORD_FILE, record.model_dump())
+
+    def write_skipped(self, files: Sequence[SkippedFile]) -> None:
+        """Write which files of the data are left out, and why; remove the list where none is."""
+        path = self.path / _SKIPPED_FILE
+        if not files:
+            path.unlink(missing_ok=True)
+            return
+        with (
+            replacing(path) as partial,
+            partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out,
+        ):
+            csv.writer(out, lineterminator="\n").writerows([SkippedFile._fields, *files])
 
     def read_metrics(self) -> dict[str, Any]:
         """Return what the evaluation measured, as ``fashion.evaluation.report`` wrote it.

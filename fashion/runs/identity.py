@@ -8,6 +8,9 @@ from typing import Any
 from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 
+# Keys of `data` that say where its files are, and where they are decoded to.
+PLACES = ("root", "file", "download", "cache", "cache_gb")
+
 
 def config_hash(config: ResolvedConfig) -> str:
     """Return a digest of what a run computes: equal in another folder, from another copy of the data, or resumed."""
@@ -24,7 +27,7 @@ def comparable(config: ResolvedConfig) -> ResolvedConfig:
     for key in ("resume", "overwrite"):
         content["trainer"].pop(key, None)
     content.pop("sweep", None)  # how its job was chosen
-    for key in ("root", "download"):
+    for key in PLACES:
         content["data"].pop(key, None)
     return content
 

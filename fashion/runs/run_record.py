@@ -55,6 +55,7 @@ class RunRecord(Environment):
         overrides: What was set on the command line; None in records of release 1.0.
         timings_seconds: What took how long: ``start_up``, ``training``, ``evaluation``, ``total``.
         peak_memory_mb: The most memory that its process had.
+        data: Digests of the data that it reads, once that is known.
     """
 
     started: str = ""
@@ -62,6 +63,7 @@ class RunRecord(Environment):
     overrides: list[str] | None = None
     timings_seconds: dict[str, float] = {}
     peak_memory_mb: float | None = None
+    data: dict[str, str] | None = None
 
 
 def environment(backend: str, device: str) -> Environment:

@@ -50,6 +50,7 @@ def train(training: Training) -> dict[str, float]:
     run = ActiveRun(folder, config, task_overrides(), environment(keras.backend.backend(), describe_devices()))
     with GracefulStop() as stop, recorded(run):
         data: Dataset = build(config["data"], seed=settings.seed)
+        run.record_data(data)
         devices = _spread_over_devices(settings)
         steps = settings.epochs * (len(data.train) // settings.batch_size)
         network = build_network(config, settings, data, steps)
