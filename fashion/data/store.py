@@ -39,7 +39,7 @@ from fashion.preprocessing.input_spec import InputSpec
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the store and of the way from a file to pixels; a new number decodes everything again
+VERSION = 2  # of the store and of the way from a file to pixels; a new number decodes everything again
 SECONDS_BETWEEN_SAVES = 2.0
 
 Status = tuple[int, int]  # size in bytes, time of change in nanoseconds
