@@ -24,6 +24,8 @@ GROUPS = (
     "debug",
     "hparams_search",
 )
+# What only the user can say.
+MANDATORY = {"folder": ["data.root=photos"], "from_scratch": ["data.root=photos"], "manifest": ["data.file=labels.csv"]}
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((PROJECT / "configs" / group).glob("*.yaml"))]
 
 
@@ -35,7 +37,7 @@ def here(keras_backend, *overrides):
 def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, group, choice):
     name = f"+{group}" if group in {"experiment", "debug"} else group
     alone = ["callbacks=none"] if choice == "one_cycle" else []
-    cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *alone, *here(keras_backend))
+    cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *MANDATORY.get(choice, []), *alone, *here(keras_backend))
     try:
         assert start_training(resolved(cfg)).backend == keras_backend
     finally:  # an experiment's precision is not that of the tests after it
