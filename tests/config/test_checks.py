@@ -36,8 +36,8 @@ def here(keras_backend, *overrides):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, group, choice):
     name = f"+{group}" if group in {"experiment", "debug"} else group
-    alone = ["callbacks=none"] if choice == "one_cycle" else []
-    cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *MANDATORY.get(choice, []), *alone, *here(keras_backend))
+    needed = ["callbacks=none"] if choice == "one_cycle" else MANDATORY.get(choice, [])
+    cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *needed, *here(keras_backend))
     try:
         assert start_training(resolved(cfg)).backend == keras_backend
     finally:  # an experiment's precision is not that of the tests after it
