@@ -292,11 +292,15 @@ def test_abstaining_is_shown_as_not_sure(client, served_model, monkeypatch, ask)
 def test_classes_that_are_also_likely_are_named(client, sign_in, served_model, monkeypatch):
     sign_in(client)
     monkeypatch.setattr(type(served_model.uncertainty), "judge", lambda *_, photo: Judgement("accept", 0.0, 1.0))
-    for beside, said in (([4, 2], True), ([], False)):
+    for beside, said in (([4, 2], True), ([4, 2, 0, 1], False), ([], False)):
         monkeypatch.setattr(classify, "also_likely", lambda _, beside=beside: beside)
         page = client.post("/examples/0", headers=PAGE).text
         assert ("Or perhaps <bdi>Coat</bdi> or <bdi>Pullover</bdi>." in page) == said
-        assert ("Or perhaps" in page) == said
+        assert ("Or perhaps" in page) == bool(beside)
+        assert "or one of" not in page
+    monkeypatch.setattr(classify, "also_likely", lambda _: [4, 2, 0, 1, 3])
+    page = client.post("/examples/0", headers=PAGE).text
+    assert "<bdi>Coat</bdi> or <bdi>Pullover</bdi> or <bdi>T-shirt/top</bdi>, or one of 2 others." in page
 
 
 @pytest.mark.parametrize(
