@@ -25,7 +25,12 @@ GROUPS = (
     "hparams_search",
 )
 # What only the user can say.
-MANDATORY = {"folder": ["data.root=photos"], "from_scratch": ["data.root=photos"], "manifest": ["data.file=labels.csv"]}
+MANDATORY = {
+    "folder": ["data.root=photos"],
+    "from_scratch": ["data.root=photos"],
+    "huggingface": ["data.path=photos"],
+    "manifest": ["data.file=labels.csv"],
+}
 CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((PROJECT / "configs" / group).glob("*.yaml"))]
 
 
