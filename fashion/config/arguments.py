@@ -19,13 +19,15 @@ SEARCH_PATH_KEY = "hydra.searchpath"
 _NEEDS_QUOTES = re.compile(r"[^\w/\-+.$%*@?|:\s,\[\](){}'\"\\~]", re.ASCII)
 _STRUCTURE = set("(){}'\"\\")
 _FOLDER_FLAGS = ("config_path", "config_dir")
+_DATA_PLACES = ("data.root", "data.file", "data.cache")
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
     """Return a command line that Hydra reads in the same way wherever its parts were, in whatever folder it runs.
 
     Flags may be between the overrides, which Hydra's own parser refuses. Relative folders of configuration files
-    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) become absolute, by the current folder.
+    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) and of data become absolute, by the current folder, as a
+    run may be resumed or evaluated from another one.
 
     Args:
         arguments: As given by the user.
@@ -40,7 +42,7 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = vars(parser.parse_intermixed_args(list(arguments)))
-    overrides = [_absolute_search_path(override) for override in given.pop("overrides")]
+    overrides = [_absolute_data_place(_absolute_search_path(override)) for override in given.pop("overrides")]
     for name in _FOLDER_FLAGS:
         if given[name] is not None:
             given[name] = _absolute_folder(f"--{name.replace('_', '-')}", given[name])
@@ -82,6 +84,14 @@ def _absolute_search_path(override: str) -> str:
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
         return override
     return search_path_override([_absolute_folder(SEARCH_PATH_KEY, folder) for folder in folders])
+
+
+def _absolute_data_place(override: str) -> str:
+    """Return the override of a place of data with an absolute path; one that is more than a path as it is."""
+    key, _, place = override.partition("=")
+    if key not in _DATA_PLACES or not place or place == "null" or set(place) & (_STRUCTURE | set(",$~")):
+        return override
+    return f"{key}={Path.cwd() / place}"
 
 
 def search_path_override(places: Sequence[str]) -> str:

@@ -52,6 +52,25 @@ def test_folders_of_configuration_files_are_found_from_where_the_user_is(tmp_pat
     assert normalise(["hydra.searchpath=[ü]"]) == [f"hydra.searchpath=['{tmp_path}/ü']"]
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.root=photos", "data.root={here}/photos"),
+        ("data.root=../a b/ü", "data.root={here}/../a b/ü"),
+        ("data.file=labels.csv", "data.file={here}/labels.csv"),
+        ("data.root=/photos", "data.root=/photos"),
+        ("data.root=~/photos", "data.root=~/photos"),
+        ("data.root=a,b", "data.root=a,b"),
+        ("data.root=${oc.env:HOME}", "data.root=${oc.env:HOME}"),
+        ("data.root=", "data.root="),
+        ("model.root=photos", "model.root=photos"),
+    ],
+)
+def test_places_of_data_are_found_from_where_the_user_is(tmp_path, monkeypatch, override, expected):
+    monkeypatch.chdir(tmp_path)
+    assert normalise([override]) == [expected.replace("{here}", str(tmp_path))]
+
+
 @pytest.mark.parametrize("argument", ["--config-dir=nosuch", "--config-path=nosuch", "hydra.searchpath=[nosuch]"])
 def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path, monkeypatch, argument):
     monkeypatch.chdir(tmp_path)
