@@ -54,6 +54,19 @@ def _layers(options: argparse.Namespace) -> None:
     print(f"{layer_speed.table(result)}\n\nwritten: {options.folder / 'layers.json'}")
 
 
+def _loading(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import loading_speed
+
+    root = options.root
+    if root is None:
+        root = BENCHMARKS / f"generated_{options.generate}_{options.image_size}"
+        loading_speed.generate(root, options.generate, options.image_size)
+    result = loading_speed.measure(root, options.image_size, options.rounds, options.backend)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "loading.json", {**_provenance(), **result})
+    print(f"{loading_speed.table(result)}\n\nwritten: {options.folder / 'loading.json'}")
+
+
 def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving_speed
 
@@ -195,6 +208,18 @@ def _parser() -> ArgumentParser:
     layers.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
     )
+    loading = what.add_parser(
+        "loading",
+        help="files/s from a folder of images to batches, compared with Keras's loader (minutes)",
+        description="Contenders read the same folder in turns, each in its own process. Keep the machine idle.",
+    )
+    loading.add_argument("--root", type=Path, help="a folder of class folders (default: generated images)")
+    loading.add_argument(
+        "--generate", type=_positive, default=20_000, help="number of generated images (default: %(default)s)"
+    )
+    loading.add_argument(
+        "--image-size", type=_positive, default=64, help="pixels a side in a batch (default: %(default)s)"
+    )
     serving = what.add_parser(
         "serving",
         help="requests/s of the server, compared with the baseline and with servers that compute nothing (5 minutes)",
@@ -244,16 +269,16 @@ def _parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     measures = {
-        training: _training, layers: _layers, serving: _serving, photos: _photos, renderings: _renderings,
-        scenes: _scenes, records: _records,
+        training: _training, loading: _loading, layers: _layers, serving: _serving, photos: _photos,
+        renderings: _renderings, scenes: _scenes, records: _records,
     }  # fmt: skip
     for each, measure in measures.items():
         each.set_defaults(measure=measure)
-        if each in (training, layers, serving):
+        if each in (training, loading, layers, serving):
             each.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: %(default)s)")
         if each in (renderings, scenes):
             each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")
-        if each in (photos, renderings, scenes):
+        if each in (loading, photos, renderings, scenes):
             each.add_argument("--backend", choices=("jax", "tensorflow"), default="jax", help="(default: %(default)s)")
         if each in (serving, photos, renderings, scenes):
             each.add_argument(
