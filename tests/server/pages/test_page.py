@@ -329,6 +329,7 @@ def test_the_pages_are_accessible(visit, scheme, width):
     page.goto("/history")
     page.get_by_text("Delete all").first.click()
     page.get_by_role("button", name="Delete all").click()
+    page.get_by_text("Nothing here yet").wait_for()
     check()
 
 
