@@ -1,5 +1,6 @@
 """The command line as Hydra reads it: overrides first, then flags, and paths that mean the same in any folder."""
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ SEARCH_PATH_KEY = "hydra.searchpath"
 _NEEDS_QUOTES = re.compile(r"[^\w/\-+.$%*@?|:\s,\[\](){}'\"\\~]", re.ASCII)
 _STRUCTURE = set("(){}'\"\\")
 _FOLDER_FLAGS = ("config_path", "config_dir")
-_DATA_PLACES = ("data.root", "data.file", "data.cache")
+_DATA_PLACES = ("data.root", "data.file", "data.path", "data.cache")
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
@@ -90,6 +91,8 @@ def _absolute_data_place(override: str) -> str:
     """Return the override of a place of data with an absolute path; one that is more than a path as it is."""
     key, _, place = override.partition("=")
     if key not in _DATA_PLACES or not place or place == "null" or set(place) & (_STRUCTURE | set(",$~")):
+        return override
+    if key == "data.path" and not glob.glob(place):  # a name on the hub
         return override
     return f"{key}={Path.cwd() / place}"
 

@@ -71,6 +71,14 @@ def test_places_of_data_are_found_from_where_the_user_is(tmp_path, monkeypatch, 
     assert normalise([override]) == [expected.replace("{here}", str(tmp_path))]
 
 
+def test_a_name_on_the_hub_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets.parquet").touch()
+    assert normalise(["data.path=ylecun/mnist"]) == ["data.path=ylecun/mnist"]
+    assert normalise(["data.path=pets.parquet"]) == [f"data.path={tmp_path}/pets.parquet"]
+    assert normalise(["data.path=*.parquet"]) == [f"data.path={tmp_path}/*.parquet"]
+
+
 @pytest.mark.parametrize("argument", ["--config-dir=nosuch", "--config-path=nosuch", "hydra.searchpath=[nosuch]"])
 def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path, monkeypatch, argument):
     monkeypatch.chdir(tmp_path)
