@@ -63,7 +63,6 @@ def measure(
     backends: Iterable[str],
     precision: str,
     rounds: int,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> LayerSpeed:
     """Measure every combination, each in a process of its own in which stock and fast layers take turns.
 
@@ -75,15 +74,13 @@ def measure(
         backends: ``jax``, ``tensorflow`` or both.
         precision: ``float32``, or a mixed one.
         rounds: Steps of each; the fastest is reported.
-        say: Gets a line for each case.
 
     Raises:
         InputError: A process stopped; the message has its last line.
     """
-    cases = []
+    cases: list[Case] = []
     for case in itertools.product(models, sizes, channels, batches, backends):
         model, size, channel, batch, backend = case
-        say(f"{model}, {size} x {size} x {channel}, batch {batch}, {backend}")
         arguments = [model, size, channel, batch, backend, precision, rounds]
         with tempfile.TemporaryDirectory() as cache:  # no program is compiled yet
             finished = subprocess.run(
@@ -97,6 +94,7 @@ def measure(
             last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
             raise InputError(f"benchmark: {model} at {size} pixels on {backend} stopped: {last[0]}")
         cases.append(json.loads(finished.stdout.splitlines()[-1]))
+        print(_row(cases[-1]), file=sys.stderr, flush=True)
     return {"machine": machine.describe_machine(PACKAGES), "rounds": rounds, "cases": cases}
 
 
@@ -177,20 +175,22 @@ def table(result: LayerSpeed) -> str:
     """Return the result as the lines that a terminal shows."""
     lines = [machine.summarise_machine(result["machine"], result["machine"]["versions"]), ""]
     lines.append("model           image          batch  backend        stock      fast   gain   first step  used")
-    for case in result["cases"]:
-        cells = [
-            f"{case['model']:<14}",
-            f"{case['size']} x {case['size']} x {case['channels']}".ljust(13),
-            f"{case['batch']:>5}",
-            f"{case['backend']:<10}",
-            f"{case['stock_ms']:>6.0f} ms",
-            f"{case['fast_ms']:>5.0f} ms",
-            f"{case['stock_ms'] / case['fast_ms']:>5.2f}",
-            f"{case['stock_first_seconds']:>4.0f} s {case['fast_first_seconds']:>3.0f} s",
-            case["used"],
-        ]
-        lines.append("  ".join(cells))
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_row, result["cases"])])
+
+
+def _row(case: Case) -> str:
+    cells = [
+        f"{case['model']:<14}",
+        f"{case['size']} x {case['size']} x {case['channels']}".ljust(13),
+        f"{case['batch']:>5}",
+        f"{case['backend']:<10}",
+        f"{case['stock_ms']:>6.0f} ms",
+        f"{case['fast_ms']:>5.0f} ms",
+        f"{case['stock_ms'] / case['fast_ms']:>5.2f}",
+        f"{case['stock_first_seconds']:>4.0f} s {case['fast_first_seconds']:>3.0f} s",
+        case["used"],
+    ]
+    return "  ".join(cells)
 
 
 if __name__ == "__main__":
