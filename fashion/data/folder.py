@@ -1,5 +1,6 @@
 """``data=folder``: image files in a folder for each class."""
 
+import os
 from pathlib import Path
 
 from fashion.data.dataset import Dataset
@@ -67,5 +68,5 @@ def folder(
         folds,
         fold,
     )
-    path = Path(root).expanduser().absolute()
+    path = Path(os.path.abspath(Path(root).expanduser()))
     return load_images(path, scan_folder(path), options, seed)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import importlib
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def manifest(
         folds,
         fold,
     )
-    path = Path(file).expanduser().absolute()
+    path = Path(os.path.abspath(Path(file).expanduser()))
     return load_images(
         path.parent, read_manifest(path), options, seed, {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     )

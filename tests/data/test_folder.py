@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from image_files import camera_exif
 from image_folders import load_folder, pixels, write_classes, write_image
 from PIL import Image
 
@@ -12,6 +13,7 @@ from fashion.data.dataset import SkippedFile
 from fashion.data.image_files import natural_key, scan_folder, slug
 from fashion.data.image_rows import ImageRows
 from fashion.errors import InputError
+from fashion.preprocessing.prepare import read
 
 
 @pytest.fixture
@@ -40,6 +42,19 @@ def test_pixels_are_those_of_the_files(pets):
     images = all_images(load_folder(pets))
     assert np.array_equal(images["cat/3.png"], pixels(3))
     assert np.array_equal(images["dog/0.png"], pixels(10))
+
+
+def test_training_and_serving_see_the_same_pixels(tmp_path):
+    kinds = [("a.jpg", {"quality": 90}), ("b.jpg", {"exif": camera_exif(6)}), ("c.webp", {}), ("d.png", {})]
+    for number, (name, options) in enumerate([*kinds, *kinds, *kinds]):
+        image = Image.fromarray(pixels(number, 9)).resize((200 + 50 * number, 300), Image.Resampling.BICUBIC)
+        (tmp_path / "x" / f"{number % 2}").mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "x" / f"{number % 2}" / f"{number}{name}", **options)
+    data = load_folder(tmp_path / "x", fit="crop")
+    images = all_images(data)
+    assert len(images) == 12
+    for source, image in images.items():
+        assert np.array_equal(image, read(tmp_path / "x" / source, data.input).pixels)
 
 
 def test_the_statistics_are_those_of_the_images_that_are_not_for_test(pets):
