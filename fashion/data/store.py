@@ -121,10 +121,10 @@ class _Store:
         statuses, self.flaws = _statuses(self.root, sources)
         if self.index.exists():
             with waiting_lock(self.folder / LOCK_FILE, shared=True, on_wait=self._say_wait):
-                if self._read() and not self._changed(statuses):
+                if self._read(writable=False) and not self._changed(statuses):
                     return self._stored(sources)
         with waiting_lock(self.folder / LOCK_FILE, on_wait=self._say_wait):
-            if not self._read():
+            if not self._read(writable=True):
                 self._clear()
             # Another process may have decoded them while this one waited.
             if changed := self._changed(statuses):
@@ -135,18 +135,28 @@ class _Store:
     def _say_wait(self) -> None:
         log.info("%s: waiting for another process that is decoding its images", self.root.name)
 
-    def _read(self) -> bool:
-        """Read the index; return whether it is intact, and there is one."""
+    def _read(self, writable: bool) -> bool:
+        """Read the index; return whether it is intact, and there is one.
+
+        Only a writable index recovers from a process that was killed while it saved.
+        """
         self.files, self.contents = {}, {}
         if not self.index.exists():
             return False
         try:
-            with contextlib.closing(StoreIndex(self.index, writable=False)) as index:
+            with contextlib.closing(StoreIndex(self.index, writable)) as index:
                 self.files, self.contents = index.files(), index.contents()
-            rows = 1 + max((content.row for content in self.contents.values() if content.row is not None), default=-1)
-            return self.pixels.exists() and self.pixels.stat().st_size >= rows * self.row_bytes
         except DamagedIndexError:
             return False
+        except OSError:
+            if writable:
+                raise
+            return False
+        return self.pixels.exists() and self.pixels.stat().st_size >= self._next_row() * self.row_bytes
+
+    def _next_row(self) -> int:
+        """Return the number of the first row that no content has, nor any row after it."""
+        return 1 + max((content.row for content in self.contents.values() if content.row is not None), default=-1)
 
     def _clear(self) -> None:
         if self.index.exists():
@@ -169,14 +179,15 @@ class _Store:
         workers_lock = self.folder / WORKERS_LOCK
         with waiting_lock(workers_lock):  # until the last workers of a process that was killed have ended
             self.pixels.touch()
-        rows = 1 + max((content.row for content in self.contents.values() if content.row is not None), default=-1)
         setup = Setup(str(self.root), self.spec, str(self.pixels), workers_lock, frozenset(self.contents))
         begin = time.monotonic()
         shows_bar = sys.stderr.isatty()
         log.info("%s: reading %d files, whose images are decoded once; %s", self.root.name, len(changed), self.folder)
         with (
             contextlib.closing(StoreIndex(self.index, writable=True)) as index,
-            contextlib.closing(decode_files(setup, list(enumerate(changed)), rows, len(available_cores()))) as chunks,
+            contextlib.closing(
+                decode_files(setup, list(enumerate(changed)), self._next_row(), len(available_cores()))
+            ) as chunks,
             tqdm(total=len(changed), desc=self.root.name, unit=" images", disable=not shows_bar) as bar,
         ):
             unsaved = _Unsaved(index, self.pixels)

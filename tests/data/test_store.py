@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -149,6 +150,23 @@ def test_a_killed_process_loses_no_saved_row(root, reads):
     assert killed.returncode == -signal.SIGKILL
     assert_right(stored(root))
     assert reads() == 40 - decoding.CHUNK
+
+
+def test_a_process_that_was_killed_while_it_saved_leaves_the_index_as_it_was(root, reads):
+    stored(root, SOURCES[:10])
+    index = only_store(root) / cache_space.INDEX
+    connection = sqlite3.connect(index)
+    connection.execute("PRAGMA cache_size = 1")  # so that changes are written before they are committed
+    connection.execute("BEGIN")
+    connection.executemany("INSERT INTO files VALUES (?, 1, 1, x'00')", ((f"{n}.jpg",) for n in range(2_000)))
+    files = {path: path.read_bytes() for path in (index, index.with_name(f"{index.name}-journal"))}
+    connection.close()
+    for path, content in files.items():
+        path.write_bytes(content)
+    reads()
+    assert_right(stored(root, SOURCES[:10]), range(10))
+    assert reads() == 0
+    assert not index.with_name(f"{index.name}-journal").exists()
 
 
 def test_pixels_beyond_the_index_are_not_read(root, reads):
