@@ -122,11 +122,12 @@ def import_library() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")  # it would report even that a local file was read
     os.environ.setdefault("USE_TF", "0")  # it would look for TensorFlow, which a process on JAX excludes
+    logging.getLogger("datasets").setLevel(logging.WARNING)  # it reports which frameworks it has found
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports each retry
     try:
         library = importlib.import_module("datasets")
     except ImportError:
         raise InputError(f"data=huggingface: the library datasets is not installed; run {INSTALL_PARQUET}") from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports each retry
     if not sys.stderr.isatty():
         library.disable_progress_bars()
     return library
