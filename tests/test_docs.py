@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from PIL import Image
+from services import free_port
 
 from fashion.paths import PROJECT
 from fashion.server.settings import Settings
@@ -63,6 +64,8 @@ SCRIPTS = [
 ]
 SWEEPS = [command for command in SCRIPTS if " -m " in command]
 SERVERS = [command for command in COMMANDS if "scripts/serve.py" in command]
+TOGETHER = [command for command in COMMANDS if "JAX_PROCESS_ID=" in command]
+SLURM = [command for command in COMMANDS if command.startswith("srun ")]
 USERS = [command for command in COMMANDS if "scripts/users.py" in command]
 REQUESTS = [command for command in COMMANDS if command.startswith("curl ")]
 TEXT = "\n".join(PAGES.values())
@@ -95,7 +98,8 @@ def test_the_pages_have_commands():
     assert len(SCRIPTS) >= 16
     assert len(SWEEPS) >= 3
     assert COMMANDS[:2] == ["make train", "make serve"]
-    kinds = r"python scripts/|make [a-z]+$|curl |\.venv/bin/python scripts/setup_venv\.py "
+    together = r"srun [-\w= ]+|(JAX_\w+=\S+ ){3}"
+    kinds = rf"({together})?python scripts/|make [a-z]+$|curl |\.venv/bin/python scripts/setup_venv\.py "
     assert [command for command in COMMANDS if not re.match(kinds, command)] == []
 
 
@@ -157,6 +161,37 @@ def test_the_resume_command_of_the_docs_resumes(smoke_run, tmp_path):
     shutil.copytree(folder / ".hydra", tmp_path / "run" / ".hydra")  # as a run that was killed in its first epoch
     resumed = run_script(shlex.split(re.sub("resume=.*", f"resume={tmp_path}/run", resume))[1:], tmp_path)
     assert resumed.splitlines()[-1] == started.stdout.splitlines()[-1]
+
+
+def train_together(commands: list[str], folder: Path, **environment: str) -> None:
+    """Run at once the commands that start the processes of one training, which then is complete."""
+    quick = [*SHORTENED, "model=cnn", "model.widths=[8]", "model.dense_units=[16]", f"hydra.run.dir={folder}/run"]
+    processes = [
+        subprocess.Popen(
+            ["env", *shlex.split(command.replace("python ", f"{sys.executable} {PROJECT}/")), *quick],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **environment},
+        )
+        for command in commands
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(commands), outputs
+    assert "".join(output for output, _ in outputs).count("test accuracy") == 1
+    assert len(json.loads((folder / "run" / "run.json").read_text())["device"].split(", ")) == 2
+
+
+def test_the_processes_of_the_docs_train_together(fashion_mnist_root, starts_processes, tmp_path):
+    assert len(TOGETHER) == 2
+    port = free_port()
+    train_together([command.replace(":8476", f":{port}") for command in TOGETHER], tmp_path)
+
+
+def test_the_srun_of_the_docs_trains(fashion_mnist_root, slurm, tmp_path):
+    (command,) = SLURM
+    train_together([command], tmp_path, **slurm, JAX_COORDINATOR_PORT=str(free_port()))
 
 
 @pytest.mark.parametrize("command", SERVERS)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from fashion.backend import coordination
 from fashion.backend.imports import allow_tensorflow, exclude_tensorflow, import_keras, import_tensorflow
 from fashion.backend.jax_environment import (
     check_xla_flags,
@@ -17,6 +18,7 @@ from fashion.backend.jax_environment import (
     make_xla_deterministic,
 )
 from fashion.backend.memory import collect_garbage_less_often
+from fashion.backend.process_group import ProcessGroup
 from fashion.backend.signals import deferred_signals
 from fashion.errors import InputError
 
@@ -32,6 +34,7 @@ def start_backend(
     deterministic: bool = False,
     tensorflow_beside_jax: bool = False,
     computes: bool = True,
+    processes: ProcessGroup | None = None,
 ) -> None:
     """Import Keras on one backend, ready to build models, whatever ``keras.json`` in ``~/.keras`` says.
 
@@ -43,25 +46,31 @@ def start_backend(
             the flag is passed to XLA too.
         tensorflow_beside_jax: Let a JAX process import TensorFlow (the TensorBoard callback writes with it).
         computes: Whether this process will compute; one that does not needs none of the devices that others will use.
+        processes: The processes whose devices JAX is to have, if not only this one's.
 
     Raises:
         InputError: When Keras already runs on another backend in this process, the backend's package is not installed,
             or JAX cannot use what the environment asks for.
+        KeyboardInterrupt: When a signal arrived while this process waited for the others.
     """
     _refuse_second_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and processes:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "4"  # coordination says why JAX ends this process, in place of 20 lines
     collect_garbage_less_often()
     with deferred_signals():
         try:
             if backend == "jax":
                 _start_jax(deterministic, tensorflow_beside_jax)
-                if computes:
-                    initialise_devices()
             else:
                 _start_tensorflow(deterministic)
         except ModuleNotFoundError as error:
             raise InputError(f"backend {backend}: {error}; install it, or choose the other backend") from None
+    if processes:
+        coordination.connect(processes)
+    with deferred_signals():
+        if backend == "jax" and computes:
+            initialise_devices()
         keras = import_keras()
     keras.config.set_dtype_policy(precision)
     seed_everything(seed)

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from fashion.backend import coordination
 from fashion.cli import fail, with_exit_status
 from fashion.config.arguments import normalise, quote_unreadable
 from fashion.config.hydra_errors import one_sentence
@@ -133,7 +134,10 @@ class CheckBeforeRun(Callback):
 
         try:
             self.command.prepared = self.command.prepare(task, make_folder)
-            refuse_busy(Path(make_folder()))  # before Hydra writes there
+            if coordination.is_first():
+                refuse_busy(Path(make_folder()))  # before Hydra writes there
+            else:
+                _leave_folder_to_first(config)
         except InputError as error:
             fail(name_recipe(error, config.hydra))
         except FashionError as error:
@@ -180,6 +184,14 @@ def _unusable_folder(error: OSError) -> WriteError:
         f"{error.filename or 'the folder'}: {error.strerror}; choose another with hydra.run.dir=FOLDER, "
         "or hydra.sweep.dir=FOLDER for a sweep"
     )
+
+
+def _leave_folder_to_first(config: DictConfig) -> None:
+    """Let Hydra make no folder, write nothing and show errors alone: process 0 of several does all that for all."""
+    with read_write(config), open_dict(config):
+        config.hydra.run.dir, config.hydra.output_subdir = ".", None
+        config.hydra.job_logging.root = {"level": "ERROR", "handlers": ["console"]}
+        del config.hydra.job_logging.handlers["file"]
 
 
 def _folder(key: str, config: DictConfig) -> str:

@@ -4,7 +4,7 @@ So a resumed run reads exactly the batches it would have read, on either backend
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,29 @@ from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
 PREFETCHED_BATCHES = 2
+PADDING = -1  # the label of an image that fills a batch; its loss is 0, and no prediction of it is correct
+
+
+class BatchPart(NamedTuple):
+    """What a process reads of every batch, whose images are divided evenly among the devices of all processes.
+
+    Attributes:
+        first: Position of the process's first device among all.
+        end: Position after its last one.
+        devices: How many there are.
+    """
+
+    first: int
+    end: int
+    devices: int
+
+    def rows(self, batch: int, size: int) -> slice:
+        """Return the part of batch number ``batch``, of ``size`` images, a multiple of ``devices``."""
+        share = size // self.devices
+        return slice(batch * size + self.first * share, batch * size + self.end * share)
+
+
+WHOLE = BatchPart(0, 1, 1)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int32[np.ndarray, " count"]:
@@ -34,6 +57,7 @@ class TrainingBatches(keras.utils.PyDataset):
         labels: ``(n,)`` int64, class numbers.
         batch_size: Images in every batch.
         seed: Seed of the order.
+        part: What this process reads of every batch.
 
     Attributes:
         epoch: The epoch being read, from 0; the training loop sets it before each epoch.
@@ -42,7 +66,7 @@ class TrainingBatches(keras.utils.PyDataset):
         InputError: When there are fewer images than one batch.
     """
 
-    def __init__(self, images: ImageArray, labels: Labels, batch_size: int, seed: int) -> None:
+    def __init__(self, images: ImageArray, labels: Labels, batch_size: int, seed: int, part: BatchPart = WHOLE) -> None:
         super().__init__()
         if len(images) < batch_size:
             raise InputError(
@@ -50,7 +74,7 @@ class TrainingBatches(keras.utils.PyDataset):
                 "lower trainer.batch_size or raise data.limit"
             )
         self.images, self.labels = images, labels
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.part = batch_size, seed, part
         self.epoch = 0
         self._ordered_epoch, self._order = -1, np.empty(0, np.int32)
 
@@ -58,7 +82,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return len(self.images) // self.batch_size
 
     def __getitem__(self, index: int) -> tuple[Images, Labels]:
-        chosen = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = self.order()[self.part.rows(index, self.batch_size)]
         return self.images[chosen], self.labels[chosen]
 
     def order(self) -> Int32[np.ndarray, " read"]:
@@ -72,32 +96,39 @@ class TrainingBatches(keras.utils.PyDataset):
 class EvaluationBatches(keras.utils.PyDataset):
     """Every image once, in order, in batches of one size where the number of images allows it.
 
+    Where the devices cannot share them evenly, black images labelled ``PADDING`` follow: see
+    ``TrainingNetwork.evaluate``.
+
     Args:
         images: ``(n, h, w, c)`` uint8, 0-255.
         labels: ``(n,)`` int64, class numbers.
-        max_size: Largest batch.
-        multiple_of: Number of devices that share every batch.
+        max_size: Largest batch, unless there are more devices.
+        part: What this process reads of every batch.
 
-    Raises:
-        InputError: When the images cannot be divided so.
+    Attributes:
+        padded: How many images there are with the padding.
     """
 
-    def __init__(self, images: ImageArray, labels: Labels, max_size: int = 500, multiple_of: int = 1) -> None:
+    def __init__(self, images: ImageArray, labels: Labels, max_size: int = 500, part: BatchPart = WHOLE) -> None:
         super().__init__()
-        if len(images) % multiple_of:
-            raise InputError(
-                f"got {len(images)} validation images, expected a multiple of the {multiple_of} devices; "
-                "choose data.limit or data.validation_fraction so, or set trainer.distribution=single"
-            )
-        self.images, self.labels = images, labels
-        self.batch_size = even_batch_size(len(images), max_size, multiple_of)
+        self.images, self.labels, self.part = images, labels, part
+        self.padded = -(-len(images) // part.devices) * part.devices
+        self.batch_size = even_batch_size(self.padded, max_size, part.devices)
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return -(-self.padded // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[Images, Labels]:
-        chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.images[chosen], self.labels[chosen]
+        begin = index * self.batch_size
+        size = min(self.batch_size, self.padded - begin)
+        own = self.part.rows(0, size)
+        chosen = slice(begin + own.start, begin + own.stop)
+        images, labels = self.images[chosen], self.labels[chosen]
+        missing = own.stop - own.start - len(images)
+        if not missing:
+            return images, labels
+        padding = np.zeros((missing, *images.shape[1:]), images.dtype)
+        return np.concatenate([images, padding]), np.append(labels, np.full(missing, PADDING, labels.dtype))
 
 
 def even_batch_size(count: int, max_size: int, multiple_of: int = 1) -> int:

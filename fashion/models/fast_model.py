@@ -28,15 +28,16 @@ def fast_layers(model: keras.Model) -> keras.Model:
     return FastModel(model.input, model.output, name=model.name) if is_faster(model) else model
 
 
-def stock_layers(model: keras.Model, dtype: str | None = None) -> keras.Model:
+def stock_layers(model: keras.Model, dtype: str | None = None, *, copy: bool = False) -> keras.Model:
     """Return the same layers and weights as plain Keras: the inverse of ``fast_layers``.
 
     Args:
         model: Functional or sequential model, fast or not.
         dtype: Dtype policy of every layer, such as ``"float32"``; None keeps each layer's own. If a layer has another
             policy, the result is a copy with weights of its own.
+        copy: Whether it is one in any case.
     """
-    if dtype is not None and any(layer.dtype_policy.name != dtype for layer in flatten_layers(model)):
+    if copy or (dtype is not None and any(layer.dtype_policy.name != dtype for layer in flatten_layers(model))):
         return _copy(model, dtype)
     return keras.Model(model.input, model.output, name=model.name)
 
@@ -80,11 +81,11 @@ class FastModel(keras.Model):
         return walk(self, inputs)
 
 
-def _copy(model: keras.Model, dtype: str) -> keras.Model:
+def _copy(model: keras.Model, dtype: str | None) -> keras.Model:
     def copy_layer(layer: Layer) -> Layer:
         if isinstance(layer, keras.Model):
             return rebuild(layer)
-        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+        return type(layer).from_config(layer.get_config() | ({"dtype": dtype} if dtype else {}))
 
     def rebuild(model: keras.Model) -> keras.Model:
         # Passed explicitly, because clone_model would name the input layers after the tensors.
@@ -97,6 +98,7 @@ def _copy(model: keras.Model, dtype: str) -> keras.Model:
 
     copy = rebuild(model)
     for new, old in zip(copy.variables, model.variables, strict=True):
-        # A real copy: training donates the buffers of its variables, and would invalidate the other model's.
-        new.assign(keras.ops.copy(old))
+        # A real copy: training donates the buffers of its variables, and would invalidate the other model's. Made by
+        # NumPy, because the devices of a variable may be those of several processes.
+        new.assign(np.array(keras.ops.convert_to_numpy(old)))
     return copy

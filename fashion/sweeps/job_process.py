@@ -18,6 +18,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from fashion.backend import process_group
 from fashion.config.nodes import has_target
 from fashion.config.override_text import quote_path
 from fashion.config.schema import resolved
@@ -105,7 +106,7 @@ def _process(command: list[str], output: object, environment: dict[str, str]) ->
         stdin=subprocess.PIPE,  # nothing is ever written to it: see exit_with_parent
         stdout=output,  # type: ignore[call-overload]
         stderr=subprocess.STDOUT,
-        env={**os.environ, **environment, JOB_VARIABLE: "1"},
+        env={**os.environ, **environment, **process_group.ALONE, JOB_VARIABLE: "1"},
         start_new_session=True,  # Ctrl-C reaches this process alone, which then passes it on once
     )
     try:

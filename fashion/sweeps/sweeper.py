@@ -11,6 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fashion.backend import process_group
 from fashion.config.build import build
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.recipes import name_recipe
@@ -69,6 +70,10 @@ class FashionSweeper(Sweeper):
     def _sweep(self, arguments: list[str], folder: Path) -> None:
         from fashion.sweeps import sweep_page  # with its templates, which a single training does not need
 
+        if process_group.from_environment():
+            raise InputError(
+                "-m: a sweep starts its own jobs; start it once, without srun --ntasks or JAX_NUM_PROCESSES"
+            )
         self._refuse_subfolders()
         settings = self._settings()
         parsed = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)

@@ -74,7 +74,7 @@ class EpochRecorder(keras.callbacks.Callback):
     Comes last in the list of callbacks, so that what it stores at the end of an epoch includes what they did in it.
 
     Args:
-        folder: The run's folder: the history and the resume state go there.
+        folder: The run's folder: the history and the resume state go there. None: nothing is written.
         config: The run's resolved configuration.
         batches: The training batches, which shuffle by the number of the epoch.
         others: The other callbacks whose state is stored.
@@ -83,7 +83,7 @@ class EpochRecorder(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: RunFolder,
+        folder: RunFolder | None,
         config: ResolvedConfig,
         batches: TrainingBatches,
         others: Sequence[keras.callbacks.Callback],
@@ -120,6 +120,8 @@ class EpochRecorder(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         log.info("epoch %d/%d  %s  %.0f s", epoch + 1, self.params["epochs"], shown, seconds)
+        if self.folder is None:
+            return
         self.folder.write_history(self.history)
         self.folder.write_resume_state(
             resume_state.capture(

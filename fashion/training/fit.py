@@ -1,5 +1,8 @@
 """Train a model: configuration, data, augmentation, model, training, artifact."""
 
+import contextlib
+import hashlib
+import json
 import logging
 import sys
 import time
@@ -7,58 +10,85 @@ from collections.abc import Sequence
 
 import keras
 
-from fashion.backend.devices import describe_devices, on_cpu
+from fashion.backend import coordination
+from fashion.backend.devices import describe_devices, on_cpu, own_devices
 from fashion.backend.selection import seed_everything
 from fashion.config.build import build
 from fashion.config.command import task_overrides
 from fashion.config.nodes import ResolvedConfig
-from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline
+from fashion.data.batches import WHOLE, BatchPart, EvaluationBatches, TrainingBatches, as_pipeline
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.metrics import has_unequal_classes
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
+from fashion.runs.identity import config_hash
 from fashion.runs.resume_state import ResumeState
 from fashion.runs.run_record import environment
 from fashion.training import finalize
-from fashion.training.callbacks import EpochRecorder, RaiseOnDivergence
+from fashion.training.callbacks import BestCheckpoint, EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
 from fashion.training.network import TrainingNetwork, cross_entropy
-from fashion.training.tracking import notify_trackers
+from fashion.training.tracking import Tracker, notify_trackers
 from fashion.training.training_settings import TrainerSettings, Training
 
 log = logging.getLogger(__name__)
+
+# Of several processes that train together, one alone runs these.
+WRITERS = (
+    BestCheckpoint,
+    Tracker,
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.TensorBoard,
+)
 
 
 def train(training: Training) -> dict[str, float]:
     """Train, test once, and write the artifact and everything else that a run writes.
 
+    Of several processes that train together (see ``fashion.backend.coordination``), process 0 alone does more than
+    train.
+
     Args:
         training: The checked configuration; Keras runs on its backend already.
 
     Returns:
-        Accuracy, macro accuracy and loss of the test and the validation images; see ``fashion.runs.result``.
+        Accuracy, macro accuracy and loss of the test and the validation images; see ``fashion.runs.result``. In a
+        process that only trained, the last epoch's ``val_accuracy`` and ``val_loss``.
 
     Raises:
         InputError: When the data is not available, or the run to resume does not fit.
         DivergenceError: When the loss is no longer finite.
         WriteError: When the disk is full or cannot be written.
+        FashionError: When another process that trains with this one has failed.
         KeyboardInterrupt: When a signal stopped the run; it can be resumed.
     """
     config, settings = training.config, training.trainer
     folder = RunFolder(training.folder)
     run = ActiveRun(folder, config, task_overrides(), environment(keras.backend.backend(), describe_devices()))
-    with GracefulStop() as stop, recorded(run):
+    writes = coordination.is_first()
+    with GracefulStop() as stop, recorded(run) if writes else contextlib.nullcontext(), coordination.together():
         data: Dataset = build(config["data"], seed=settings.seed)
-        run.record_data(data)
-        devices = _spread_over_devices(settings)
+        if writes:
+            run.record_data(data)
+        _refuse_other_training(config, data)
+        part = _spread_over_devices(settings)
         steps = settings.epochs * (len(data.train) // settings.batch_size)
         network = build_network(config, settings, data, steps)
         callbacks = [build(node) for node in (config["callbacks"] or {}).values()]
+        if not writes:
+            callbacks = [keras.callbacks.Callback() if isinstance(each, WRITERS) else each for each in callbacks]
         with notify_trackers(callbacks, run):
-            recorder = _fit(network, data, run, settings, devices, callbacks, stop)
+            recorder = _fit(network, data, run, settings, part, callbacks, stop)
+            coordination.disconnect()
+            if not writes:
+                return {name: recorder.history[name][-1] for name in ("val_accuracy", "val_loss")}
+            model = network.deployable()
+            keras.distribution.set_distribution(None)
             with run.timing("evaluation"):
-                test = finalize.write(network.deployable(), data, recorder, run)
+                test = finalize.write(model, data, recorder, run)
             # For a resumed run: this process, and the epochs that were finished before it.
             run.timings["total"] = round(recorder.seconds_before + seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder.model)
@@ -75,21 +105,37 @@ def train(training: Training) -> dict[str, float]:
     return run.metrics
 
 
-def _spread_over_devices(settings: TrainerSettings) -> int:
-    """Let Keras divide each batch among the visible devices, if configured so; return the number of devices used.
+def _refuse_other_training(config: ResolvedConfig, data: Dataset) -> None:
+    """Wait until every process has its data, and refuse to train on different ones, or with different settings.
+
+    Raises:
+        InputError: When another process has others.
+    """
+    digest = hashlib.sha256(json.dumps([config_hash(config), data.digests], sort_keys=True).encode())
+    for split in (data.train, data.validation):
+        digest.update(split.labels.tobytes())
+    for index, other in enumerate(digests := coordination.gather("training", digest.hexdigest())):
+        if other != digests[0]:
+            raise InputError(
+                f"process {index} has other data or another command line than process 0; start all with the same"
+            )
+
+
+def _spread_over_devices(settings: TrainerSettings) -> BatchPart:
+    """Let Keras divide each batch among the visible devices, if configured so; return this process's part.
 
     Call it before the network is built: its variables are then copied to every device.
     """
     if settings.distribution == "single":
         keras.distribution.set_distribution(None)
-        return 1
+        return WHOLE
     devices = keras.distribution.list_devices()
     if settings.batch_size % len(devices):
         raise InputError(
             f"trainer.batch_size: got {settings.batch_size}, expected a multiple of the {len(devices)} devices"
         )
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-    return len(devices)
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False))
+    return BatchPart(*own_devices(), len(devices))
 
 
 def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Dataset, steps: int) -> TrainingNetwork:
@@ -133,17 +179,18 @@ def _fit(
     data: Dataset,
     run: ActiveRun,
     settings: TrainerSettings,
-    devices: int,
+    part: BatchPart,
     callbacks: Sequence[keras.callbacks.Callback],
     stop: GracefulStop,
 ) -> EpochRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
-    batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed)
-    validation = EvaluationBatches(data.validation.images, data.validation.labels, multiple_of=devices)
+    batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
+    validation = EvaluationBatches(data.validation.images, data.validation.labels, part=part)
     state = _state_to_resume(run.folder) if settings.resume else None
-    recorder = EpochRecorder(run.folder, run.config, batches, callbacks, state)
+    folder = run.folder if coordination.is_first() else None
+    recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
-    bar = [keras.callbacks.ProgbarLogger()] if sys.stdout.isatty() else []
+    bar = [keras.callbacks.ProgbarLogger()] if folder and sys.stdout.isatty() else []
     log.info(
         "training %s on %d images, %d steps an epoch (%s)",
         network.core.name,
@@ -164,7 +211,7 @@ def _fit(
         if isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch:
             kept = "; its weights are kept" if callback.restore_best_weights else ""
             log.info("stopped early: %s was best in epoch %d%s", callback.monitor, callback.best_epoch + 1, kept)
-    stop.raise_if_requested()
+    stop.stop_instead_of_ending()
     run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
     return recorder
 

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM in a training: the step that runs is completed, so that the stored state stays exact."""
+"""SIGINT and SIGTERM in a training: the step that runs is completed, so that the stored state stays exact.
+
+Of several processes that train together, all stop after the same step, whichever received the signal.
+"""
 
 import logging
 import signal
@@ -8,6 +11,7 @@ from types import FrameType
 
 import keras
 
+from fashion.backend import coordination
 from fashion.cli import interrupted
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,7 @@ class GracefulStop(keras.callbacks.Callback):
         super().__init__()
         self.training = False
         self.requested = False
+        self._steps = 0
         self._handlers_before: dict[int, Handler] = {}
 
     def __enter__(self) -> "GracefulStop":
@@ -52,11 +57,26 @@ class GracefulStop(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Stop here if a signal arrived during the step."""
-        self.raise_if_requested()
+        if coordination.connected():
+            self._stop_with_the_others()
+        else:
+            self.raise_if_requested()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Stop here if a signal arrived during the step."""
-        self.raise_if_requested()
+        """Stop here if a signal arrived during the step; several processes stop after a training step."""
+        if not coordination.connected():
+            self.raise_if_requested()
+
+    def stop_instead_of_ending(self) -> None:
+        """Stop if a signal arrived at any of the processes that have completed the training.
+
+        Raises:
+            KeyboardInterrupt: When a signal arrived.
+        """
+        if not coordination.connected():
+            self.raise_if_requested()
+        elif any(coordination.gather("stop_at_the_end", "yes" if self._signalled() else "")):
+            raise coordination.StoppedTogether
 
     def raise_if_requested(self) -> None:
         """Stop if a signal arrived, also one whose exception a library's callback swallowed, as JAX's do.
@@ -64,8 +84,23 @@ class GracefulStop(keras.callbacks.Callback):
         Raises:
             KeyboardInterrupt: When a signal arrived.
         """
-        if self.requested or interrupted.is_set():
+        if self._signalled():
             raise KeyboardInterrupt
+
+    def _signalled(self) -> bool:
+        return self.requested or interrupted.is_set()
+
+    def _stop_with_the_others(self) -> None:
+        """Stop after the step that a process has named; one that received a signal names the next.
+
+        No process completes that step before all have begun it, this one after it has named it; so all learn of it in
+        time. Keras has waited for the loss of this step, so it is complete.
+        """
+        self._steps += 1
+        if self._signalled():
+            coordination.announce("stop_after", str(self._steps + 1))
+        if coordination.announced("stop_after") == str(self._steps):
+            raise coordination.StoppedTogether
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
         again, self.requested = self.requested, True

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fashion.backend.devices import undistributed
+from fashion.data.batches import PADDING, EvaluationBatches
 from fashion.models.fast_model import fast_layers, stock_layers
 from fashion.models.flip_tta import flip_averaged
 
@@ -20,8 +22,10 @@ def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
         return "sparse_categorical_crossentropy"
 
     def smoothed(labels: Any, probabilities: Any) -> Any:
-        targets = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), probabilities.shape[-1])
-        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=label_smoothing)
+        numbers = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        targets = ops.one_hot(numbers, probabilities.shape[-1])
+        losses = keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=label_smoothing)
+        return ops.where(numbers == PADDING, 0.0, losses)
 
     return smoothed
 
@@ -53,7 +57,19 @@ class TrainingNetwork(keras.Model):
         images = ops.cast(pixels, "float32") / 255
         return self.core(self.augment(images, training=training), training=training)
 
+    def evaluate(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Return the losses and metrics of batches, as ``keras.Model.evaluate`` does.
+
+        They are means over all images; those of padding added nothing to the sums, and are not counted here.
+        """
+        logs = super().evaluate(x, *arguments, **options)
+        if not isinstance(x, EvaluationBatches) or x.padded == len(x.images):
+            return logs
+        return {name: mean * x.padded / len(x.images) for name, mean in logs.items()}
+
     def deployable(self) -> keras.Model:
         """Return the trained model with stock layers in float32, without augmentation: the model of the artifact."""
-        model = stock_layers(self.core, dtype="float32")
-        return flip_averaged(model) if self.flip_average else model
+        distributed = keras.distribution.distribution() is not None
+        with undistributed():
+            model = stock_layers(self.core, dtype="float32", copy=distributed)
+            return flip_averaged(model) if self.flip_average else model

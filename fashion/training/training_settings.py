@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from omegaconf import DictConfig
 from pydantic import PositiveInt
 
+from fashion.backend import coordination, process_group
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import Backend, Precision, start_backend
 from fashion.config.nodes import ResolvedConfig, has_target
@@ -70,6 +71,7 @@ def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = No
     """
     trainer = start_training(resolved(cfg, run_folder="."))
     folder = Path(make_folder() if make_folder else cfg.run_folder)
+    folder = Path(coordination.gather("run_folder", str(folder))[0])  # a default folder has the time in its name
     config = resolved(cfg, run_folder=folder)
     resume_override.check(config, folder)
     return Training(config, trainer, folder)
@@ -92,6 +94,7 @@ def start_training(config: ResolvedConfig) -> TrainerSettings:
         precision=trainer.precision,
         deterministic=trainer.deterministic,
         tensorflow_beside_jax=_has_callback(config, "keras.callbacks.TensorBoard"),
+        processes=process_group.from_environment() if trainer.distribution == "data_parallel" else None,
     )
     check_groups(config)
     return trainer

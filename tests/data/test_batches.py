@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion.data.batches import EvaluationBatches, TrainingBatches, as_pipeline, epoch_order, even_batch_size
+from fashion.data.batches import (
+    PADDING,
+    BatchPart,
+    EvaluationBatches,
+    TrainingBatches,
+    as_pipeline,
+    epoch_order,
+    even_batch_size,
+)
 from fashion.data.image_rows import ImageRows
 from fashion.errors import FashionError
 
@@ -75,11 +83,6 @@ def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, m
     assert (count * devices) % size % devices == 0
 
 
-def test_images_that_cannot_be_divided_among_the_devices_are_refused():
-    with pytest.raises(FashionError, match="got 7 validation images, expected a multiple of the 2 devices"):
-        EvaluationBatches(*numbered(7), multiple_of=2)
-
-
 @pytest.mark.backend
 @pytest.mark.parametrize("count", [30, 37])
 def test_images_in_a_file_are_read_like_an_array(count):
@@ -90,3 +93,27 @@ def test_images_in_a_file_are_read_like_an_array(count):
         assert len(expected) == len(found)
         for one, other in zip(expected, found, strict=True):
             assert all(map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize("count", [1, 7, 13, 24])
+def test_processes_read_each_batch_in_parts_and_fill_the_last_one(count):
+    whole = [BatchPart(0, 4, 4)], [BatchPart(0, 3, 4), BatchPart(3, 4, 4)]
+    one, two = ([read(EvaluationBatches(*numbered(count), max_size=8, part=part)) for part in parts] for parts in whole)
+    joined = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*two, strict=True)]
+    for (images, labels), (expected_images, expected_labels) in zip(joined, *one, strict=True):
+        assert len(images) % 4 == 0
+        assert np.array_equal(images, expected_images)
+        assert np.array_equal(labels, expected_labels)
+    numbers = np.concatenate([labels for _, labels in joined])
+    assert np.array_equal(numbers[:count], np.arange(count) % 10)
+    assert set(numbers[count:]) <= {PADDING}
+    assert len(numbers) == -(-count // 4) * 4
+
+
+def test_processes_train_on_parts_of_the_same_batches():
+    whole = TrainingBatches(*numbered(20), batch_size=8, seed=3)
+    parts = [TrainingBatches(*numbered(20), batch_size=8, seed=3, part=BatchPart(*own, 4)) for own in ((0, 1), (1, 4))]
+    for index in range(2):
+        pieces = [part[index][0] for part in parts]
+        assert [len(piece) for piece in pieces] == [2, 6]
+        assert np.array_equal(np.concatenate(pieces), whole[index][0])
