@@ -340,7 +340,7 @@ def values_by_key(group: str, settings: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if isinstance(value, dict):
             found |= values_by_key(f"{group}.{name}", value)
-        elif name not in ("_target_", "defaults"):
+        elif name not in ("_target_", "_recursive_", "defaults"):
             found[f"{group}.{name}"] = value
     return found
 

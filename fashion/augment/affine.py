@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from pydantic import Field, NonNegativeFloat
 
-from fashion.augment.resample import resample
+from fashion.augment.resample import pixel_grid, resample
 
 
 class Affine(keras.layers.Layer):
@@ -40,7 +40,7 @@ class Affine(keras.layers.Layer):
         self.random = keras.random.SeedGenerator(seed)
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
+        """Return ``(n, h, w, c)`` images, transformed in training and untouched otherwise."""
         if not training:
             return images
         _, height, width, _ = images.shape
@@ -49,11 +49,7 @@ class Affine(keras.layers.Layer):
         x_shift = self._draw(images, self.width_shift * width)
         y_shift = self._draw(images, self.height_shift * height)
         # Where in the input each output pixel comes from, relative to the centre.
-        y, x = ops.meshgrid(
-            ops.arange(height, dtype="float32") - (height - 1) / 2,
-            ops.arange(width, dtype="float32") - (width - 1) / 2,
-            indexing="ij",
-        )
+        y, x = pixel_grid(images)
         cosine, sine = ops.cos(angle) * scale, ops.sin(angle) * scale
         rows = sine * x + cosine * y + y_shift + (height - 1) / 2
         columns = cosine * x - sine * y + x_shift + (width - 1) / 2

@@ -26,7 +26,7 @@ class CropFlip(keras.layers.Layer):
 
     def __init__(
         self,
-        padding_pixels: Annotated[int, Field(ge=0, le=14)],
+        padding_pixels: Annotated[int, Field(ge=0, le=64)],
         flip_probability: Annotated[float, Field(ge=0, le=1)],
         erase_probability: Annotated[float, Field(ge=0, le=1)],
         *,
@@ -39,7 +39,7 @@ class CropFlip(keras.layers.Layer):
         self.random = keras.random.SeedGenerator(seed)
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
+        """Return ``(n, h, w, c)`` images, transformed in training and untouched otherwise."""
         if not training:
             return images
         _, height, width, _ = images.shape

@@ -19,8 +19,10 @@ from pydantic import Field, NonNegativeFloat
 from fashion.arrays import GrayImages
 from fashion.augment import silhouette
 from fashion.augment.random_parameters import RandomParameters
-from fashion.augment.resample import resample
+from fashion.augment.resample import pixel_grid, resample
+from fashion.errors import InputError
 
+INPUT_SHAPE = (28, 28, 1)
 # Sleeves rotate about the shoulder, which is this far above the centre, in pixels.
 SHOULDER_HEIGHT, SLEEVE_RADIANS = (6.0, 11.0), (0.1, 1.2)
 MAX_TILT = 0.01  # change of scale for each pixel of height: the camera is never exactly above
@@ -82,6 +84,15 @@ class Photo(keras.layers.Layer):
         self.surface_probability = surface_probability
         self.defect_probability = defect_probability
         self.random = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Refuse images that are not ``(n, 28, 28, 1)`` with an ``InputError``; there are no weights."""
+        if tuple(input_shape[1:]) != INPUT_SHAPE:
+            got, expected = (" x ".join(map(str, shape)) for shape in (input_shape[1:], INPUT_SHAPE))
+            raise InputError(
+                f"augment=photo: got images of {got}, expected {expected}, light on black; choose another, such as "
+                "augment=random_crop"
+            )
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         """Return ``(n, h, w, 1)`` images, transformed in training and untouched otherwise."""
@@ -145,11 +156,7 @@ class Photo(keras.layers.Layer):
     ) -> keras.KerasTensor:
         """Move the object and parts of it; scale photos so that the object fills the frame, as preprocessing does."""
         _, height, width, _ = images.shape
-        y, x = ops.meshgrid(
-            ops.arange(height, dtype="float32") - (height - 1) / 2,
-            ops.arange(width, dtype="float32") - (width - 1) / 2,
-            indexing="ij",
-        )
+        y, x = pixel_grid(images)
         pose = self._sample_pose(images, product[..., 0], params)
         frame = ops.ones_like(images[..., 0])
 

@@ -111,8 +111,11 @@ def check_target(key: str, node: Any, added_by_code: Collection[str] = ()) -> No
         target = get_object(node["_target_"])
     except (ImportError, ValueError, AttributeError) as error:
         raise InputError(f"{key}._target_: {node['_target_']} cannot be imported: {error}") from None
-    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    arguments = {name: value for name, value in node.items() if name not in ("_target_", "_recursive_")}
     check_values(key, arguments, _signature_model(target, added_by_code))
+    for name, value in arguments.items():
+        if isinstance(value, dict) and "_target_" in value:
+            check_target(f"{key}.{name}", value, added_by_code)
 
 
 def _signature_model(target: Callable[..., Any], added_by_code: Collection[str]) -> type[pydantic.BaseModel]:

@@ -28,7 +28,7 @@ from fashion.runs.run_record import environment
 from fashion.training import finalize
 from fashion.training.callbacks import BestCheckpoint, EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
-from fashion.training.network import TrainingNetwork, cross_entropy
+from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 from fashion.training.tracking import Tracker, notify_trackers
 from fashion.training.training_settings import TrainerSettings, Training
 
@@ -144,13 +144,19 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
     Args:
         config: The run's resolved configuration.
         settings: Its ``trainer`` group, checked.
-        data: Gives the shape of the images, their statistics and the number of classes.
+        data: Gives the shape of the images, their statistics, the number of classes and of images in each.
         steps: Steps of the whole run.
     """
     seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
     model = build(config["model"], input_shape=data.image_shape, classes=len(data.classes), pixels=data.pixels)
-    network = TrainingNetwork(model, augment, fast=settings.fast_layers, flip_average=settings.flip_average)
+    network = TrainingNetwork(
+        model,
+        augment,
+        fast=settings.fast_layers,
+        flip_average=settings.flip_average,
+        class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
+    )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)
     network.compile(

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+from jaxtyping import Float32
 from keras import ops
 
+from fashion.arrays import Labels
+from fashion.augment.mixup import Mixup
 from fashion.backend.devices import undistributed
 from fashion.data.batches import PADDING, EvaluationBatches
 from fashion.models.fast_model import fast_layers, stock_layers
@@ -30,6 +34,18 @@ def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
     return smoothed
 
 
+def balanced_weights(labels: Labels, classes: int) -> Float32[np.ndarray, " classes"]:
+    """Return a weight for each class by which all classes weigh the same: images / (classes x images of the class).
+
+    Args:
+        labels: ``(n,)`` int64, of the training images.
+        classes: How many there are; one without images gets the weight of one image.
+    """
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+    weights: np.ndarray = len(labels) / (classes * counts)
+    return weights.astype(np.float32)
+
+
 class TrainingNetwork(keras.Model):
     """A model that takes raw pixels and augments them inside the compiled step.
 
@@ -38,24 +54,54 @@ class TrainingNetwork(keras.Model):
         augment: A layer that changes such images in training only.
         fast: Compute with this project's CPU kernels where they are faster; the weights are the same.
         flip_average: Whether the deployable model averages over an image and its mirror image.
+        class_weights: ``(classes,)``, what an image of each class counts in the loss of training; None for 1.
     """
 
     def __init__(
-        self, model: keras.Model, augment: keras.layers.Layer, *, fast: bool, flip_average: bool = False
+        self,
+        model: keras.Model,
+        augment: keras.layers.Layer,
+        *,
+        fast: bool,
+        flip_average: bool = False,
+        class_weights: Float32[np.ndarray, " classes"] | None = None,
     ) -> None:
         super().__init__(name="training")
         self.flip_average = flip_average
+        self.class_weights = class_weights
         self.augment = augment
         self.core = fast_layers(model) if fast else model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Mark the network as built: the model and the augmentation already have their variables."""
+        """Let the augmentation check the shape, and mark the network as built: all variables exist already."""
+        self.augment.build(input_shape)
         self.built = True
 
     def call(self, pixels: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         """Return ``(n, classes)`` float32 probabilities of ``(n, h, w, c)`` uint8 pixels, 0-255."""
         images = ops.cast(pixels, "float32") / 255
         return self.core(self.augment(images, training=training), training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the mean loss; in training with the classes' weights, and for mixed images with both their labels."""
+
+        def loss(labels: Any) -> Any:
+            weights = sample_weight
+            if training and self.class_weights is not None:
+                weights = ops.take(self.class_weights, labels)
+            return super(TrainingNetwork, self).compute_loss(x, labels, y_pred, weights, training)
+
+        if training and isinstance(self.augment, Mixup):
+            # The loss is linear in its targets: this is the loss of the mixed labels.
+            return self.augment.share * loss(y) + (1 - self.augment.share) * loss(ops.flip(y, axis=0))
+        return loss(y)
 
     def evaluate(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
         """Return the losses and metrics of batches, as ``keras.Model.evaluate`` does.

@@ -35,6 +35,7 @@ class TrainerSettings(Keys):
     batch_size: PositiveInt
     seed: Seed
     label_smoothing: Share
+    class_weights: Literal["balanced"] | None
     flip_average: bool
     precision: Precision
     jit: bool | Literal["auto"]

@@ -1,7 +1,11 @@
 """Images that the tests of augmentation share."""
 
+import functools
+
+import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from fashion.data.fashion_mnist import fashion_mnist
 
@@ -19,3 +23,27 @@ def single_operations(keras_backend):
     """For tests that call Keras's operations one by one."""
     if keras_backend == "jax":
         pytest.skip("JAX takes a minute for what TensorFlow does in a second: single operations")
+
+
+@pytest.fixture(scope="session")
+def transform(keras_backend):
+    """Call an augmentation as one program, which single operations would not be: a second instead of a minute."""
+
+    @functools.cache
+    def program(layer: keras.layers.Layer):
+        if keras_backend == "tensorflow":
+            return lambda state, images: (layer(images, training=True), state)
+        import jax
+
+        return jax.jit(lambda state, images: layer.stateless_call([], state, images, training=True))
+
+    def call(layer: keras.layers.Layer, images: np.ndarray) -> np.ndarray:
+        layer.build(images.shape)
+        before = [variable.value for variable in layer.non_trainable_variables]
+        result, after = program(layer)(before, images)
+        if keras_backend == "jax":
+            for variable, value in zip(layer.non_trainable_variables, after, strict=True):
+                variable.assign(value)
+        return ops.convert_to_numpy(result)
+
+    return call

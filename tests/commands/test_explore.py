@@ -23,4 +23,5 @@ def test_missing_data_is_one_line(run_command, tmp_path):
 def test_wrong_input_is_one_line_and_status_2(run_command, tmp_path):
     run = run_command("explore.py", "augment=nosuch", f"hydra.run.dir={tmp_path}")
     assert run.returncode == 2
-    assert run.stderr == "error: augment: got nosuch, expected one of affine, crop_flip, none, photo\n"
+    choices = "affine, crop_flip, cutmix, mixup, none, photo, randaugment, random_crop"
+    assert run.stderr == f"error: augment: got nosuch, expected one of {choices}\n"

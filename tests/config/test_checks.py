@@ -53,6 +53,7 @@ def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
     assert {"data", "augment", "model", "optimizer", "schedule", "callbacks", "trainer"} <= set(compose_train(tmp_path))
     assert {(g, c) for g, c in CHOICES} >= {
         ("augment", "affine"), ("augment", "crop_flip"), ("augment", "none"), ("augment", "photo"),
+        ("augment", "random_crop"), ("augment", "randaugment"), ("augment", "mixup"), ("augment", "cutmix"),
         ("model", "efficientnetb0"), ("model", "resnet"), ("model", "cnn"),
         ("optimizer", "adam"), ("optimizer", "adamw"), ("optimizer", "sgd"), ("optimizer", "muon"),
         ("schedule", "constant"), ("schedule", "one_cycle"),
@@ -95,6 +96,9 @@ WRONG = [
     (["schedule=one_cycle", "callbacks=none", "schedule.warmup=1"], "schedule.warmup: got 1, expected less than 1"),
     (["schedule=one_cycle"], "callbacks: got keras.callbacks.ReduceLROnPlateau, which lowers a constant rate"),
     (["optimizer=muon", "optimizer.adam_weight_decay=-1"], "optimizer.adam_weight_decay: got -1, expected"),
+    (["augment=mixup", "augment.base.hue=0.6"], "augment.base.hue: got 0.6, expected less than or equal to 0.5"),
+    (["augment=mixup", "+augment.base.scale=1"], "augment.base.scale: there is no such key"),
+    (["trainer.class_weights=sqrt"], "trainer.class_weights: got 'sqrt', expected 'balanced'"),
     (["trainer.label_smoothing=1"], "trainer.label_smoothing: got 1, expected less than 1"),
     (["data.limit=0"], "data.limit: got 0, expected greater than 0"),
     (["data.limit=many"], "data.limit: got 'many', expected a valid integer"),

@@ -120,7 +120,15 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(quick, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "choice", [["augment=none"], ["augment=crop_flip"], ["optimizer=sgd"], ["optimizer=adamw"], ["optimizer=muon"]]
+    "choice",
+    [
+        ["augment=none"],
+        ["augment=crop_flip"],
+        ["augment=cutmix", "augment@augment.base=randaugment"],
+        ["optimizer=sgd"],
+        ["optimizer=adamw"],
+        ["optimizer=muon"],
+    ],
 )
 def test_the_other_choices_train(quick, tmp_path, choice):
     folder = quick(tmp_path / "run", *choice, "trainer.epochs=1", "trainer.batch_size=50")
@@ -173,7 +181,7 @@ PATIENCES = ("callbacks.early_stopping.patience=1", "callbacks.reduce_lr_on_plat
 
 RECIPE = (
     "optimizer=muon", "+optimizer.use_ema=true", "+optimizer.ema_momentum=0.9", "schedule=one_cycle", "callbacks=none",
-    "trainer.label_smoothing=0.1",
+    "trainer.label_smoothing=0.1", "augment=mixup", "augment.cutmix_alpha=1.0", "trainer.class_weights=balanced",
 )  # fmt: skip
 
 

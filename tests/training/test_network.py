@@ -1,10 +1,14 @@
-"""Known answers of the loss."""
+"""Known answers of the loss, and what augmentation and class weights make of it in training and in validation."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from fashion.training.network import cross_entropy
+from fashion.augment.mixup import Mixup
+from fashion.augment.photo import Photo
+from fashion.errors import InputError
+from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 
 pytestmark = pytest.mark.backend
 
@@ -21,3 +25,71 @@ def test_smoothing_gives_every_class_some_probability():
 
 def test_without_smoothing_the_loss_is_keras_own():
     assert cross_entropy(0.0) == "sparse_categorical_crossentropy"
+
+
+def test_balanced_weights_make_classes_weigh_the_same():
+    weights = balanced_weights(np.repeat([0, 1, 2], [60, 30, 10]), classes=3)
+    assert weights == pytest.approx([100 / 180, 100 / 90, 100 / 30])
+    assert balanced_weights(np.array([0, 0, 2]), classes=3).tolist() == [0.5, 1, 1]
+
+
+SMOOTHING, CLASS_WEIGHTS = 0.1, np.array([0.5, 1, 4], np.float32)
+
+
+@pytest.fixture
+def network(keras_backend) -> TrainingNetwork:
+    """A linear classifier of 4 x 4 colour pixels into three classes; mixup, class weights and smoothing together.
+
+    Its learning rate is 0, so that what it answers does not change.
+    """
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(inputs)))
+    augment = Mixup({"_target_": "fashion.augment.none.none"}, 0.5, 0.0, seed=0)
+    built = TrainingNetwork(model, augment, fast=False, class_weights=CLASS_WEIGHTS)
+    loss = cross_entropy(SMOOTHING)
+    built.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"], jit_compile=keras_backend == "jax")
+    built.build((None, 4, 4, 3))
+    return built
+
+
+@pytest.fixture
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8), np.array([0, 0, 0, 0, 1, 1, 2, 2])
+
+
+def smoothed_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    targets = (1 - SMOOTHING) * np.eye(3)[labels] + SMOOTHING / 3
+    return -np.sum(targets * np.log(probabilities), axis=1)
+
+
+def test_the_loss_of_a_mixed_image_is_that_of_both_its_labels(network, batch):
+    """Each with its share and the weight of its class; accuracy asks for the label of the greater part."""
+    pixels, labels = batch
+    for _ in range(3):
+        loss, accuracy = network.train_on_batch(pixels, labels)
+        share = float(network.augment.share)
+        images = pixels.astype(np.float32) / 255
+        probabilities = ops.convert_to_numpy(network.core(share * images + (1 - share) * images[::-1]))
+        parts = [(share, labels), (1 - share, labels[::-1])]
+        losses = sum(part * CLASS_WEIGHTS[label] * smoothed_loss(probabilities, label) for part, label in parts)
+        network.reset_metrics()
+        assert 0.5 <= share < 1
+        assert loss == pytest.approx(losses.mean(), rel=1e-4)
+        assert accuracy == pytest.approx(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def test_validation_is_neither_mixed_nor_weighted(network, batch):
+    pixels, labels = batch
+    loss, accuracy = network.test_on_batch(pixels, labels)
+    probabilities = ops.convert_to_numpy(network.core(pixels.astype(np.float32) / 255))
+    assert loss == pytest.approx(smoothed_loss(probabilities, labels).mean(), rel=1e-5)
+    assert accuracy == pytest.approx(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def test_photos_are_simulated_at_their_own_size_only():
+    photo = Photo(0.25, 15, 0.08, 0.2, 0.7, 0.6, 0.5, 0.4, 0.6, 0.9, 0.2, seed=0)
+    inputs = keras.Input((96, 96, 3))
+    network = TrainingNetwork(keras.Model(inputs, keras.layers.Flatten()(inputs)), photo, fast=False)
+    with pytest.raises(InputError, match=r"^augment=photo: got images of 96 x 96 x 3, expected 28 x 28 x 1"):
+        network.build((None, 96, 96, 3))
