@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib
 import numpy as np
 from cycler import cycler
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from fashion.arrays import Image
 from fashion.files import replacing
 from fashion.palette import INK, LINE, MUTED, SERIES
 
@@ -71,6 +73,16 @@ def saved_figure(path: Path, width_inches: float, height_inches: float, title: s
         with replacing(path) as partial:
             # Without the name of the program: equal figures are equal files.
             figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def reduced(image: Image, side: int) -> Image:
+    """Return an image scaled so that its longer side has a number of pixels; a smaller image as it is."""
+    height, width, channels = image.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
 
 
 def show_tiles(

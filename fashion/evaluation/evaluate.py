@@ -119,10 +119,10 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
 
 def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness:
     """Measure accuracy on corrupted images, and write it as a table and figures."""
-    measured = robustness(predictor.probabilities, data.test.images[..., 0], data.test.labels, CORRUPTION_SEED)
+    measured = robustness(predictor.probabilities, data.test.images, data.test.labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
-    draw_samples(data.test.images[1, ..., 0], CORRUPTION_SEED, folder / "corruptions.png")
+    draw_samples(data.test.images[len(data.test) > 1], CORRUPTION_SEED, folder / "corruptions.png")
     return measured
 
 

@@ -2,44 +2,55 @@
 
 import csv
 import io
+import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from fashion.arrays import GrayImage, GrayImages, Images, Labels, Probabilities
+from fashion.arrays import Image, Images, Labels, Probabilities
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fashion.evaluation.records import Robustness
-from fashion.figures import saved_figure, show_tiles
+from fashion.figures import reduced, saved_figure, show_tiles
 from fashion.files import write_text
-from fashion.metrics import accuracy
 from fashion.palette import INK
 
 Predict = Callable[[Images], Probabilities]
 
 LEVELS = range(1, SEVERITIES + 1)
 
+# Images are corrupted and predicted in parts of this size, so that memory does not grow with their number.
+PART_BYTES = 2**26
+SAMPLE_SIDE = 96  # pixels; larger images are reduced on the sheet of samples
 
-def robustness(predict: Predict, images: GrayImages, labels: Labels, seed: int) -> Robustness:
+
+def robustness(predict: Predict, images: Images, labels: Labels, seed: int) -> Robustness:
     """Measure the accuracy on clean images and on each corruption of them.
 
     Args:
-        predict: From images to probabilities; called 76 times.
+        predict: From images to probabilities.
         images: The test images.
         labels: Their classes.
         seed: Seed of the corruptions; the same one gives the same images.
     """
     started = time.monotonic()
-
-    def corrupted_accuracy(name: str, severity: int) -> float:
-        return accuracy(labels, predict(corrupt(images, name, severity, seed=seed)[..., np.newaxis]))
-
-    table = {name: [corrupted_accuracy(name, severity) for severity in LEVELS] for name in CORRUPTIONS}
+    size = max(1, PART_BYTES // math.prod(images.shape[1:]))
+    right: dict[tuple[str, int], int] = Counter()
+    for start in range(0, len(images), size):
+        part, truth = images[start : start + size], labels[start : start + size]
+        positions = np.arange(start, start + len(part))
+        right["none", 0] += int(np.sum(predict(part).argmax(axis=1) == truth))
+        for name, severity in itertools.product(CORRUPTIONS, LEVELS):
+            corrupted = corrupt(part, name, severity, seed=seed, positions=positions)
+            right[name, severity] += int(np.sum(predict(corrupted).argmax(axis=1) == truth))
+    table = {name: [right[name, severity] / len(images) for severity in LEVELS] for name in CORRUPTIONS}
     return Robustness(
         seed=seed,
         images=len(images),
-        clean_accuracy=accuracy(labels, predict(images[..., np.newaxis])),
+        clean_accuracy=right["none", 0] / len(images),
         mean_corruption_accuracy=float(np.mean(list(table.values()))),
         accuracy=table,
         seconds=time.monotonic() - started,
@@ -79,11 +90,11 @@ def draw_heat_map(measured: Robustness, path: Path) -> None:
             axes.text(column, row, f"{100 * share:.1f}", ha="center", va="center", color=colour, fontsize=9)
 
 
-def draw_samples(image: GrayImage, seed: int, path: Path) -> None:
+def draw_samples(image: Image, seed: int, path: Path) -> None:
     """Draw one image under every corruption, a row for each, from severity 1 to 5."""
     tiles = np.stack(
         [
-            np.concatenate([corrupt(image[np.newaxis], name, severity, seed=seed) for severity in LEVELS])
+            [reduced(corrupt(image[np.newaxis], name, severity, seed=seed)[0], SAMPLE_SIDE) for severity in LEVELS]
             for name in CORRUPTIONS
         ]
     )
@@ -93,4 +104,4 @@ def draw_samples(image: GrayImage, seed: int, path: Path) -> None:
         for axes, rows in zip(figure.subplots(1, 2), (slice(half), slice(half, None)), strict=True):
             table = np.full((half, *tiles.shape[1:]), np.nan)
             table[: len(names[rows])] = tiles[rows] / 255
-            show_tiles(axes, table[..., np.newaxis], rows=names[rows], columns=[str(level) for level in LEVELS])
+            show_tiles(axes, table, rows=names[rows], columns=[str(level) for level in LEVELS])

@@ -15,7 +15,7 @@ LABELS = np.arange(120) % 2
 
 def images() -> np.ndarray:
     """Class 0: light in the upper half; class 1: in the lower half."""
-    made = np.zeros((len(LABELS), 28, 28), np.uint8)
+    made = np.zeros((len(LABELS), 28, 28, 1), np.uint8)
     made[LABELS == 0, 3:11, 3:25] = 220
     made[LABELS == 1, 17:25, 3:25] = 220
     return made
@@ -40,6 +40,11 @@ def test_known_accuracies(measured):
     assert measured.accuracy["inversion"][3:] == [0.0, 0.0]
 
 
+def test_parts_of_any_size_give_the_same(measured, monkeypatch):
+    monkeypatch.setattr("fashion.evaluation.robustness.PART_BYTES", 37 * 28 * 28)
+    assert robustness(predict, images(), LABELS, seed=5).accuracy == measured.accuracy
+
+
 def test_the_mean_is_over_all_cells(measured):
     cells = [share for row in measured.accuracy.values() for share in row]
     assert len(cells) == 75
@@ -47,7 +52,7 @@ def test_the_mean_is_over_all_cells(measured):
 
 
 def test_a_cell_is_the_accuracy_on_the_corrupted_images(measured):
-    right = predict(corrupt(images(), "occlusion", 5, seed=5)[..., np.newaxis]).argmax(axis=1) == LABELS
+    right = predict(corrupt(images(), "occlusion", 5, seed=5)).argmax(axis=1) == LABELS
     assert measured.accuracy["occlusion"][4] == right.mean()
 
 
@@ -81,3 +86,11 @@ def test_the_heat_map_is_dark_where_the_accuracy_is(measured, tmp_path):
 def test_the_sample_sheet_is_drawn(tmp_path):
     draw_samples(images()[0], 0, tmp_path / "samples.png")
     assert np.asarray(Image.open(tmp_path / "samples.png").convert("L")).std() > 30
+
+
+def test_large_colour_images_have_a_sample_sheet_in_colour(tmp_path):
+    image = np.zeros((140, 120, 3), np.uint8)
+    image[..., 0] = 230
+    draw_samples(image, 0, tmp_path / "samples.png")
+    red, green, _ = np.asarray(Image.open(tmp_path / "samples.png").convert("RGB")).astype(int).transpose(2, 0, 1)
+    assert np.mean(red - green > 100) > 0.2
