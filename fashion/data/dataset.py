@@ -1,9 +1,12 @@
 """The interface between data and everything else: class names, and arrays split into train, validation and test."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fashion.arrays import Labels, Sources
+import numpy as np
+
+from fashion.arrays import GrayImages, Labels, Sources
 from fashion.data.image_rows import ImageArray
 from fashion.preprocessing.input_spec import InputSpec
 
@@ -49,6 +52,19 @@ class SkippedFile(NamedTuple):
     reason: str
 
 
+class PhotoKnowledge(NamedTuple):
+    """What a data set of product images knows of people's own photos of the same things.
+
+    Attributes:
+        priors: Class to its prior on photos relative to that on the training images; 1 for a class that it lacks.
+        synthetic_ood: From grey images, their labels, a number and a source of choices to that many images of none of
+            the classes, on which a model for photos learns to abstain.
+    """
+
+    priors: Mapping[str, float]
+    synthetic_ood: Callable[[GrayImages, Labels, int, np.random.Generator], GrayImages]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split, in the order of their source.
@@ -84,6 +100,7 @@ class Dataset:
         digests: Name of each file, or of the whole, to SHA-256 of what the arrays come from.
         page: What the web page says about the data.
         skipped: The files that cannot be read, where the configuration says to go on without them.
+        photos: What is known of photos; None where the images are photos themselves, or nothing is known.
     """
 
     name: str
@@ -97,6 +114,7 @@ class Dataset:
     digests: dict[str, str]
     page: PageText = DEFAULT_PAGE
     skipped: tuple[SkippedFile, ...] = ()
+    photos: PhotoKnowledge | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -23,6 +23,7 @@ from fashion.evaluation.records import Comparison, Measurement, ModelSummary, Ro
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
+from fashion.preprocessing.input_spec import InputSpec
 from fashion.runs.folder import CONFUSION_MATRIX_FILE, REPORT_FILE
 from fashion.uncertainty import ood_datasets
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
@@ -57,7 +58,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     stored = loaded.card.config["data"]
     own_data = settings.data | {key: stored.get(key) for key in SPLIT_KEYS}
     own: Dataset = data if own_data == settings.data else build(own_data, seed=loaded.card.seed)
-    ood_sets, unreadable = _ood_sets(settings)
+    ood_sets, unreadable = _ood_sets(settings, loaded.card.input)
     if settings.calibrate:
         predictor, loaded = _calibrated(loaded, own, folder)
     test, validation = predictor.outputs(data.test.images), predictor.outputs(own.validation.images)
@@ -89,14 +90,14 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     return measured
 
 
-def _ood_sets(settings: EvaluationSettings) -> tuple[dict[str, ood_datasets.ImageSet], list[str]]:
+def _ood_sets(settings: EvaluationSettings, spec: InputSpec) -> tuple[dict[str, ood_datasets.ImageSet], list[str]]:
     """Return out-of-distribution images by name, and what is wrong with each file of the user that cannot be read."""
     if not settings.outliers:
         return {}, []
-    sets = ood_datasets.reported_sets()
+    sets = ood_datasets.reported_sets(spec)
     if settings.photos is None:
         return sets, []
-    photos, unreadable = ood_datasets.photo_folders(Path(settings.photos))
+    photos, unreadable = ood_datasets.photo_folders(Path(settings.photos), spec)
     for message in unreadable:
         print(f"error: {message}; it is skipped", file=sys.stderr)
     return sets | photos, unreadable

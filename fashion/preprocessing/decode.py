@@ -44,20 +44,20 @@ class OpenedImage:
     pixels: int
 
 
-def decode(stream: io.BufferedIOBase) -> Image.Image:
+def decode(stream: io.BufferedIOBase, side: int = NEEDED_SIDE) -> Image.Image:
     """Return the image in a file with its pixels; see ``open_checked`` and ``load``."""
-    return load(open_checked(stream.read()))
+    return load(open_checked(stream.read()), side)
 
 
-def decode_file(path: Path) -> Image.Image:
-    """Return the image in a file with its pixels.
+def decode_file(path: Path, side: int = NEEDED_SIDE) -> Image.Image:
+    """Return the image in a file with its pixels; ``side`` as in ``load``.
 
     Raises:
         InputError: When it cannot be read or is not an image; the message names the file.
     """
     try:
         with path.open("rb") as stream:
-            return decode(stream)
+            return decode(stream, side)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except InputError as error:

@@ -2,7 +2,7 @@
 
 The score averages two Mahalanobis distances to the nearest class (Lee et al., 2018, arXiv:1807.03888), as standardised
 logarithms: one of the direction of the features before the last layer, which separate the classes, and one of the
-spatial means of the narrowest layer at each resolution, which reflect what pixels of clothes look like.
+spatial means of the narrowest layer at each resolution, which reflect what pixels of such images look like.
 """
 
 import base64

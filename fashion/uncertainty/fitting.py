@@ -8,10 +8,10 @@ from jaxtyping import Float
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
-from fashion.arrays import Features, GrayImages, Labels, Pixels, Probabilities
+from fashion.arrays import Features, GrayImages, Images, Labels, Pixels, Positions, Probabilities
 from fashion.augment.photo import Photo
 from fashion.card import CalibrationEntry, CalibrationScores, Card
-from fashion.data.dataset import Dataset
+from fashion.data.dataset import Dataset, PhotoKnowledge, Split
 from fashion.data.split import stratified_sample
 from fashion.metrics import cross_entropy
 from fashion.uncertainty.abstention import MIN_DISTANCE, Abstention, FeatureVectors, MahalanobisDistance, unit_length
@@ -19,7 +19,6 @@ from fashion.uncertainty.calibration import at_temperature
 from fashion.uncertainty.photo_ood import PhotoOodScore, regression_inputs
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 from fashion.uncertainty.reliability import expected_calibration_error
-from fashion.uncertainty.synthetic_ood import synthetic_ood
 
 # Shares of the validation images, and of those that were made photo-like, that the thresholds accept. The second makes
 # a model abstain on a fifth of one half of 290 real photos.
@@ -28,13 +27,12 @@ TEMPERATURES = (0.05, 20.0)
 # Enough for a covariance of a few hundred features, in a third of the time that all 54,000 take.
 FITTED_IMAGES = 20_000
 SUBSET_SEED = 0
+PART = 2_048  # images, of any size: a multiple of the predictor's largest batch
 MAX_AXES = 256
+# With fewer, the 5 % that a threshold excludes would be less than one image.
+MIN_VALIDATION_IMAGES = 20
 # Relative to the mean variance, added in every direction: a dead feature would make every distance infinite.
 RIDGE = 1e-6
-# Class priors on photos relative to the training images: those are products, among which a Shirt is any garment for the
-# upper body, and a Bag any unusual outline. The best of 320 on one half of 341 photos, none of which shows a bag; the
-# other half gains too.
-PHOTO_PRIORS = {"Pullover": 3.0, "Dress": 2.5, "Shirt": 0.65, "Sandal": 2.0, "Sneaker": 2.0, "Ankle boot": 2.0}
 WEIGHT_DECAY = 1e-3  # of the logistic regression's weights, on standardised inputs
 
 # From images to what a network computes for them, with its features.
@@ -50,20 +48,31 @@ def fit_uncertainty(
         network: The network, with its features.
         data: What it was trained on.
         validation: Its outputs for the validation images.
-        augment: The augmentation it was trained with; if that is ``Photo``, abstention on photos is fitted as well.
+        augment: The augmentation it was trained with; if that is ``Photo``, and the data set has knowledge of photos,
+            abstention on photos is fitted as well.
     """
     labels = data.train.labels
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
     chosen = stratified_sample(labels, min(FITTED_IMAGES, len(labels)), random)
-    training = network(data.train.images[chosen])
+    training = _in_parts(network, data.train.images, chosen)
     temperature = fit_temperature(data.validation.labels, validation.probabilities)
-    if not validation.features:
+    if not validation.features or len(data.validation) < MIN_VALIDATION_IMAGES:
         return PosthocUncertainty(temperature)
     abstention = fit_abstention(training.features, labels[chosen], validation.features)
-    if not isinstance(augment, Photo):
+    if not isinstance(augment, Photo) or data.photos is None:
         return PosthocUncertainty(temperature, abstention)
-    priors = np.array([PHOTO_PRIORS.get(name, 1.0) for name in data.classes], np.float32)
-    return PosthocUncertainty(temperature, abstention, fit_photo_ood(network, data, abstention, augment), priors)
+    priors = np.array([data.photos.priors.get(name, 1.0) for name in data.classes], np.float32)
+    photo_ood = fit_photo_ood(network, data.validation, data.photos, abstention, augment)
+    return PosthocUncertainty(temperature, abstention, photo_ood, priors)
+
+
+def _in_parts(network: Network, images: Images, rows: Positions) -> Outputs:
+    """Return what a network computes for some of the images, which are never all in memory."""
+    parts = [network(images[rows[start : start + PART]]) for start in range(0, len(rows), PART)]
+    features = zip(*(part.features for part in parts), strict=True)
+    return Outputs(
+        np.concatenate([part.probabilities for part in parts]), tuple(np.concatenate(each) for each in features)
+    )
 
 
 def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: Labels, validation: Outputs) -> Card:
@@ -97,12 +106,19 @@ def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: Labels, val
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the temperature that maximises the likelihood of the labels (Guo et al., 2017, arXiv:1706.04599)."""
+    """Return the temperature that maximises the likelihood of the labels (Guo et al., 2017, arXiv:1706.04599).
+
+    Where every prediction is right, as happens with few images, any lower temperature is more likely still: it is not
+    lowered then.
+    """
+    lowest, highest = TEMPERATURES
+    if (probabilities.argmax(axis=1) == labels).all():
+        lowest = 1.0
 
     def loss(log_temperature: float) -> float:  # has a single minimum
         return cross_entropy(labels, at_temperature(probabilities, float(np.exp(log_temperature))))
 
-    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-4})
+    found = minimize_scalar(loss, bounds=(np.log(lowest), np.log(highest)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 
 
@@ -128,18 +144,21 @@ def fit_abstention(
     return unlimited._replace(threshold=float(threshold))
 
 
-def fit_photo_ood(network: Network, data: Dataset, abstention: Abstention, augment: Photo) -> PhotoOodScore:
+def fit_photo_ood(
+    network: Network, validation: Split, photos: PhotoKnowledge, abstention: Abstention, augment: Photo
+) -> PhotoOodScore:
     """Fit a score that separates photo-like validation images from photo-like synthetic out-of-distribution images.
 
     Args:
         network: The network, with its features.
-        data: What it was trained on.
+        validation: The validation images, grey.
+        photos: Makes the out-of-distribution images.
         abstention: As fitted before.
         augment: Makes images photo-like.
     """
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
-    images, labels = data.validation.images[..., 0], data.validation.labels
-    foreign_images = synthetic_ood(images, labels, len(images), random)
+    images, labels = np.asarray(validation.images)[..., 0], validation.labels
+    foreign_images = photos.synthetic_ood(images, labels, len(images), random)
 
     def inputs(pixels: GrayImages) -> Float[np.ndarray, "n inputs"]:
         return regression_inputs(*network(augment.simulate_photos(pixels)[..., np.newaxis]), abstention)
@@ -173,9 +192,12 @@ def fit_logistic_regression(
 def fit_distance(features: Features, labels: Labels, *, normalize: bool) -> MahalanobisDistance:
     """Fit class means and the covariance that all classes share, in the subspace of largest variance.
 
+    A few images cannot determine a covariance in many directions, so there are at most as many as images more than
+    classes.
+
     Args:
         features: Features of training images.
-        labels: Their classes; every class occurs.
+        labels: Their classes; any of them may be absent.
         normalize: Whether features are scaled to unit length first.
     """
     x = (unit_length(features) if normalize else features).astype(np.float64)
@@ -183,7 +205,7 @@ def fit_distance(features: Features, labels: Labels, *, normalize: bool) -> Maha
     mean = x.mean(axis=0).astype(np.float16).astype(np.float64)  # as it is stored
     x = x - mean
     _, vectors = np.linalg.eigh(x.T @ x)
-    principal = vectors[:, -MAX_AXES:]
+    principal = vectors[:, -max(1, min(MAX_AXES, len(x) - len(classes))) :]
     projected = x @ principal
     class_means = np.stack([projected[labels == number].mean(axis=0) for number in classes])
     within = projected - class_means[np.searchsorted(classes, labels)]

@@ -1,26 +1,29 @@
-"""Out-of-distribution images: does the model notice that they show no clothes?
+"""Out-of-distribution images for a model of any size: does it notice that they show none of its classes?
 
-``reported_sets`` are those in the report. ``development_sets`` are of other kinds: the score was chosen on them, so
-that the reported numbers are not optimistic.
+The score was chosen on images of other kinds (``fashion.data.fashion_mnist.synthetic_ood.development_sets``), so that
+the reported numbers are not optimistic. A model that was trained on digits, letters or photos of the same things should
+accept the set that shows them.
 """
 
 import importlib.util
 import logging
+import math
 import string
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from fashion.arrays import Flags, GrayImage, GrayImages, Images
+from fashion.arrays import Flags, Images
+from fashion.arrays import Image as ImageArray
 from fashion.errors import InputError
 from fashion.preprocessing.decode import decode_file
-from fashion.preprocessing.fashion_mnist import prepare
-from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
 from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
+from fashion.preprocessing.input_spec import InputSpec
 from fashion.preprocessing.model_input import ModelInput
+from fashion.preprocessing.prepare import decode_side, prepare
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ SEED = 20_240_229
 NOISE_IMAGES, TEXT_IMAGES = 1_000, 500
 MAX_DIGIT = 16  # the largest pixel value of scikit-learn's digits
 PAGE_SIDE, PAGE_MARGIN = 240, 20
+MAX_SET_BYTES = 2**27  # of one set: for large images a set has fewer of them
 
 
 class ImageSet(NamedTuple):
@@ -42,56 +46,65 @@ class ImageSet(NamedTuple):
     photos: Flags
 
 
-def reported_sets() -> dict[str, ImageSet]:
-    """Return the sets in the report by name, except those whose package is not installed."""
+def reported_sets(spec: InputSpec) -> dict[str, ImageSet]:
+    """Return the sets in the report by name, except those whose package is not installed.
+
+    Args:
+        spec: The model's input.
+    """
     random = np.random.default_rng(SEED)
-    noise_shape = (NOISE_IMAGES, INPUT_SIDE, INPUT_SIDE)
+    noise_shape = (_at_most(NOISE_IMAGES, spec), *spec.shape)
     made = {
-        "blank": blank(),
+        "blank": blank(spec),
         "uniform noise": random.integers(0, 256, noise_shape, np.uint8),
-        "Gaussian noise": _to_uint8(random.normal(0.5, 0.25, noise_shape)),
-        "text": text(TEXT_IMAGES, random),
+        "Gaussian noise": np.stack([_to_uint8(random.normal(0.5, 0.25, spec.shape)) for _ in range(noise_shape[0])]),
+        "text": text(_at_most(TEXT_IMAGES, spec), spec, random),
     }
     if _installed("sklearn", "handwritten digits"):
-        made["handwritten digits"] = digits()
-    sets = {name: ImageSet(images[..., np.newaxis], np.zeros(len(images), bool)) for name, images in made.items()}
+        made["handwritten digits"] = digits(spec)
+    sets = {name: ImageSet(images, np.zeros(len(images), bool)) for name, images in made.items()}
     if _installed("skimage", "sample photos"):
-        sets["sample photos"] = sample_photos()
+        sets["sample photos"] = sample_photos(spec)
     return sets
 
 
-def blank() -> GrayImages:
-    """Return 256 uniform images, one for each grey level."""
-    return np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, INPUT_SIDE, INPUT_SIDE)).copy()
+def blank(spec: InputSpec) -> Images:
+    """Return uniform images, one for each grey level; fewer levels for large images."""
+    levels = np.linspace(0, 255, _at_most(256, spec)).round().astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (len(levels), *spec.shape)).copy()
 
 
-def digits() -> GrayImages:
+def digits(spec: InputSpec) -> Images:
     """Return scikit-learn's 1,797 handwritten digits (Alpaydin and Kaynak, 1998, UCI), light on black."""
     from sklearn.datasets import load_digits
 
     small = load_digits().images * (255 / MAX_DIGIT)
-    return np.stack([_resized(Image.fromarray(image.astype(np.uint8))) for image in small])
+    small = small[: _at_most(len(small), spec)]
+    size = (spec.width, spec.height)
+    grey = [Image.fromarray(image.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR) for image in small]
+    return np.repeat(np.stack([np.asarray(image) for image in grey])[..., np.newaxis], spec.channels, axis=3)
 
 
-def sample_photos() -> ImageSet:
+def sample_photos(spec: InputSpec) -> ImageSet:
     """Return the photos in the package scikit-image, and the quarters of each, preprocessed like a user's photo."""
-    spec = importlib.util.find_spec("skimage")
-    folder = Path(str(spec and spec.origin)).parent / "data"
+    package = importlib.util.find_spec("skimage")
+    folder = Path(str(package and package.origin)).parent / "data"
     inputs = []
     for path in _image_files(folder):
-        image = decode_file(path)
+        image = decode_file(path, decode_side(spec))
         width, height = image.size
         boxes = [(0, 0, width, height)]
         boxes += [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
-        inputs += [prepare(image.crop(box)) for box in boxes]
+        inputs += [prepare(image.crop(box), spec) for box in boxes]
     return _image_set(inputs)
 
 
-def text(count: int, random: np.random.Generator) -> UInt8[np.ndarray, "count h w"]:
+def text(count: int, spec: InputSpec, random: np.random.Generator) -> Images:
     """Return images of one to four lines of random letters, dark on white paper, preprocessed like a user's image.
 
     Args:
         count: The number of images.
+        spec: The model's input.
         random: Source of the letters and their size.
     """
     letters = list(string.ascii_letters + string.digits)
@@ -101,12 +114,16 @@ def text(count: int, random: np.random.Generator) -> UInt8[np.ndarray, "count h 
         lines = ["".join(random.choice(letters, random.integers(1, 9))) for _ in range(random.integers(1, 5))]
         font = ImageFont.load_default(int(random.integers(24, 72)))
         ImageDraw.Draw(page).text((PAGE_MARGIN, PAGE_MARGIN), "\n".join(lines), fill=0, font=font)
-        images.append(prepare(page).pixels[..., 0])
+        images.append(prepare(page, spec).pixels)
     return np.stack(images)
 
 
-def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
+def photo_folders(folder: Path, spec: InputSpec) -> tuple[dict[str, ImageSet], list[str]]:
     """Return the images of each folder in a folder, preprocessed like a user's photo.
+
+    Args:
+        folder: Contains the folders.
+        spec: The model's input.
 
     Returns:
         The sets by name, and what is wrong with each file that cannot be read.
@@ -122,7 +139,7 @@ def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
         inputs = []
         for path in _image_files(subfolder):
             try:
-                inputs.append(prepare(decode_file(path)))
+                inputs.append(prepare(decode_file(path, decode_side(spec)), spec))
             except InputError as error:
                 unreadable.append(str(error))
         if inputs:
@@ -134,33 +151,6 @@ def photo_folders(folder: Path) -> tuple[dict[str, ImageSet], list[str]]:
     return found, unreadable
 
 
-def development_sets(images: GrayImages, random: np.random.Generator) -> dict[str, GrayImages]:
-    """Return out-of-distribution images of kinds that are not reported: patterns, and corrupted training images.
-
-    Args:
-        images: Training images.
-        random: Source of all choices.
-    """
-    count, side = len(images), INPUT_SIDE
-    y, x = np.mgrid[:side, :side]
-    angle, wave, phase = (random.uniform(low, high, (count, 1, 1)) for low, high in ((0, 3.15), (2, 14), (0, 6.3)))
-    stripes = 0.5 + 0.5 * np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wave + phase)
-    coarse = random.random((count, 7, 7))
-    tiles = images.reshape(count, 4, 7, 4, 7).transpose(0, 1, 3, 2, 4).reshape(count, 16, 7, 7)
-    shuffled = np.stack([tile[random.permutation(16)] for tile in tiles])
-    shuffled = shuffled.reshape(count, 4, 4, 7, 7).transpose(0, 1, 3, 2, 4).reshape(count, side, side)
-    centre, radius = random.uniform(8, 20, (2, count, 1, 1)), random.uniform(3, 12, (count, 1, 1))
-    discs = np.hypot(x - centre[0], y - centre[1]) < radius
-    return {
-        "stripes": _to_uint8(stripes),
-        "clouds": np.stack([_resized(Image.fromarray(_to_uint8(field))) for field in coarse]),
-        "shuffled tiles": shuffled,
-        "discs": _to_uint8(discs * random.uniform(0.3, 1, (count, 1, 1))),
-        "inverted": 255 - images,
-        "two overlaid": np.maximum(images, images[random.permutation(count), ::-1]),
-    }
-
-
 def _image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in FILE_SUFFIXES)
 
@@ -169,11 +159,12 @@ def _image_set(inputs: list[ModelInput]) -> ImageSet:
     return ImageSet(np.stack([each.pixels for each in inputs]), np.array([each.is_photo for each in inputs]))
 
 
-def _resized(image: Image.Image) -> GrayImage:
-    return np.asarray(image.resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BILINEAR))
+def _at_most(count: int, spec: InputSpec) -> int:
+    """Return a number of images, or how many of them the largest set may have."""
+    return min(count, MAX_SET_BYTES // math.prod(spec.shape))
 
 
-def _to_uint8(values: Float[np.ndarray, " *shape"]) -> UInt8[np.ndarray, " *shape"]:
+def _to_uint8(values: Float[np.ndarray, "h w c"]) -> ImageArray:
     """Return values as uint8, clipped to [0, 1] and scaled."""
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 

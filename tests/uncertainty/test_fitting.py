@@ -3,12 +3,22 @@ import json
 import keras
 import numpy as np
 import pytest
+from data_sets import fashion_like
 from sklearn.covariance import EmpiricalCovariance
 
 from fashion.card import Card, SplitScores
+from fashion.data.dataset import Split
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
-from fashion.uncertainty.fitting import ACCEPTED, MAX_AXES, add_to_card, fit_abstention, fit_distance
+from fashion.uncertainty.fitting import (
+    ACCEPTED,
+    MAX_AXES,
+    add_to_card,
+    fit_abstention,
+    fit_distance,
+    fit_temperature,
+    fit_uncertainty,
+)
 from fashion.uncertainty.posthoc import Outputs, PosthocUncertainty
 
 CARD = Card(classes=["a", "b", "c"], seed=0, backend="jax", test=SplitScores(accuracy=0.1, images=10), config={})
@@ -16,6 +26,7 @@ RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 3_000)
 MIX = RANDOM.normal(size=(6, 6))
 FEATURES = (RANDOM.normal(size=(3, 6))[LABELS] * 3 + RANDOM.normal(size=(3_000, 6)) @ MIX).astype(np.float32)
+VALIDATION = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32))
 UNSEEN = (RANDOM.normal(size=(400, 6)) * 8).astype(np.float32)
 
 
@@ -79,3 +90,42 @@ def test_features_are_the_input_of_the_last_layer_and_the_narrowest_maps():
 def test_a_network_that_does_not_end_in_a_dense_layer_has_no_features():
     images = keras.Input((28, 28, 1))
     assert feature_tensors(keras.Model(images, keras.layers.Flatten()(images))) == []
+
+
+@pytest.mark.parametrize(("classes", "each"), [(2, 3), (200, 3), (3, 1)])
+def test_a_few_images_of_two_or_two_hundred_classes_give_finite_scores(classes, each):
+    labels = np.arange(classes).repeat(each)
+    centres = RANDOM.normal(size=(classes, 40)) * 4
+    training, unseen = (centres[labels] + RANDOM.normal(size=(2, len(labels), 40))).astype(np.float32)
+    fitted = fit_abstention((training,), labels, (unseen,))
+    read = PosthocUncertainty.from_card(add_to_card(CARD, PosthocUncertainty(1.0, fitted), LABELS, VALIDATION))
+    scores = read.abstention.scores((unseen,))
+    assert np.isfinite(scores).all()
+    assert np.isfinite(read.abstention.scores((100 * unseen,))).all()
+    assert fitted.distances[0].whitening.shape == (40, min(40, max(1, classes * each - classes)))
+
+
+def test_a_class_that_is_absent_from_the_fitted_images_is_left_out():
+    present = LABELS != 1
+    fitted = fit_distance(FEATURES[present], LABELS[present], normalize=False)
+    assert len(fitted.class_means) == 2
+
+
+def test_right_predictions_alone_do_not_raise_the_confidence():
+    probabilities = np.tile(np.array([[0.8, 0.2]], np.float32), (5, 1))
+    assert fit_temperature(np.zeros(5, int), probabilities) == pytest.approx(1, abs=1e-3)
+    assert fit_temperature(np.array([0, 0, 0, 0, 0, 1]), np.tile(probabilities[:1], (6, 1))) != pytest.approx(
+        1, abs=0.05
+    )
+
+
+def test_too_few_validation_images_give_no_threshold_but_a_temperature():
+    images = np.zeros((30, 28, 28, 1), np.uint8)
+    train, few = (Split(images[:n], np.arange(n) % 3, np.arange(n)) for n in (30, 10))
+
+    def network(pixels: np.ndarray) -> Outputs:
+        return Outputs(np.full((len(pixels), 10), 0.1, np.float32), (np.ones((len(pixels), 2), np.float32),))
+
+    fitted = fit_uncertainty(network, fashion_like(train, few, few), network(few.images))
+    assert fitted.abstention is None
+    assert fitted.temperature > 0

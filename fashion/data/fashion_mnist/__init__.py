@@ -6,8 +6,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from fashion.data.dataset import Dataset, PageText, PixelStatistics, Split
+from fashion.data.dataset import Dataset, PageText, PhotoKnowledge, PixelStatistics, Split
 from fashion.data.fashion_mnist import idx_files
+from fashion.data.fashion_mnist.synthetic_ood import synthetic_ood
 from fashion.data.folds import FoldCount, FoldNumber, split_training_images
 from fashion.data.split import evaluation_subset
 from fashion.preprocessing.fashion_mnist.spec import INPUT
@@ -36,6 +37,16 @@ PAGE = PageText(
         "It ignores colour, brand and size.",
     ),
 )
+PHOTOS = PhotoKnowledge(
+    # The training images are products, among which a Shirt is any garment for the upper body, and a Bag any unusual
+    # outline. The best of 320 on one half of 341 photos, none of which shows a bag; the other half gains too.
+    priors={"Pullover": 3.0, "Dress": 2.5, "Shirt": 0.65, "Sandal": 2.0, "Sneaker": 2.0, "Ankle boot": 2.0},
+    synthetic_ood=synthetic_ood,
+)
+# With fewer an accuracy means little: at 1,000 images the 95 % interval of an accuracy of 0.9 is 0.88 to 0.92.
+MIN_TEST_IMAGES = 1_000
+# The test images of a limited run do not depend on its seed, so that runs of different seeds stay comparable.
+TEST_SUBSET_SEED = 0
 
 
 def fashion_mnist(
@@ -90,4 +101,5 @@ def fashion_mnist(
         test=Split(test_images[test], files.test_labels[test], test),
         digests=files.digests,
         page=PAGE,
+        photos=PHOTOS,
     )

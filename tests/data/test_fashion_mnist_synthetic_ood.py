@@ -1,7 +1,7 @@
 import numpy as np
 
 from fashion.data.fashion_mnist import CLASSES, fashion_mnist
-from fashion.uncertainty.synthetic_ood import synthetic_ood
+from fashion.data.fashion_mnist.synthetic_ood import synthetic_ood
 
 
 def test_they_are_new_images_of_shorts_skirts_domes_and_nonsense(fashion_mnist_root):

@@ -6,13 +6,13 @@ overlaid images show nothing in particular.
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Real, UInt8
+from jaxtyping import Float, Float32, Real, UInt8
+from PIL import Image
 
 from fashion.arrays import GrayImage, GrayImages, Labels
-from fashion.data.fashion_mnist import CLASSES
 from fashion.preprocessing.fashion_mnist.spec import INPUT_SIDE
-from fashion.uncertainty.ood_datasets import development_sets
 
+TROUSER, DRESS = 1, 3  # labels
 VISIBLE = 5  # 0-255
 KEPT_ROWS = (9, 16)  # of 28, when a garment is cut
 SHARES = (0.4, 0.25)  # of cut garments, and of domes
@@ -30,8 +30,8 @@ def synthetic_ood(
         random: Source of all choices.
     """
     cut, domes = (round(share * count) for share in SHARES)
-    trousers = images[labels == CLASSES.index("Trouser")]
-    dresses = images[labels == CLASSES.index("Dress")]
+    trousers = images[labels == TROUSER]
+    dresses = images[labels == DRESS]
     made = [
         _fitted(_cut(source[random.integers(len(source))], random, lower=lower))
         for source, lower in ((trousers, False), (dresses, True))
@@ -42,6 +42,42 @@ def synthetic_ood(
     broken = development_sets(images[random.integers(len(images), size=-(-rest // 2))], random)
     halves = np.concatenate([broken["shuffled tiles"], broken["two overlaid"]])
     return np.concatenate([np.stack(made), halves[:rest]]).astype(np.uint8)
+
+
+def development_sets(images: GrayImages, random: np.random.Generator) -> dict[str, GrayImages]:
+    """Return out-of-distribution images of kinds that are not reported: patterns, and corrupted training images.
+
+    Args:
+        images: Training images.
+        random: Source of all choices.
+    """
+    count, side = len(images), INPUT_SIDE
+    y, x = np.mgrid[:side, :side]
+    angle, wave, phase = (random.uniform(low, high, (count, 1, 1)) for low, high in ((0, 3.15), (2, 14), (0, 6.3)))
+    stripes = 0.5 + 0.5 * np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wave + phase)
+    coarse = random.random((count, 7, 7))
+    tiles = images.reshape(count, 4, 7, 4, 7).transpose(0, 1, 3, 2, 4).reshape(count, 16, 7, 7)
+    shuffled = np.stack([tile[random.permutation(16)] for tile in tiles])
+    shuffled = shuffled.reshape(count, 4, 4, 7, 7).transpose(0, 1, 3, 2, 4).reshape(count, side, side)
+    centre, radius = random.uniform(8, 20, (2, count, 1, 1)), random.uniform(3, 12, (count, 1, 1))
+    discs = np.hypot(x - centre[0], y - centre[1]) < radius
+    return {
+        "stripes": _to_uint8(stripes),
+        "clouds": np.stack([_resized(Image.fromarray(_to_uint8(field))) for field in coarse]),
+        "shuffled tiles": shuffled,
+        "discs": _to_uint8(discs * random.uniform(0.3, 1, (count, 1, 1))),
+        "inverted": 255 - images,
+        "two overlaid": np.maximum(images, images[random.permutation(count), ::-1]),
+    }
+
+
+def _resized(image: Image.Image) -> GrayImage:
+    return np.asarray(image.resize((INPUT_SIDE, INPUT_SIDE), Image.Resampling.BILINEAR))
+
+
+def _to_uint8(values: Float[np.ndarray, " *shape"]) -> UInt8[np.ndarray, " *shape"]:
+    """Return values as uint8, clipped to [0, 1] and scaled."""
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
 def _cut(image: GrayImage, random: np.random.Generator, *, lower: bool) -> UInt8[np.ndarray, "rows w"]:
