@@ -291,7 +291,7 @@ def _decoded_jpeg(pixels: UInt8[np.ndarray, "h w *c"], quality: int) -> UInt8[np
     return np.asarray(Image.open(file, formats=["JPEG"]))
 
 
-def _occlusion(images: Images, side: int, random: BlockRandom) -> Corrupted:
+def _occlusion(images: Images, side: float, random: BlockRandom) -> Corrupted:
     """Cover each image with a square of mid-grey, its centre in the inner half."""
     side = _pixels(images, side)
     places = random.uniform(2)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion.arrays import Image, Images, Labels, Probabilities
+from fashion.data.image_rows import ImageArray
 from fashion.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from fashion.evaluation.records import Robustness
 from fashion.figures import reduced, saved_figure, show_tiles
@@ -27,7 +28,7 @@ PART_BYTES = 2**26
 SAMPLE_SIDE = 96  # pixels; larger images are reduced on the sheet of samples
 
 
-def robustness(predict: Predict, images: Images, labels: Labels, seed: int) -> Robustness:
+def robustness(predict: Predict, images: ImageArray, labels: Labels, seed: int) -> Robustness:
     """Measure the accuracy on clean images and on each corruption of them.
 
     Args:

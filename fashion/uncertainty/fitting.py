@@ -8,10 +8,11 @@ from jaxtyping import Float
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
-from fashion.arrays import Features, GrayImages, Images, Labels, Pixels, Positions, Probabilities
+from fashion.arrays import Features, GrayImages, Labels, Pixels, Positions, Probabilities
 from fashion.augment.photo import Photo
 from fashion.card import CalibrationEntry, CalibrationScores, Card
 from fashion.data.dataset import Dataset, PhotoKnowledge, Split
+from fashion.data.image_rows import ImageArray
 from fashion.data.split import stratified_sample
 from fashion.metrics import cross_entropy
 from fashion.uncertainty.abstention import MIN_DISTANCE, Abstention, FeatureVectors, MahalanobisDistance, unit_length
@@ -66,7 +67,7 @@ def fit_uncertainty(
     return PosthocUncertainty(temperature, abstention, photo_ood, priors)
 
 
-def _in_parts(network: Network, images: Images, rows: Positions) -> Outputs:
+def _in_parts(network: Network, images: ImageArray, rows: Positions) -> Outputs:
     """Return what a network computes for some of the images, which are never all in memory."""
     parts = [network(images[rows[start : start + PART]]) for start in range(0, len(rows), PART)]
     features = zip(*(part.features for part in parts), strict=True)
