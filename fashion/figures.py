@@ -9,11 +9,11 @@ import cv2
 import matplotlib
 import numpy as np
 from cycler import cycler
+from jaxtyping import Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fashion.arrays import Image
 from fashion.files import replacing
 from fashion.palette import INK, LINE, MUTED, SERIES
 
@@ -75,7 +75,7 @@ def saved_figure(path: Path, width_inches: float, height_inches: float, title: s
             figure.savefig(partial, format="png", metadata={"Software": None})
 
 
-def reduced(image: Image, side: int) -> Image:
+def reduced(image: Shaped[np.ndarray, "h w c"], side: int) -> Shaped[np.ndarray, "y x c"]:
     """Return an image scaled so that its longer side has a number of pixels; a smaller image as it is."""
     height, width, channels = image.shape
     scale = side / max(height, width)

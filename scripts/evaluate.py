@@ -1,10 +1,11 @@
 """Evaluate a trained model again: ``python scripts/evaluate.py --help``."""
 
 from fashion.config.command import hydra_command
+from fashion.evaluation.artifact_data import command_line
 from fashion.evaluation.evaluation_settings import EvaluationSettings, prepare_evaluation
 
 
-@hydra_command("evaluate", prepare_evaluation)
+@hydra_command("evaluate", prepare_evaluation, rewrite=command_line)
 def main(settings: EvaluationSettings) -> None:
     """Measure the artifact and write the result."""
     from fashion.evaluation.evaluate import evaluate

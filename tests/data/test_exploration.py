@@ -9,19 +9,15 @@ from data_sets import fashion_like
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from fashion.data.dataset import Dataset, Split
-from fashion.data.exploration import (
-    describe,
-    draw_augmentation,
-    draw_class_means,
-    draw_classes,
-    explore,
-    one_of_each_class,
-    pixel_histogram,
-)
+from fashion.data import exploration
+from fashion.data.dataset import Dataset, PixelStatistics, Split
+from fashion.data.exploration import explore, one_of_each_class, pixel_histogram
+from fashion.data.exploration_plots import draw_augmentation, draw_class_means, draw_classes
 from fashion.data.fashion_mnist import CLASSES, fashion_mnist
+from fashion.data.image_rows import ImageRows
 from fashion.errors import FashionError
 from fashion.figures import TILE_GAP_PIXELS, saved_figure, show_tiles
+from fashion.preprocessing.input_spec import InputSpec
 
 PITCH = 28 + TILE_GAP_PIXELS
 
@@ -71,6 +67,11 @@ def names(labels: list) -> list[str]:
     return [label.get_text() for label in labels]
 
 
+def describe(dataset: Dataset) -> str:
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return exploration.describe(dataset, {name: pixel_histogram(each.images) for name, each in splits.items()})
+
+
 def no_augmentation(images: np.ndarray, seed: int) -> np.ndarray:
     return images / 255
 
@@ -117,7 +118,7 @@ def test_the_pixel_statistics_are_those_of_numpy() -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)
     images[:, :7] = 0
     text = describe(fashion_like(*[split(images, labels)] * 3)).split("\n\n")[2]
-    assert f"{(images == 0).mean():.1%} are 0 (background) and {(images == 255).mean():.1%} are 255" in text
+    assert f"{(images == 0).mean():.1%} are 0 and {(images == 255).mean():.1%} are 255" in text
     assert text.endswith(f"mean {(images / 255).mean():.4f}, standard deviation {(images / 255).std():.4f}.")
 
 
@@ -125,13 +126,15 @@ def test_the_histogram_counts_every_pixel() -> None:
     images = np.zeros((2, 28, 28, 1), np.uint8)
     images[0, 0, :3, 0] = [255, 255, 7]
     histogram = pixel_histogram(images)
-    assert histogram.shape == (256,)
-    assert {value: count for value, count in enumerate(histogram) if count} == {0: 2 * 784 - 3, 7: 1, 255: 2}
+    assert histogram.shape == (1, 256)
+    assert {value: count for value, count in enumerate(histogram[0]) if count} == {0: 2 * 784 - 3, 7: 1, 255: 2}
 
 
 def test_one_of_each_class_is_in_class_order() -> None:
     dataset = training_only(np.array([3, 1, 1, 0, 2, 9, 8, 7, 6, 5, 4, 0]))
-    assert one_of_each_class(dataset)[:, 0, 0, 0].tolist() == [25 * label for label in range(10)]
+    images, names = one_of_each_class(dataset)
+    assert images[:, 0, 0, 0].tolist() == [25 * label for label in range(10)]
+    assert names == list(CLASSES)
 
 
 def test_the_grid_has_a_named_row_for_each_class(dataset: Dataset, drawn: list[Figure], tmp_path: Path) -> None:
@@ -165,8 +168,8 @@ def test_augmentation_is_shown_before_and_after(dataset: Dataset, drawn: list[Fi
         calls.append((images, seed))
         return images / 255 / (seed + 2)
 
-    images = one_of_each_class(dataset)
-    draw_augmentation(images, darken, CLASSES, tmp_path / "augmentation.png")
+    images, names = one_of_each_class(dataset)
+    draw_augmentation(images, names, darken, tmp_path / "augmentation.png")
     assert [seed for _, seed in calls] == [0, 1, 2, 3]
     assert all(given.dtype == np.uint8 and np.array_equal(given, images) for given, _ in calls)
     before, after = sheet(drawn[0], 0), sheet(drawn[0], 1)
@@ -241,5 +244,35 @@ def test_the_real_data_set_has_its_known_numbers(fashion_mnist_root: Path) -> No
     rows = rows_of(text)
     assert all(rows[name] == ["5,400", "10.0%", "600", "10.0%", "1,000", "10.0%"] for name in CLASSES)
     assert rows["all"] == ["54,000", "100.0%", "6,000", "100.0%", "10,000", "100.0%"]
-    assert "50.2% are 0 (background)" in text
+    assert "50.2% are 0 and" in text
     assert "mean 0.286" in text
+
+
+def colourful(classes: int, side: int = 120) -> Dataset:
+    """Photos of one colour for each class, whose first class has most images, as rows of a file are."""
+    labels = np.repeat(np.arange(classes), [3, *[2] * (classes - 1)])
+    colours = np.random.default_rng(0).integers(60, 256, (classes, 1, 1, 3), np.uint8)
+    images = ImageRows(np.broadcast_to(colours, (classes, side, side, 3)), labels)
+    one = Split(images, labels, np.array([f"photo {number}.jpg" for number in range(len(labels))]))
+    names = tuple(f"a class with the long name {number}" for number in range(classes))
+    spec = InputSpec(height=side, width=side, channels=3, preprocessing="resize")
+    return Dataset("mine", "mine", names, spec, PixelStatistics((0.5,) * 3, (0.2,) * 3), one, one, one, {})
+
+
+@pytest.mark.parametrize(("classes", "rows", "columns"), [(2, 2, 2), (200, 20, 10)])
+def test_few_and_many_classes_in_colour_are_explored(classes, rows, columns, drawn, tmp_path, capsys) -> None:
+    explore(colourful(classes), no_augmentation, tmp_path)
+    grid, means, pixels, augmented = drawn
+    assert len(names(grid.axes[0].get_yticklabels())) == rows
+    assert len(names(means.axes[0].get_xticklabels())) == columns
+    assert len(names(augmented.axes[0].get_xticklabels())) == columns
+    assert len(names(pixels.axes[1].get_yticklabels())) == rows
+    assert [line.get_label() for line in pixels.axes[0].lines] == ["red", "green", "blue"]
+    which = "each class" if classes == 2 else "the 20 largest of 200 classes"
+    assert grid.get_suptitle() == f"mine: ten training images of {which}"
+    shown = grid.axes[0].images[0].get_array()
+    assert shown.shape == (98 * rows - 2, 98 * 10 - 2, 4)  # reduced, and blank where there is no image
+    assert shown[5, 98 * 9 + 5, 3] == 0
+    output = capsys.readouterr().out
+    assert "mean of red, green and blue 0." in output
+    assert ("160 classes between these" in output) == (classes == 200)

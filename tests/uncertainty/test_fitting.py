@@ -10,6 +10,7 @@ from fashion.card import Card, SplitScores
 from fashion.data.dataset import Split
 from fashion.inference.features import feature_tensors
 from fashion.inference.predictor import Predictor
+from fashion.uncertainty.abstention import Abstention
 from fashion.uncertainty.fitting import (
     ACCEPTED,
     MAX_AXES,
@@ -26,7 +27,6 @@ RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 3_000)
 MIX = RANDOM.normal(size=(6, 6))
 FEATURES = (RANDOM.normal(size=(3, 6))[LABELS] * 3 + RANDOM.normal(size=(3_000, 6)) @ MIX).astype(np.float32)
-VALIDATION = Outputs(RANDOM.dirichlet(np.ones(3), 3_000).astype(np.float32))
 UNSEEN = (RANDOM.normal(size=(400, 6)) * 8).astype(np.float32)
 
 
@@ -98,10 +98,9 @@ def test_a_few_images_of_two_or_two_hundred_classes_give_finite_scores(classes, 
     centres = RANDOM.normal(size=(classes, 40)) * 4
     training, unseen = (centres[labels] + RANDOM.normal(size=(2, len(labels), 40))).astype(np.float32)
     fitted = fit_abstention((training,), labels, (unseen,))
-    read = PosthocUncertainty.from_card(add_to_card(CARD, PosthocUncertainty(1.0, fitted), LABELS, VALIDATION))
-    scores = read.abstention.scores((unseen,))
-    assert np.isfinite(scores).all()
-    assert np.isfinite(read.abstention.scores((100 * unseen,))).all()
+    read = Abstention.from_card(fitted.to_card())
+    assert np.isfinite(read.scores((unseen,))).all()
+    assert np.isfinite(read.scores((100 * unseen,))).all()
     assert fitted.distances[0].whitening.shape == (40, min(40, max(1, classes * each - classes)))
 
 
