@@ -8,9 +8,12 @@ from scipy.stats import binomtest, chi2
 
 from fashion.arrays import Flags, Labels, Probabilities, Scores
 from fashion.evaluation.records import ComparisonRow, McNemarTest
-from fashion.metrics import Z_95, Interval, log_losses, squared_distances
+from fashion.metrics import Z_95, Interval, has_unequal_classes, log_losses, squared_distances
 
 MAX_EXACT = 1_000  # discordant images; for more, the exact and the approximate test agree to three digits
+
+
+RECALL_OF = "recall of "  # followed by a class, the name of a row
 
 
 def mcnemar(first_right: Flags, second_right: Flags) -> McNemarTest:
@@ -42,16 +45,25 @@ def compare(
         labels: The true classes.
         first: One model's.
         second: The other's.
-        classes: Names of the classes.
+        classes: Names of the classes; one with fewer than two images has no row.
     """
     both = (first, second)
     right = [rows.argmax(axis=1) == labels for rows in both]
     everything = np.ones(len(labels), bool)
+    images = np.bincount(labels, minlength=len(classes))
+    # Each image weighs as much as its class needs for all classes to count the same.
+    weights = len(labels) / (np.count_nonzero(images) * images[labels])
+    macro = [_row("macro accuracy", [weights * each for each in right], everything)]
     rows = [
         _row("accuracy", right, everything),
+        *(macro if has_unequal_classes(labels) else []),
         _row("loss", [log_losses(labels, rows) for rows in both], everything),
         _row("Brier score", [squared_distances(labels, rows) for rows in both], everything),
-        *(_row(f"recall of {name}", right, labels == number) for number, name in enumerate(classes)),
+        *(
+            _row(f"{RECALL_OF}{name}", right, labels == number)
+            for number, name in enumerate(classes)
+            if images[number] > 1
+        ),
     ]
     return mcnemar(*right), rows
 

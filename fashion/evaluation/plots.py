@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fashion.arrays import ConfusionMatrix
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, INK, PRIMARY
+
+MAX_COUNTED, MAX_NAMED = 20, 50  # classes whose cells have numbers, and whose axes have all names
 
 
 def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
@@ -34,7 +37,7 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
 
 
 def confusion_matrix(counts: ConfusionMatrix, classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix: shares of each row as colours, counts as numbers.
+    """Draw a confusion matrix: shares of each row as colours, counts as numbers; of many classes the colours alone.
 
     Args:
         counts: Row: the true class, column: the predicted one.
@@ -44,16 +47,22 @@ def confusion_matrix(counts: ConfusionMatrix, classes: Sequence[str], path: Path
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     accuracy = np.trace(counts) / counts.sum()
     title = f"Confusion matrix: {accuracy:.2%} accuracy on {counts.sum():,} test images"
-    with saved_figure(path, 8.6, 7.6, title) as figure:
+    counted = len(classes) <= MAX_COUNTED
+    side = max(5.0, 3.0 + 0.56 * len(classes)) if counted else 12.0
+    # Every class has a cell, and a name if there is room; small shares of many classes would be invisible otherwise.
+    step = -(-len(classes) // MAX_NAMED)
+    with saved_figure(path, side, side - 1, title) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if counted else 0.5, 0, 1))
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(0, len(classes), step), classes[::step], rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(0, len(classes), step), classes[::step])
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
+        if not counted:
+            return
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else INK
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=9)
