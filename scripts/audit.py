@@ -13,7 +13,7 @@ def main(settings: AuditSettings) -> None:
     from fashion.audit.data_audit import audit, load_predictor
 
     dataset = build(settings.data, seed=settings.seed)
-    audit(dataset, load_predictor(settings.artifact), Path(settings.run_folder), seed=settings.seed)
+    audit(dataset, load_predictor(settings.artifact, dataset), Path(settings.run_folder), seed=settings.seed)
 
 
 if __name__ == "__main__":

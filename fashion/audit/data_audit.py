@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from fashion.arrays import Flags, GrayImages, Labels, Positions, Probabilities
+from fashion.arrays import Flags, GrayImages, Labels, Probabilities
+from fashion.audit.audited_images import AuditedImages
 from fashion.audit.duplicates import NEAR, SENSITIVITY, SimilarPairs, exact_duplicates, groups, similar_pairs
 from fashion.audit.findings import (
     AccuracyEffect,
@@ -24,31 +25,37 @@ from fashion.audit.findings import (
     SubsetScores,
     describe,
 )
-from fashion.audit.galleries import draw_errors, draw_pairs
+from fashion.audit.galleries import SHOWN_ERRORS, draw_errors, draw_pairs
 from fashion.audit.label_errors import cross_validated_probabilities, likely_errors
 from fashion.data.dataset import Dataset
+from fashion.evaluation.artifact_data import fits, refuse_other_classes
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
 from fashion.metrics import summary
 from fashion.paths import OUTPUTS
 
 
-def load_predictor(artifact: str | None) -> Predictor | None:
-    """Return the model to measure with: that of an artifact, else of ``outputs/latest``, else None.
+def load_predictor(artifact: str | None, data: Dataset) -> Predictor | None:
+    """Return the model to measure with: that of an artifact, else of ``outputs/latest`` if it is one of this data.
 
     Raises:
-        InputError: When the artifact cannot be loaded.
+        InputError: When the artifact cannot be loaded, or has other classes or images than the data.
     """
-    if artifact is None and not (OUTPUTS / "latest").exists():
-        return None
-    return Predictor.load(Path(artifact or OUTPUTS / "latest"))[0]
+    if artifact is None:
+        if not (OUTPUTS / "latest").exists():
+            return None
+        predictor, loaded = Predictor.load(OUTPUTS / "latest")
+        return predictor if fits(data, loaded.card) else None
+    predictor, loaded = Predictor.load(Path(artifact))
+    refuse_other_classes(data, loaded.card)
+    return predictor
 
 
 def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: int) -> AuditFindings:
     """Search for duplicates and likely label errors; print the findings, and write them with galleries.
 
     Args:
-        dataset: Its train and validation images are audited together, as the official training file.
+        dataset: Its train and validation images are audited together, in the order of their source.
         predictor: Measures accuracy with and without the test images that have a near duplicate in train.
         folder: Gets ``audit.json``, ``duplicates.png`` and ``label_errors.png``.
         seed: Seed of the quick model that finds label errors.
@@ -56,57 +63,60 @@ def audit(dataset: Dataset, predictor: Predictor | None, folder: Path, *, seed: 
     Raises:
         WriteError: When a file cannot be written.
     """
-    train_images, train_labels, train_positions = _training_file(dataset)
-    images = np.concatenate([train_images, dataset.test.images[..., 0]])
-    labels = np.concatenate([train_labels, dataset.test.labels])
-    in_test = np.arange(len(labels)) >= len(train_labels)
-    numbers = np.concatenate([train_positions, dataset.test.sources])
-    names = [f"{'test' if test else 'train'} {number}" for test, number in zip(in_test, numbers, strict=True)]
+    training, audited = _audited(dataset)
+    in_test = np.arange(len(audited)) >= len(training)
+    small = audited.thumbnails(grey=True)[..., 0]
 
-    duplicates, pairs = _find_duplicates(images, labels, in_test, names)
+    duplicates, pairs = _find_duplicates(audited, small, in_test)
     near = pairs.above(NEAR)
     accuracy = _accuracy_effect(predictor, dataset, pairs, in_test) if predictor else None
 
     started = time.monotonic()
-    group = groups(near, len(images))[: len(train_labels)]
-    probabilities = cross_validated_probabilities(train_images, train_labels, group, seed=seed)
-    errors, guesses = likely_errors(train_labels, probabilities), np.argmax(probabilities, axis=1)
+    group = groups(near, len(audited))[: len(training)]
+    pixels = training.thumbnails(grey=False)
+    probabilities = cross_validated_probabilities(pixels, training.labels, group, seed=seed)
+    errors, guesses = likely_errors(training.labels, probabilities), np.argmax(probabilities, axis=1)
     seconds = time.monotonic() - started
 
     found = AuditFindings(
-        ImageCounts(len(train_labels), int(in_test.sum())),
+        ImageCounts(len(training), int(in_test.sum())),
         duplicates,
         accuracy,
-        _label_errors(dataset.classes, train_labels, probabilities, errors, names, seconds),
+        _label_errors(dataset.classes, training, probabilities, errors, seconds),
     )
     write_json(folder / "audit.json", dataclasses.asdict(found))
-    draw_pairs(images, near, in_test, folder / "duplicates.png")
-    draw_errors(
-        train_images[errors], train_labels[errors], guesses[errors], dataset.classes, folder / "label_errors.png"
-    )
+    draw_pairs(audited, near, in_test, folder / "duplicates.png")
+    shown = errors[:SHOWN_ERRORS]
+    draw_errors(training[shown], training.labels[shown], guesses[shown], dataset.classes, folder / "label_errors.png")
     print(describe(found))
     for name in ("audit.json", "duplicates.png", "label_errors.png"):
         print(f"wrote {folder / name}")
     return found
 
 
-def _training_file(dataset: Dataset) -> tuple[GrayImages, Labels, Positions]:
-    """Return images, labels and positions of train and validation together, in the order of the official file."""
-    positions = np.concatenate([dataset.train.sources, dataset.validation.sources])
-    order = np.argsort(positions)
-    images = np.concatenate([dataset.train.images, dataset.validation.images])[order, ..., 0]
-    return images, np.concatenate([dataset.train.labels, dataset.validation.labels])[order], positions[order]
+def _audited(dataset: Dataset) -> tuple[AuditedImages, AuditedImages]:
+    """Return the images of train and validation together, in the order of their source; and these, then test's."""
+    training = AuditedImages([("train", dataset.train), ("train", dataset.validation)])
+    order = np.argsort(training.sources, kind="stable")
+    everything = AuditedImages([("train", dataset.train), ("train", dataset.validation), ("test", dataset.test)])
+    tests = np.arange(len(training), len(everything))
+    return training.reordered(order), everything.reordered(np.concatenate([order, tests]))
 
 
-def _find_duplicates(
-    images: GrayImages, labels: Labels, in_test: Flags, names: list[str]
-) -> tuple[Duplicates, SimilarPairs]:
-    """Return the duplicates as they are reported, and all pairs above the lowest threshold."""
+def _find_duplicates(audited: AuditedImages, small: GrayImages, in_test: Flags) -> tuple[Duplicates, SimilarPairs]:
+    """Return the duplicates as they are reported, and all pairs above the lowest threshold.
+
+    Args:
+        audited: All images.
+        small: The same, reduced.
+        in_test: Which of them are test images.
+    """
+    labels, names = audited.labels, audited.names
     started = time.monotonic()
-    pairs = similar_pairs(images, min(SENSITIVITY))
+    pairs = similar_pairs(small, min(SENSITIVITY))
     near = pairs.above(NEAR)
     found = Duplicates(
-        exact_groups=[[names[member] for member in group] for group in exact_duplicates(images)],
+        exact_groups=[[names[member] for member in group] for group in exact_duplicates(audited)],
         near_threshold=NEAR,
         by_threshold=[_counts(pairs.above(threshold), labels, in_test, threshold) for threshold in SENSITIVITY],
         seconds=time.monotonic() - started,
@@ -151,12 +161,12 @@ def _has_twin_in_train(pairs: SimilarPairs, in_test: Flags) -> Bool[np.ndarray, 
 
 def _label_errors(
     classes: tuple[str, ...],
-    labels: Labels,
+    training: AuditedImages,
     probabilities: Probabilities,
     errors: Int[np.ndarray, " errors"],
-    names: list[str],
     seconds: float,
 ) -> LabelErrors:
+    labels, names = training.labels, training.names
     guesses = np.argmax(probabilities, axis=1)
     class_pairs = Counter(zip(labels[errors].tolist(), guesses[errors].tolist(), strict=True))
     return LabelErrors(

@@ -37,7 +37,7 @@ class Duplicates:
     """Exact and near duplicates.
 
     Attributes:
-        exact_groups: Groups of identical images, named by split and position in the official file.
+        exact_groups: Groups of identical images, named by their path, or by split and position in the official file.
         near_threshold: The correlation above which a pair is listed as near duplicate.
         by_threshold: Counts at several thresholds.
         seconds: Time the search took.
@@ -145,7 +145,9 @@ def describe(found: AuditFindings) -> str:
         across = f"{row.train_and_test.pairs} ({row.train_and_test.conflicting_labels})"
         lines.append(f"  {row.threshold:<17}  {counts[0]:<14}  {counts[1]:<14}  {across}")
     if found.accuracy is None:
-        lines.append("test accuracy        not measured: there is no outputs/latest; train one, or name artifact=RUN")
+        lines.append(
+            "test accuracy        not measured: there is no outputs/latest of this data; train one, or name artifact=RUN"
+        )
     else:
         overall = found.accuracy.all.accuracy
         lines.append(f"test accuracy        {overall:.2%}; without test images that have a near duplicate in train:")

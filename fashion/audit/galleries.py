@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion.arrays import Flags, GrayImages, Labels
+from fashion.arrays import Flags, Images, Labels
+from fashion.audit.audited_images import AuditedImages
 from fashion.audit.duplicates import SimilarPairs
-from fashion.figures import saved_figure, show_tiles
+from fashion.figures import reduced, saved_figure, show_tiles
 
 SHOWN_PAIRS = 14
 ERROR_ROWS, ERROR_COLUMNS = 4, 8
+SHOWN_ERRORS = ERROR_ROWS * ERROR_COLUMNS
+TILE_SIDE = 96  # pixels; larger images are reduced
+MAX_LETTERS = 18  # of a class name above an image
 
 
-def draw_pairs(images: GrayImages, near: SimilarPairs, in_test: Flags, path: Path) -> None:
+def draw_pairs(images: AuditedImages, near: SimilarPairs, in_test: Flags, path: Path) -> None:
     """Draw near duplicates, one above the other: across and within splits, the most and the least similar pairs.
 
     Args:
@@ -31,18 +35,20 @@ def draw_pairs(images: GrayImages, near: SimilarPairs, in_test: Flags, path: Pat
     }
     with saved_figure(path, 11, 7.6, "Near duplicates, one above the other") as figure:
         for axes, (title, chosen) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
-            tiles = np.full((2, SHOWN_PAIRS, *images.shape[1:]), np.nan)
             pairs = near.where(chosen)
-            tiles[0, : len(chosen)], tiles[1, : len(chosen)] = images[pairs.first] / 255, images[pairs.second] / 255
-            show_tiles(axes, tiles[..., np.newaxis], columns=[f"{similarity:.4f}" for similarity in pairs.similarity])
+            sides = [[reduced(image, TILE_SIDE) for image in images[one]] for one in (pairs.first, pairs.second)]
+            tiles = np.full((2, SHOWN_PAIRS, *reduced(images[:1][0], TILE_SIDE).shape), np.nan)
+            if len(chosen):
+                tiles[:, : len(chosen)] = np.array(sides) / 255
+            show_tiles(axes, tiles, columns=[f"{similarity:.4f}" for similarity in pairs.similarity])
             axes.set_title(title)
 
 
-def draw_errors(images: GrayImages, labels: Labels, guesses: Labels, classes: Sequence[str], path: Path) -> None:
-    """Draw the first 32 of the images, each below its label and the quick model's prediction.
+def draw_errors(images: Images, labels: Labels, guesses: Labels, classes: Sequence[str], path: Path) -> None:
+    """Draw images, each below its label and the quick model's prediction.
 
     Args:
-        images: The most likely label errors first.
+        images: The most likely label errors first, at most 32.
         labels: As given.
         guesses: Predicted by the quick model.
         classes: Names of the classes.
@@ -52,6 +58,10 @@ def draw_errors(images: GrayImages, labels: Labels, guesses: Labels, classes: Se
         for position, axes in enumerate(figure.subplots(ERROR_ROWS, ERROR_COLUMNS).flat):
             axes.axis("off")
             if position < len(images):
-                axes.imshow(images[position], cmap="gray", vmin=0, vmax=255)
-                title = f"{classes[labels[position]]}\n→ {classes[guesses[position]]}"
+                axes.imshow(reduced(images[position], TILE_SIDE), cmap="gray", vmin=0, vmax=255)
+                title = f"{_short(classes[labels[position]])}\n→ {_short(classes[guesses[position]])}"
                 axes.set_title(title, fontsize=9, loc="center", pad=4)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from jaxtyping import Int
 
-from fashion.arrays import GrayImages, Labels, Probabilities
+from fashion.arrays import Images, Labels, Probabilities
 from fashion.errors import InputError
 
 FOLDS = 5
@@ -29,13 +29,13 @@ def check_packages() -> None:
 
 
 def cross_validated_probabilities(
-    images: GrayImages, labels: Labels, groups: Int[np.ndarray, " n"], *, seed: int
+    images: Images, labels: Labels, groups: Int[np.ndarray, " n"], *, seed: int
 ) -> Probabilities:
     """Return the predictions of a perceptron with one hidden layer for each image, after training on the other folds.
 
     Args:
-        images: Images of all folds.
-        labels: Their classes; every fold trains on all of them.
+        images: Images of all folds, reduced to a few pixels.
+        labels: Their classes; one that a fold does not train on has a probability of 0 there.
         groups: Images of one group are in the same fold, so that no duplicate confirms its twin's label.
         seed: Seed of the folds and the training.
     """
@@ -47,10 +47,11 @@ def cross_validated_probabilities(
 
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     model = MLPClassifier((HIDDEN_UNITS,), max_iter=EPOCHS, random_state=seed)
-    folds = GroupKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = GroupKFold(max(2, min(FOLDS, len(np.unique(groups)))), shuffle=True, random_state=seed)
     # One fold on each core: the matrix products of one step are too small for several.
     with warnings.catch_warnings(), parallel_config("threading", n_jobs=-1), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
+        warnings.filterwarnings("ignore", "Number of classes in", RuntimeWarning)
         probabilities = cross_val_predict(model, pixels, labels, groups=groups, cv=folds, method="predict_proba")
     return probabilities.astype(np.float32)
 

@@ -79,6 +79,11 @@ def _defaults(target: str) -> ConfigNode:
     return {}
 
 
+def fits(data: Dataset, card: Card) -> bool:
+    """Return whether a model takes the images of a data set and has its classes."""
+    return list(data.classes) == card.classes and data.input == card.input
+
+
 def refuse_other_classes(data: Dataset, card: Card) -> None:
     """Check that a model can be measured on a data set.
 

@@ -6,12 +6,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from data_sets import fashion_like
+from PIL import Image
 
 from fashion.audit.data_audit import audit
 from fashion.audit.findings import PairCounts, describe
-from fashion.data.dataset import Dataset, Split
+from fashion.data.dataset import Dataset, PixelStatistics, Split
 from fashion.data.fashion_mnist import CLASSES
+from fashion.data.image_rows import ImageRows
 from fashion.inference.predictor import Predictor
+from fashion.preprocessing.input_spec import InputSpec
 
 
 class Oracle(Predictor):
@@ -88,3 +91,28 @@ def test_label_errors_are_counted_by_class_pair(found):
     errors = found.label_errors
     assert sum(row.images for row in errors.by_class_pair) == errors.likely_errors
     assert len(errors.likeliest_first) == errors.likely_errors
+
+
+def test_colour_photos_in_a_file_are_named_by_their_paths(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    pixels = random.integers(0, 60, (60, 40, 50, 3), np.uint8)
+    for label in range(3):
+        pixels[labels == label, ..., label] += 150
+    pixels[7] = pixels[3]
+    pixels[52] = pixels[10] // 2 + 90  # in test: with another brightness
+    paths = np.array([f"{'xyz'[label]}/{number:02}.jpg" for number, label in enumerate(labels)])
+    splits = [
+        Split(ImageRows(pixels, rows), labels[rows], paths[rows])
+        for rows in (np.arange(0, 50, 2), np.arange(1, 50, 2), np.arange(50, 60))
+    ]
+    spec = InputSpec(height=40, width=50, channels=3, preprocessing="resize")
+    data = Dataset("mine", "mine", ("x", "y", "z"), spec, PixelStatistics((0.3,) * 3, (0.2,) * 3), *splits, {})
+    found = audit(data, None, tmp_path, seed=0)
+    assert {frozenset(group) for group in found.duplicates.exact_groups} == {frozenset({"x/03.jpg", "y/07.jpg"})}
+    near = {frozenset(pair[:2]) for pair in found.duplicates.near_pairs}
+    assert near == {frozenset({"x/03.jpg", "y/07.jpg"}), frozenset({"y/10.jpg", "y/52.jpg"})}
+    assert found.images.train == 50
+    assert "outputs/latest of this data" in capsys.readouterr().out
+    red, green, _ = np.asarray(Image.open(tmp_path / "duplicates.png").convert("RGB")).astype(int).transpose(2, 0, 1)
+    assert np.mean(abs(red - green) > 60) > 0.01  # in colour

@@ -11,7 +11,7 @@ from fashion.errors import FashionError
 
 
 def noise(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (count, 28, 28, 1), np.uint8)
 
 
 def easy(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +52,14 @@ def test_a_missing_package_is_one_line_that_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cleanlab" else find(name))
     with pytest.raises(FashionError, match=r"needs cleanlab.*setup_venv\.py --extra audit$"):
         check_packages()
+
+
+def test_classes_of_a_few_images_and_a_few_groups_are_no_error():
+    images = noise(12)
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 3])  # class 2 is in one fold alone
+    probabilities = cross_validated_probabilities(images, labels, np.arange(12), seed=0)
+    assert probabilities.shape == (12, 4)
+    assert np.isfinite(probabilities).all()
+    assert probabilities[9, 2] == 0
+    likely_errors(labels, probabilities)
+    cross_validated_probabilities(images[:6], labels[:6], np.array([0, 0, 1, 1, 2, 2]), seed=0)
