@@ -146,7 +146,7 @@ def describe(found: AuditFindings) -> str:
         lines.append(f"  {row.threshold:<17}  {counts[0]:<14}  {counts[1]:<14}  {across}")
     if found.accuracy is None:
         lines.append(
-            "test accuracy        not measured: there is no outputs/latest of this data; train one, or name artifact=RUN"
+            "test accuracy        not measured: there is no outputs/latest of this data; train, or name artifact=RUN"
         )
     else:
         overall = found.accuracy.all.accuracy
