@@ -34,7 +34,7 @@ def explore(dataset: Dataset, augment: exploration_plots.Augment, folder: Path) 
     print()
     exploration_plots.draw_classes(dataset, folder / "classes.png")
     exploration_plots.draw_class_means(dataset, folder / "class_means.png")
-    exploration_plots.draw_pixel_histogram(dataset, pixels, folder / "pixel_histogram.png")
+    exploration_plots.draw_pixel_histogram(dataset, pixels["train"], folder / "pixel_histogram.png")
     exploration_plots.draw_augmentation(*one_of_each_class(dataset), augment, folder / "augmentation.png")
     for name in ("classes", "class_means", "pixel_histogram", "augmentation"):
         print(f"wrote {folder / name}.png")

@@ -50,7 +50,9 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
     moments = [_mean_and_deviation(dataset.train.images, dataset.train.labels == label) for label in labels]
     means, deviations = (np.stack([reduced(each, TILE_SIDE) for each in part]) for part in zip(*moments, strict=True))
     names = [_short(dataset.classes[label]) for label in labels]
-    title = f"What {shown} look like on average, and where their images differ"
+    title = "What a class looks like on average, and where its images differ"
+    if len(labels) < len(dataset.classes):
+        title = f"{shown[0].upper()}{shown[1:]} on average, and where their images differ"
     with saved_figure(path, max(7.0, 1.2 * len(labels)), 3.4, title) as figure:
         upper, lower = figure.subplots(2, 1)
         image = show_tiles(upper, means[None], rows=["mean"], columns=names)
@@ -115,7 +117,7 @@ def _draw_histogram(axes: Axes, shares: Float[np.ndarray, "c 256"], is_black: bo
     else:
         for (colour, name), share in zip(channels, shares, strict=True):
             axes.step(np.arange(256), share, where="mid", color=colour, linewidth=1.2, label=name)
-        axes.legend(loc="upper center", ncols=3)
+        axes.legend(loc="lower center", ncols=3)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g}%")
     axes.grid(visible=False, axis="x")
@@ -181,4 +183,6 @@ def _tiles(images: Float[np.ndarray, "n h w c"] | Images) -> np.ndarray:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
+    """Return a name, or its beginning and its end."""
+    half = MAX_LETTERS // 2
+    return name if len(name) <= MAX_LETTERS else f"{name[:half]}…{name[1 - half :]}"
