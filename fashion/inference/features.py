@@ -6,6 +6,8 @@ from fashion.models.blocks import last_dense
 from fashion.models.keras_graph import first_call
 
 MIN_MAP_SIDE = 2
+# A covariance of more features takes gigabytes and minutes: those of a last layer on a flattened map of a large image.
+MAX_FEATURES = 4_096
 MIN_CHANNELS = 2  # a single one is the image itself
 
 
@@ -16,12 +18,15 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
         model: A functional or sequential model from images to probabilities.
 
     Returns:
-        Tensors ``(n, d)``: only one if no layer has a map of 2 x 2 or more, none if the last layer is not dense.
+        Tensors ``(n, d)``: only one if no layer has a map of 2 x 2 or more, none if the last layer is not dense,
+        or has more than 4,096 inputs.
     """
     found = last_dense(model)
     if not found:
         return []
     _, penultimate = found
+    if penultimate.shape[-1] > MAX_FEATURES:
+        return []
     narrowest: dict[tuple[int, ...], keras.KerasTensor] = {}
     for layer in model.layers:
         # A layer may be called more than once (see fashion.models.flip_tta): first on the image, then on its mirror.

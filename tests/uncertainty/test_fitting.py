@@ -92,6 +92,12 @@ def test_a_network_that_does_not_end_in_a_dense_layer_has_no_features():
     assert feature_tensors(keras.Model(images, keras.layers.Flatten()(images))) == []
 
 
+def test_a_last_layer_on_the_flattened_map_of_a_large_image_has_too_many_features():
+    images = keras.Input((64, 65, 1))
+    model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(images)))
+    assert feature_tensors(model) == []
+
+
 @pytest.mark.parametrize(("classes", "each"), [(2, 3), (200, 3), (3, 1)])
 def test_a_few_images_of_two_or_two_hundred_classes_give_finite_scores(classes, each):
     labels = np.arange(classes).repeat(each)
