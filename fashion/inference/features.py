@@ -8,7 +8,6 @@ from fashion.models.keras_graph import first_call
 MIN_MAP_SIDE = 2
 # A covariance of more features takes gigabytes and minutes: those of a last layer on a flattened map of a large image.
 MAX_FEATURES = 4_096
-MIN_CHANNELS = 2  # a single one is the image itself
 
 
 def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
@@ -34,7 +33,7 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
         if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
             continue
         _, height, width, channels = tensor.shape
-        if min(height, width) < MIN_MAP_SIDE or channels < MIN_CHANNELS:
+        if min(height, width) < MIN_MAP_SIDE or channels <= model.input_shape[-1]:  # no more than the image itself
             continue
         best = narrowest.get((height, width))
         if best is None or channels <= best.shape[-1]:  # among equals the last, which is the deepest
