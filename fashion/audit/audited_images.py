@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from fashion.arrays import Images, Labels, Positions
 from fashion.data.dataset import Split
-from fashion.data.image_rows import ImageArray
 
 BLOCK = 1_000  # images in memory at once
 SIDE = 28  # pixels, to which images are reduced for comparing them; smaller ones are compared as they are
@@ -62,7 +62,7 @@ class AuditedImages:
         return np.concatenate([thumbnails(self[start : start + BLOCK], grey=grey) for start in starts])
 
 
-def thumbnails(images: ImageArray, *, grey: bool) -> Images:
+def thumbnails(images: Images, *, grey: bool) -> UInt8[np.ndarray, "n y x k"]:
     """Return reduced images; those of 28 x 28 grey pixels unchanged.
 
     Args:
@@ -73,7 +73,7 @@ def thumbnails(images: ImageArray, *, grey: bool) -> Images:
     size = (min(width, SIDE), min(height, SIDE))
     reduced = [
         cv2.resize(_grey(image) if grey and channels == 3 else image, size, interpolation=cv2.INTER_AREA)
-        for image in images[:]
+        for image in images
     ]
     return np.stack(reduced).reshape(len(reduced), size[1], size[0], 1 if grey else channels)
 

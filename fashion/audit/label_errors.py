@@ -69,6 +69,7 @@ def likely_errors(labels: Labels, probabilities: Probabilities) -> Int[np.ndarra
     """
     from cleanlab.filter import find_label_issues
 
-    return np.asarray(
-        find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1), np.int64
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)  # in classes of a few images
+        found = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return np.asarray(found, np.int64)

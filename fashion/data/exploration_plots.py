@@ -91,7 +91,7 @@ def draw_pixel_histogram(dataset: Dataset, histogram: Int[np.ndarray, "c 256"], 
     shares = histogram / histogram.sum(axis=1, keepdims=True)
     labels, _ = _largest_classes(dataset, MAX_ROWS)
     names = [dataset.classes[label] for label in labels]
-    is_black = len(shares) == 1 and shares[0, 0] >= BLACK_SHARE
+    is_black = len(shares) == 1 and float(shares[0, 0]) >= BLACK_SHARE
     of = (lambda block: block == 0) if is_black else (lambda block: block / np.float32(255))
     by_class = [_class_mean(dataset.train.images, dataset.train.labels == label, of) for label in labels]
     overall = float(shares[0, 0]) if is_black else float((shares @ np.arange(256)).mean() / 255)
