@@ -46,3 +46,14 @@ def test_rows_compare_both_models_metric_by_metric():
     assert rows["Brier score"].difference == pytest.approx((0.08 - 1.28) / 4, abs=1e-6)
     assert (rows["recall of a"].difference, rows["recall of b"].difference) == (0.5, 0)
     assert test.only_first == 1
+
+
+def test_macro_accuracy_is_compared_where_classes_are_unequal():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    first = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 1, 0, 1]]  # recalls 1, 1/2, 0
+    second = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 1, 2]]  # recalls 3/4, 1, 1
+    _, compared = compare(labels, first, second, ("a", "b", "c"))
+    rows = {row.name: row for row in compared}
+    assert (rows["macro accuracy"].first, rows["macro accuracy"].second) == pytest.approx((1 / 2, 11 / 12))
+    assert "recall of c" not in rows  # one image has no deviation
+    assert all(np.isfinite([row.low, row.high]).all() for row in compared)

@@ -1,5 +1,7 @@
 """The measurements, and the page and the file that report them."""
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,7 +9,9 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
+from fashion.data.dataset import PixelStatistics
 from fashion.data.fashion_mnist import CLASSES, PIXELS
 from fashion.evaluation import measurement, report
 from fashion.evaluation.records import Comparison, ComparisonRow, Cost, McNemarTest, ModelSummary, OodScores, to_json
@@ -158,3 +162,58 @@ def test_out_of_distribution_images_are_separated_from_test_images():
     assert (black.auroc, black.fpr95, black.abstained, black.images) == (1, 0, 1, 9)
     assert same.auroc == pytest.approx(0.5, abs=0.1)
     assert same.fpr95 == pytest.approx(0.95, abs=0.04)
+
+
+def many_classes(classes: int, images: int) -> measurement.Measurement:
+    """The first class has half of the images and is recognised; of the others every second image is not."""
+    labels = np.concatenate([np.zeros(images // 2, int), np.arange(images // 2) % classes])
+    wrong = (labels > 0) & (np.arange(images) // classes % 2 == 0)
+    rows = np.full((images, classes), 0.01, np.float32)
+    rows[np.arange(images), np.where(wrong, 0, labels)] = 0.9
+    names = [f"class <{number}>" for number in range(classes)]
+    return measurement.measure(
+        MODEL, labels, Outputs(rows / rows.sum(axis=1, keepdims=True)), PosthocUncertainty(), names
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 200])
+def test_two_and_two_hundred_classes_have_a_page(classes, tmp_path):
+    found = many_classes(classes, 8 * classes)
+    assert found.unequal_classes
+    assert found.test.macro_accuracy < found.test.accuracy
+    first = ModelSummary(**{**vars(MODEL)})
+    rows = [ComparisonRow(f"recall of {name}", 0.5, 0.25, 0.25, 0.1, 0.4) for name in found.classes]
+    report.write(tmp_path, replace(found, comparison=Comparison(first, McNemarTest(1, 0, 1.0, True), rows)))
+    page = (tmp_path / REPORT_FILE).read_text()
+    assert f"{100 * found.test.macro_accuracy:.2f} %</b><span>macro accuracy (balanced accuracy)" in page
+    assert "class &lt;1&gt;" in page
+    assert "<0>" not in page
+    if classes == 2:
+        assert "<details>" not in page
+        assert page.count('<table class="confusion">') == 1
+    else:
+        assert "All 200 classes" in page
+        assert "All 200 metrics" in page
+        assert 'class="matrix pixelated" src="data:image/png' in page
+        assert len(page) < 300_000
+        lowest = page[page.index("Lowest recall first") : page.index("All 200 classes")]
+        assert lowest.count('<th scope="row">') == report.MAX_ROWS
+
+
+def test_the_most_confused_pairs_come_first():
+    counts = np.array([[5, 3, 0], [1, 4, 2], [0, 9, 1]])
+    pairs = report.most_confused(counts, ("a", "b", "c"))
+    assert [(pair.true, pair.predicted, pair.images) for pair in pairs] == [("c", "b", 9), ("a", "b", 3), ("b", "c", 2)]
+    assert pairs[0].share == 0.9
+
+
+def test_mistakes_of_large_colour_images_are_reduced():
+    images = np.zeros((1, 300, 240, 3), np.uint8)
+    images[..., 0] = 200
+    mistake = measurement.most_confident_mistakes(np.array([1]), np.array([[0.8, 0.2]], np.float32), ("a", "b"))
+    statistics = PixelStatistics((0.5,) * 3, (0.2,) * 3)
+    (shown,) = report.mistake_images(Constant(), images, mistake, ("a", "b"), statistics)
+    assert not shown.small
+    with Image.open(io.BytesIO(base64.b64decode(shown.plain.partition(",")[2]))) as image:
+        assert (image.format, image.size) == ("JPEG", (179, 224))
+        assert np.asarray(image)[5, 5] == pytest.approx([200, 0, 0], abs=4)
