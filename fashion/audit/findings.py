@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHOWN_CLASS_PAIRS = 8
+RELIABLE_ACCURACY = 0.7  # of the quick model, below which most of its findings are its own mistakes
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ def describe(found: AuditFindings) -> str:
         f"  {row.images:>5}  labelled {row.label}, predicted {row.guess}"
         for row in errors.by_class_pair[:SHOWN_CLASS_PAIRS]
     ]
+    if errors.quick_model_accuracy < RELIABLE_ACCURACY:
+        lines.append("  with so low an accuracy many of these labels are right: look at the images before changing any")
     return "\n".join(lines)
 
 

@@ -87,6 +87,12 @@ def test_without_an_artifact_the_text_says_so(found):
     assert "not measured: there is no outputs/latest" in describe(replace(found, accuracy=None))
 
 
+def test_findings_of_a_weak_model_come_with_a_warning(found):
+    for accuracy, warned in ((0.69, True), (0.71, False)):
+        errors = replace(found.label_errors, quick_model_accuracy=accuracy)
+        assert ("many of these labels are right" in describe(replace(found, label_errors=errors))) is warned
+
+
 def test_label_errors_are_counted_by_class_pair(found):
     errors = found.label_errors
     assert sum(row.images for row in errors.by_class_pair) == errors.likely_errors

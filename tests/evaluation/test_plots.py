@@ -34,4 +34,5 @@ def test_a_confusion_matrix_is_drawn_dark_where_the_shares_are(tmp_path):
 def test_few_and_many_classes_have_a_matrix_of_bounded_size(tmp_path, classes):
     names = [f"a rather long name {number}" for number in range(classes)]
     confusion_matrix(np.eye(classes, dtype=int) * 5, names, tmp_path / "matrix.png")
-    assert max(Image.open(tmp_path / "matrix.png").size) == (750 if classes == 2 else 1800)
+    with Image.open(tmp_path / "matrix.png") as drawn:
+        assert max(drawn.size) == (750 if classes == 2 else 1800)
