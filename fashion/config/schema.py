@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from fashion.config.nodes import ResolvedConfig
@@ -72,6 +72,8 @@ def resolved(cfg: DictConfig, run_folder: object = None) -> ResolvedConfig:
     try:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
+        if isinstance(error, MissingMandatoryValue):
+            raise InputError(f"{error.full_key}: is not set; give it a value") from None
         raise InputError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
 
 

@@ -107,6 +107,7 @@ WRONG = [
     (["data.folds=5"], "data.fold: is not set with data.folds=5; -m data.folds=5 data.fold=0,1,2,3,4"),
     (["data.fold=5", "data.folds=5"], "data.fold: got 5 with data.folds=5, expected 0 to 4"),
     (["~model.dropout"], "model.dropout: is not set; give it a value"),
+    (["data=folder"], "data.root: is not set; give it a value"),
     (["callbacks.early_stopping.patience=-3"], "callbacks.early_stopping.patience: got -3, expected greater than or"),
     (["callbacks.early_stopping.monitor=f1"], "callbacks.early_stopping.monitor: got 'f1', expected 'loss'"),
     (["model=cnn", "trainer.epochs=${nosuch}"], "trainer.epochs: .*nosuch"),
