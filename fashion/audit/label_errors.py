@@ -10,6 +10,7 @@ from fashion.arrays import Images, Labels, Probabilities
 from fashion.errors import InputError
 
 FOLDS = 5
+FEW_IMAGES = 10 * FOLDS  # of the smallest class
 HIDDEN_UNITS = 256
 EPOCHS = 8
 
@@ -41,17 +42,21 @@ def cross_validated_probabilities(
     """
     from joblib import parallel_config
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     model = MLPClassifier((HIDDEN_UNITS,), max_iter=EPOCHS, random_state=seed)
-    folds = GroupKFold(max(2, min(FOLDS, len(np.unique(groups)))), shuffle=True, random_state=seed)
+    count = max(2, min(FOLDS, len(np.unique(groups))))
+    few = np.unique(labels, return_counts=True)[1].min() < FEW_IMAGES
+    kind = StratifiedGroupKFold if few else GroupKFold  # by chance, all images of a small class could be in one fold
+    folds = kind(count, shuffle=True, random_state=seed)
     # One fold on each core: the matrix products of one step are too small for several.
     with warnings.catch_warnings(), parallel_config("threading", n_jobs=-1), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
         warnings.filterwarnings("ignore", "Number of classes in", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         probabilities = cross_val_predict(model, pixels, labels, groups=groups, cv=folds, method="predict_proba")
     return probabilities.astype(np.float32)
 

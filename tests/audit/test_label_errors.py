@@ -62,4 +62,4 @@ def test_classes_of_a_few_images_and_a_few_groups_are_no_error():
     assert np.isfinite(probabilities).all()
     assert probabilities[9, 2] == 0
     likely_errors(labels, probabilities)
-    cross_validated_probabilities(images[:6], labels[:6], np.array([0, 0, 1, 1, 2, 2]), seed=0)
+    cross_validated_probabilities(images[:6], np.array([0, 0, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2]), seed=0)
