@@ -129,7 +129,7 @@ def _robustness(predictor: Predictor, data: Dataset, folder: Path) -> Robustness
     measured = robustness(predictor.probabilities, data.test.images, data.test.labels, CORRUPTION_SEED)
     write_table(measured, folder / "robustness.csv")
     draw_heat_map(measured, folder / "robustness.png")
-    draw_samples(data.test.images[len(data.test) > 1], CORRUPTION_SEED, folder / "corruptions.png")
+    draw_samples(data.test.images[min(1, len(data.test) - 1)], CORRUPTION_SEED, folder / "corruptions.png")
     return measured
 
 

@@ -65,7 +65,13 @@ def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
 def test_a_calibrated_copy_does_not_replace_another_model(keras_backend, tmp_path):
     (tmp_path / MODEL_FILE).write_text("another model")
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-        options = (f"backend={keras_backend}", f"artifact={PRETRAINED}", "calibrate=true", f"run_folder={tmp_path}")
+        options = (
+            f"backend={keras_backend}",
+            f"artifact={PRETRAINED}",
+            "calibrate=true",
+            "data=fashion_mnist",
+            f"run_folder={tmp_path}",
+        )
         cfg = compose("evaluate", list(options))
     with pytest.raises(FashionError, match="there is another model, which calibrate=true would replace"):
         prepare_evaluation(cfg, lambda: str(tmp_path))
