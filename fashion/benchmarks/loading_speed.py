@@ -15,9 +15,12 @@ from PIL import Image
 
 from fashion import machine
 from fashion.backend.selection import Backend, start_backend
-from fashion.data.image_files import scan_folder
+from fashion.data.image_files import ordered_classes, scan_folder
+from fashion.data.image_rows import ImageRows
+from fashion.data.store import open_store
 from fashion.errors import InputError
 from fashion.paths import PROJECT
+from fashion.preprocessing.input_spec import InputSpec
 
 CONTENDERS = ("keras", "store", "array")
 NAMES = {
@@ -199,11 +202,6 @@ def array(root: Path, size: int, cache: Path) -> Contender:
 
 def _load(root: Path, size: int, cache: Path) -> tuple[Any, Any]:
     """Return all images of a folder, which are decoded unless the cache has them, and their labels."""
-    from fashion.data.image_files import ordered_classes
-    from fashion.data.image_rows import ImageRows
-    from fashion.data.store import open_store
-    from fashion.preprocessing.input_spec import InputSpec
-
     files = scan_folder(root)
     spec = InputSpec(height=size, width=size, channels=3, preprocessing="resize")
     stored = open_store(root, [file.source for file in files], spec, cache, 10**12)
