@@ -94,7 +94,7 @@ def connect(group: ProcessGroup) -> None:
         raise InputError(f"{ADDRESS}: {where}: {str(error).partition(chr(10))[0]}") from error
     _explain_aborts(
         "the connection to the other processes is lost: one of them, or its machine, is gone "
-        "(TF_CPP_MIN_LOG_LEVEL=2 shows what JAX says)"
+        "(FASHION_DEBUG=1 shows what JAX says)"
     )
 
 
@@ -251,7 +251,7 @@ def _in_thread(work: Callable[[], None]) -> None:
 
 
 def _explain_aborts(reason: str) -> None:
-    """Say in one line why JAX aborts this process; ``TF_CPP_MIN_LOG_LEVEL=2`` shows its own twenty lines too.
+    """Say in one line why JAX aborts this process; ``FASHION_DEBUG=1`` shows its own twenty lines too.
 
     Its service aborts a process in C++, as soon as it has lost the others: no exception is raised.
     """

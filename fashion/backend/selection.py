@@ -55,7 +55,8 @@ def start_backend(
     """
     _refuse_second_backend(backend)
     os.environ["KERAS_BACKEND"] = backend
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and processes:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if processes and os.environ.get("FASHION_DEBUG") != "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "4"  # coordination says why JAX ends this process, in place of 20 lines
     collect_garbage_less_often()
     with deferred_signals():
