@@ -8,9 +8,9 @@ from pydantic import Field, PositiveInt
 from fashion.data.dataset import PixelStatistics
 from fashion.models.blocks import Shape, class_probabilities, image_input, standardise
 
-# Larger maps are averaged down to at most this side before they are flattened (as VGG does in torchvision, to 7 x 7):
-# the first dense layer would otherwise grow with the image, at 224 pixels to 26 million weights.
-MAX_FLATTENED = 8
+# Larger maps are averaged down to at most this side before they are flattened, as VGG does in torchvision: the first
+# dense layer would otherwise grow with the image, at 224 pixels to 26 million weights. 28 pixels stay as they are.
+MAX_FLATTENED = 14
 
 
 def cnn(
