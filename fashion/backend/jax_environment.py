@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from fashion.errors import InputError
@@ -88,11 +89,24 @@ def keep_compiled_programs() -> None:
     if not os.access(folder, os.W_OK):
         log.warning("%s is not writable, so every start recompiles; set XDG_CACHE_HOME to a writable folder", folder)
         return
+    _remove_unfinished_entries(folder)
     jax = importlib.import_module("jax")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", COMPILATION_CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _remove_unfinished_entries(folder: Path) -> None:
+    """Remove programs that a killed process stored without the time of their use, which JAX writes after them.
+
+    With one such entry in the cache, JAX stores no program any more and warns of each.
+    """
+    with contextlib.suppress(OSError):
+        names = set(os.listdir(folder))
+        for name in names:
+            if name.endswith("-cache") and f"{name.removesuffix('-cache')}-atime" not in names:
+                (folder / name).unlink(missing_ok=True)
 
 
 def initialise_devices() -> None:

@@ -182,7 +182,7 @@ class _Store:
         setup = Setup(str(self.root), self.spec, str(self.pixels), workers_lock, frozenset(self.contents))
         begin = time.monotonic()
         shows_bar = sys.stderr.isatty()
-        log.info("%s: images to decode, once: %d (kept in %s)", self.root.name, len(changed), self.folder)
+        log.info("%s: reading %d files, whose images are decoded once; %s", self.root.name, len(changed), self.folder)
         with (
             contextlib.closing(StoreIndex(self.index, writable=True)) as index,
             contextlib.closing(

@@ -8,9 +8,9 @@ from pydantic import Field, PositiveInt
 from fashion.data.dataset import PixelStatistics
 from fashion.models.blocks import Shape, class_probabilities, image_input, standardise
 
-# Larger maps are averaged down to at most this side before they are flattened, as VGG does in torchvision: the first
-# dense layer would otherwise grow with the image, at 224 pixels to 26 million weights. 28 pixels stay as they are.
-MAX_FLATTENED = 14
+# Maps of images larger than the first are averaged down to at most the second before they are flattened, as VGG does in
+# torchvision: the first dense layer would otherwise grow with the image, at 224 pixels to 26 million weights.
+SMALL_SIDE, MAX_FLATTENED = 32, 8
 
 
 def cnn(
@@ -41,7 +41,7 @@ def cnn(
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{index}")(x)
         x = keras.layers.MaxPooling2D(name=f"pool{index}")(x)
     factors = tuple(-(-size // MAX_FLATTENED) for size in x.shape[1:3])
-    if max(factors) > 1:
+    if max(input_shape[:2]) > SMALL_SIDE and max(factors) > 1:
         x = keras.layers.AveragePooling2D(factors, padding="same", name="average")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(dense_units, start=1):

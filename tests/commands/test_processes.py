@@ -94,7 +94,7 @@ def test_two_processes_train_like_one(run_command, trained, tmp_path):
     assert len(together["loss"]) == 6
     for name, values in alone.items():  # later, differences in rounding have grown
         assert together[name][:2] == pytest.approx(values[:2], rel=1e-5), name
-    assert together["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-3)
+    assert together["val_loss"] == pytest.approx(alone["val_loss"], rel=5e-3)
 
 
 def test_both_have_the_same_weights_and_one_alone_writes_and_speaks(trained):
@@ -109,7 +109,8 @@ def test_both_have_the_same_weights_and_one_alone_writes_and_speaks(trained):
 def test_they_end_resume_and_stop_together(trained, tmp_path):
     folder, _ = trained
     run = tmp_path / "run"
-    pair = Pair(run, *QUICK)
+    # A cache of its own: a process that is killed while it stores a program spoils the one that all tests share.
+    pair = Pair(run, *QUICK, options=[{"XDG_CACHE_HOME": str(tmp_path)}] * 2)
     pair.wait_for_epochs(1)
     pair.processes[0].kill()
     (killed, *_), (status, _, error) = pair.end()
