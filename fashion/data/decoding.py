@@ -18,6 +18,7 @@ CHUNK = 32  # files a task
 FILES_PER_WORKER = 512  # fewer are decoded before a worker has started
 
 Task = tuple[list[tuple[int, str]], list[int]]  # files by number and path, and as many free rows
+Answer = tuple[Task, object]  # a task, and a list of Decoded, or what ended the worker
 
 
 class _Tasks:
@@ -63,7 +64,7 @@ def decode_files(
         InputError: When a worker ends unexpectedly, as a decoder that crashes makes it.
         OSError: When the pixels cannot be written.
     """
-    tasks, answers = _Tasks(files, first_row), queue.SimpleQueue[tuple[Task, object]]()
+    tasks, answers = _Tasks(files, first_row), queue.SimpleQueue[Answer]()
     workers = [_start(setup) for _ in range(min(processes - 1, len(files) // FILES_PER_WORKER))]
     threads = [threading.Thread(target=_serve, args=(worker, setup, tasks, answers)) for worker in workers]
     descriptor = os.open(setup.pixels, os.O_WRONLY)
@@ -99,7 +100,7 @@ def _start(setup: Setup) -> subprocess.Popen[bytes]:
     )
 
 
-def _serve(worker: subprocess.Popen[bytes], setup: Setup, tasks: _Tasks, answers: queue.SimpleQueue) -> None:  # type: ignore[type-arg]
+def _serve(worker: subprocess.Popen[bytes], setup: Setup, tasks: _Tasks, answers: "queue.SimpleQueue[Answer]") -> None:
     """Give a worker one task after the other. Its end is an answer too."""
     task: Task = ([], [])
     with worker:
@@ -119,7 +120,7 @@ def _serve(worker: subprocess.Popen[bytes], setup: Setup, tasks: _Tasks, answers
                 answers.put((task, error))
 
 
-def _waiting(answers: queue.SimpleQueue, tasks: _Tasks) -> Iterator[list[Decoded]]:  # type: ignore[type-arg]
+def _waiting(answers: "queue.SimpleQueue[Answer]", tasks: _Tasks) -> Iterator[list[Decoded]]:
     """Yield the answers of workers that have arrived."""
     while not answers.empty():
         task, answer = answers.get()
@@ -132,7 +133,10 @@ def _completed(task: Task, answer: object, tasks: _Tasks) -> list[Decoded]:
         raise answer
     if not isinstance(answer, list):
         between = f"decoded one of {files[0][1]} to {files[-1][1]}" if files else "started"
-        raise InputError(f"a process that decodes images ended unexpectedly while it {between}; find the file that ...")
+        raise InputError(
+            f"a process that decodes images ended unexpectedly while it {between}; "
+            "run it again, and move those files away if it ends there too"
+        )
     used = {decoded.content.row for decoded in answer if decoded.content}
     tasks.give_back([row for row in rows if row not in used])
     return answer

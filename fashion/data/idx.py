@@ -37,7 +37,13 @@ class IdxFile:
 
     def array(self, content: bytes) -> np.ndarray:
         """Return the array in the decompressed bytes of the file: a read-only view of ``shape``, uint8."""
-        return np.frombuffer(content, np.uint8, offset=len(self.header)).reshape(self.shape)
+        return array(content)
+
+
+def array(content: bytes) -> np.ndarray:
+    """Return the array in the decompressed bytes of a verified file: a read-only view, uint8."""
+    shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 class IdxError(Exception):

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from fashion.data import published_files
+from fashion.data import idx, published_files
 from fashion.data.array_dataset import PublishedArrays, array_dataset
 from fashion.data.dataset import Dataset, PageText
 from fashion.data.folds import FoldCount, FoldNumber
@@ -60,7 +60,9 @@ def kmnist(
         InputError: A file cannot be found or is not the published one; and as ``array_dataset`` does.
     """
     contents = published_files.load("Kuzushiji-MNIST", FILES, Path(root).expanduser().absolute(), [], download=download)
-    train_images, train_labels, test_images, test_labels = (_array(contents[file.name]) for file in FILES)
+    train_images, train_labels, test_images, test_labels = (
+        idx.array(gzip.decompress(contents[file.name])) for file in FILES
+    )
     return array_dataset(
         PublishedArrays(
             train_images[..., np.newaxis],
@@ -79,10 +81,3 @@ def kmnist(
         fold=fold,
         seed=seed,
     )
-
-
-def _array(packed: bytes) -> np.ndarray:
-    """Return the uint8 array of a verified IDX file: two zeros, type 8, the rank, the big-endian lengths, the data."""
-    content = gzip.decompress(packed)
-    shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
