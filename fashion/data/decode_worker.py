@@ -46,7 +46,7 @@ def main() -> None:
             try:
                 files, rows = pickle.load(tasks)
             except EOFError:
-                return
+                os._exit(0)  # the other process waits for this one, and Python's own way takes 0.05 s
             try:
                 answer: object = decoder.decode(files, rows)
             except OSError as error:

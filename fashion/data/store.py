@@ -25,10 +25,10 @@ import PIL
 from jaxtyping import Int64, UInt8
 from tqdm import tqdm
 
+from fashion.data import decoding
 from fashion.data.cache_space import INDEX, PIXELS, WORKERS_LOCK, make_space
 from fashion.data.decode_images import Content, Decoded
 from fashion.data.decode_worker import Setup
-from fashion.data.decoding import decode_files
 from fashion.data.image_files import slug
 from fashion.data.store_index import DamagedIndexError, FileRecord, StoreIndex
 from fashion.errors import DiskFullError, WriteError
@@ -179,6 +179,8 @@ class _Store:
         workers_lock = self.folder / WORKERS_LOCK
         with waiting_lock(workers_lock):  # until the last workers of a process that was killed have ended
             self.pixels.touch()
+        size = sum(statuses[source][0] for source in changed)
+        workers = min(len(available_cores()) - 1, size // decoding.BYTES_PER_WORKER)
         setup = Setup(str(self.root), self.spec, str(self.pixels), workers_lock, frozenset(self.contents))
         begin = time.monotonic()
         shows_bar = sys.stderr.isatty()
@@ -186,7 +188,7 @@ class _Store:
         with (
             contextlib.closing(StoreIndex(self.index, writable=True)) as index,
             contextlib.closing(
-                decode_files(setup, list(enumerate(changed)), self._next_row(), len(available_cores()))
+                decoding.decode_files(setup, list(enumerate(changed)), self._next_row(), workers)
             ) as chunks,
             tqdm(total=len(changed), desc=self.root.name, unit=" images", disable=not shows_bar) as bar,
         ):

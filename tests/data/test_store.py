@@ -193,7 +193,7 @@ def test_a_damaged_store_is_made_again(root, caplog, damage):
 
 @pytest.mark.process
 def test_workers_decode_like_this_process(root, monkeypatch, reads):
-    monkeypatch.setattr(decoding, "FILES_PER_WORKER", 10)
+    monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 100)
     monkeypatch.setattr(decoding, "CHUNK", 2)
     monkeypatch.setattr(store, "available_cores", lambda: [0, 1, 2])
     (root / "bad.jpg").write_text("text")
@@ -208,7 +208,7 @@ def test_workers_decode_like_this_process(root, monkeypatch, reads):
 
 @pytest.mark.process
 def test_a_worker_that_dies_is_one_line(root, monkeypatch):
-    monkeypatch.setattr(decoding, "FILES_PER_WORKER", 10)
+    monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 100)
     monkeypatch.setattr(decoding, "_start", lambda setup: subprocess.Popen(
         [sys.executable, "-c", "raise SystemExit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # fmt: skip
     monkeypatch.setattr(store, "available_cores", lambda: [0, 1])
