@@ -140,10 +140,10 @@ class SweepTable:
         return sum(row.status == status for row in self.rows)
 
     def effects(self) -> dict[str, list[MainEffect]]:
-        """Return the main effects of each varying key: the mean objective for each of its values, best first."""
+        """Return the main effects of each compared key: the mean objective for each of its values, best first."""
         completed = [row for row in self.own if self.objective in row.metrics]
         found = {}
-        for key in self.varying:
+        for key in self.setting_keys:
             values: dict[str, list[float]] = {}
             for row in completed:
                 values.setdefault(row.choices.get(key, "-"), []).append(row.metrics[self.objective])

@@ -82,7 +82,8 @@ def page(table: SweepTable, name: str) -> str:
         metrics=table.metrics,
         out_of_fold_file=OUT_OF_FOLD_FILE,
         charts=[chart for chart in charts if chart],
-        effects={key: found for key, found in table.effects().items() if len(found) > 1},
+        # Of a single key they would repeat the table of the jobs, or that of the averages.
+        effects=table.effects() if len(table.setting_keys) > 1 else {},
     )
 
 

@@ -82,13 +82,28 @@ def test_a_loss_is_better_when_lower(folder):
     assert [effect.value for effect in results.read(folder).effects()["optimizer"]] == ["sgd", "adam"]
 
 
-def test_main_effects_are_means_over_everything_else(folder):
+def test_main_effects_are_means_over_everything_else_and_compare_no_seeds(folder):
     effects = results.read(folder).effects()
-    assert [(effect.value, effect.jobs) for effect in effects["optimizer"]] == [("sgd", 1), ("adam", 2)]
-    by_seed = {effect.value: effect for effect in effects["trainer.seed"]}
-    assert by_seed["0"].mean == pytest.approx(0.83)
-    assert by_seed["0"].deviation == pytest.approx(0.0424264069)
-    assert by_seed["1"].mean == pytest.approx(0.84)
+    assert list(effects) == ["optimizer"]
+    sgd, adam = effects["optimizer"]
+    assert (sgd.value, sgd.jobs, sgd.mean, sgd.deviation) == ("sgd", 1, 0.86, None)
+    assert (adam.value, adam.jobs, adam.mean) == ("adam", 2, pytest.approx(0.82))
+    assert adam.deviation == pytest.approx(0.0282842712)
+
+
+def test_the_page_shows_main_effects_only_where_several_keys_are_compared(folder):
+    write_report(folder)
+    assert "Main effects" not in (folder / "sweep.html").read_text()
+    manifest = SweepManifest.read(folder)
+    for job, batch_size in zip(manifest.jobs, (64, 64, 64, 128, 128), strict=True):
+        job.overrides.append(f"trainer.batch_size={batch_size}")
+    manifest.write(folder)
+    write_report(folder)
+    page = (folder / "sweep.html").read_text()
+    effects = page[page.index("Main effects") : page.index("Learning curves")]
+    assert "<button>optimizer</button>" in effects
+    assert "<button>trainer.batch_size</button>" in effects
+    assert "<button>trainer.seed</button>" not in effects
 
 
 def test_the_table_has_a_line_for_each_job(folder):
