@@ -68,7 +68,7 @@ def saved_figure(path: Path, width_inches: float, height_inches: float, title: s
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-        figure.suptitle(title, x=0.012, ha="left")
+        figure.suptitle(title, x=0.012, ha="left", wrap=True)
         yield figure
         with replacing(path) as partial:
             # Without the name of the program: equal figures are equal files.

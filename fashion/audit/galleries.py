@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion.arrays import Flags, Images, Labels
+from fashion.arrays import Flags, Images, Labels, Positions
 from fashion.audit.audited_images import AuditedImages
 from fashion.audit.duplicates import SimilarPairs
 from fashion.figures import reduced, saved_figure, show_tiles
@@ -20,6 +20,8 @@ MAX_LETTERS = 18  # of a class name above an image
 def draw_pairs(images: AuditedImages, near: SimilarPairs, in_test: Flags, path: Path) -> None:
     """Draw near duplicates, one above the other: across and within splits, the most and the least similar pairs.
 
+    Where there are few pairs all of them are the most similar ones; without any there is only the headline.
+
     Args:
         images: All images.
         near: Pairs of them, the most similar first.
@@ -27,19 +29,20 @@ def draw_pairs(images: AuditedImages, near: SimilarPairs, in_test: Flags, path: 
         path: The PNG file.
     """
     across = in_test[near.first] != in_test[near.second]
-    rows = {
-        "train and test: the most similar pairs": np.flatnonzero(across)[:SHOWN_PAIRS],
-        "train and test: the least similar pairs": np.flatnonzero(across)[::-1][:SHOWN_PAIRS],
-        "within a split: the most similar pairs": np.flatnonzero(~across)[:SHOWN_PAIRS],
-        "within a split: the least similar pairs": np.flatnonzero(~across)[::-1][:SHOWN_PAIRS],
-    }
-    with saved_figure(path, 11, 7.6, "Near duplicates, one above the other") as figure:
-        for axes, (title, chosen) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
+    rows: dict[str, Positions] = {}
+    for name, chosen in (("train and test", np.flatnonzero(across)), ("within a split", np.flatnonzero(~across))):
+        if len(chosen):
+            rows[f"{name}: the most similar pairs"] = chosen[:SHOWN_PAIRS]
+        if len(chosen) > SHOWN_PAIRS:
+            rows[f"{name}: the least similar pairs"] = chosen[: SHOWN_PAIRS - 1 : -1][:SHOWN_PAIRS]
+    headline = "Near duplicates, one above the other" if rows else "No near duplicates"
+    with saved_figure(path, 11, 0.8 + 1.7 * len(rows), headline) as figure:
+        for number, (title, chosen) in enumerate(rows.items(), 1):
+            axes = figure.add_subplot(len(rows), 1, number)
             pairs = near.where(chosen)
             sides = [[reduced(image, TILE_SIDE) for image in images[one]] for one in (pairs.first, pairs.second)]
-            tiles = np.full((2, SHOWN_PAIRS, *reduced(images[:1][0], TILE_SIDE).shape), np.nan)
-            if len(chosen):
-                tiles[:, : len(chosen)] = np.array(sides) / 255
+            tiles = np.full((2, SHOWN_PAIRS, *np.shape(sides)[2:]), np.nan)
+            tiles[:, : len(chosen)] = np.array(sides) / 255
             show_tiles(axes, tiles, columns=[f"{similarity:.4f}" for similarity in pairs.similarity])
             axes.set_title(title)
 

@@ -53,9 +53,10 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
     title = "What a class looks like on average, and where its images differ"
     if len(labels) < len(dataset.classes):
         title = f"{shown[0].upper()}{shown[1:]} on average, and where their images differ"
-    with saved_figure(path, max(7.0, 1.2 * len(labels)), 3.4, title) as figure:
+    with saved_figure(path, max(4.6, 1.2 * len(labels)), 3.4, title) as figure:
         upper, lower = figure.subplots(2, 1)
         image = show_tiles(upper, means[None], rows=["mean"], columns=names)
+        upper.set_anchor("E")  # as the colour bar does with the row below
         if dataset.image_shape[2] == 1:
             bar = figure.colorbar(image, ax=upper, ticks=[0, 0.5, 1], shrink=0.72, aspect=7, pad=0.01)
             bar.outline.set_visible(False)

@@ -32,7 +32,7 @@ def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
             axes.set_title(name)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        figure.axes[0].legend(loc="upper right")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 

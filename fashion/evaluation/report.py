@@ -14,7 +14,7 @@ from fashion.arrays import Image as ImageArray
 from fashion.data import image_rows
 from fashion.data.dataset import PixelStatistics
 from fashion.evaluation.comparison import RECALL_OF
-from fashion.evaluation.records import ComparisonRow, Measurement, Mistake, to_json
+from fashion.evaluation.records import ComparisonRow, CoverageCurve, Measurement, Mistake, to_json
 from fashion.figures import reduced
 from fashion.files import write_json, write_text
 from fashion.html_report import render_report
@@ -26,7 +26,7 @@ from fashion.runs.folder import METRICS_FILE, REPORT_FILE
 MAX_OPACITY = 0.85  # of the colour laid over the pixels that a prediction depends on
 # The lower end of the coverage chart's axis is a multiple of this, so that its four steps are multiples of 5 %.
 AXIS_STEP = 0.2
-
+SHARES_ANSWERED = (0.5, 0.8, 0.9)  # whose accuracy the text quotes
 
 # With more classes than this, tables are cut to so many rows, and the matrix is an image.
 MAX_ROWS = 20
@@ -89,6 +89,7 @@ def write(
         confused=most_confused(counts, measured.classes),
         matrix=_matrix_image(counts) if many else None,
         most_different=_most_different(measured),
+        answered=[_nearest(measured.coverage, share) for share in SHARES_ANSWERED],
         lowest_accuracy=min(measured.coverage.accuracy) // AXIS_STEP * AXIS_STEP,
     )
     write_text(folder / REPORT_FILE, page)
@@ -122,16 +123,22 @@ def mistake_images(
 
 
 def most_confused(counts: ConfusionMatrix, classes: Sequence[str]) -> list[ConfusedPair]:
-    """Return the pairs of classes that are confused most often, the most frequent first; at least twice each."""
+    """Return the pairs of classes that are confused most often: by images, then by share; at least two images each."""
     wrong = counts - np.diag(np.diag(counts))
-    images = np.maximum(counts.sum(axis=1), 1)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSED]
+    shares = wrong / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    order = np.lexsort((-shares.ravel(), -wrong.ravel()))[:MAX_CONFUSED]
     rows, columns = np.unravel_index(order, wrong.shape)
     return [
-        ConfusedPair(classes[row], classes[column], int(wrong[row, column]), float(wrong[row, column] / images[row]))
+        ConfusedPair(classes[row], classes[column], int(wrong[row, column]), float(shares[row, column]))
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
         if wrong[row, column] > 1
     ]
+
+
+def _nearest(curve: CoverageCurve, share: float) -> tuple[float, float]:
+    """Return the point of a curve that is nearest to a share of the images: its own share, and its accuracy."""
+    points = zip(curve.coverage, curve.accuracy, strict=True)
+    return min(points, key=lambda point: abs(point[0] - share))
 
 
 def _class_sizes(measured: Measurement) -> tuple[int, int]:

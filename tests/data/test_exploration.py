@@ -268,6 +268,11 @@ def test_few_and_many_classes_in_colour_are_explored(classes, rows, columns, dra
     assert len(names(augmented.axes[0].get_xticklabels())) == columns
     assert len(names(pixels.axes[1].get_yticklabels())) == rows
     assert [line.get_label() for line in pixels.axes[0].lines] == ["red", "green", "blue"]
+    upper, lower = (axes.get_position() for axes in means.axes[:2])
+    assert (upper.x0, upper.x1) == pytest.approx((lower.x0, lower.x1))
+    for figure in drawn:
+        headline = figure._suptitle.get_window_extent()
+        assert headline.x1 < figure.bbox.x1
     which = "each class" if classes == 2 else "the 20 largest of 200 classes"
     assert grid.get_suptitle() == f"mine: ten training images of {which}"
     shown = grid.axes[0].images[0].get_array()

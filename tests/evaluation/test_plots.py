@@ -36,3 +36,4 @@ def test_few_and_many_classes_have_a_matrix_of_bounded_size(tmp_path, classes):
     confusion_matrix(np.eye(classes, dtype=int) * 5, names, tmp_path / "matrix.png")
     with Image.open(tmp_path / "matrix.png") as drawn:
         assert max(drawn.size) == (750 if classes == 2 else 1800)
+        assert np.asarray(drawn.convert("L"))[:, -10:].min() == 255  # the headline is not cut
