@@ -73,7 +73,7 @@ def resolved(cfg: DictConfig, run_folder: object = None) -> ResolvedConfig:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         if isinstance(error, MissingMandatoryValue):
-            raise InputError(f"{error.full_key}: is not set; give it a value") from None
+            raise InputError(f"{error.full_key}: is not set; add {error.full_key}=VALUE") from None
         raise InputError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
 
 
@@ -166,7 +166,7 @@ def _first_problem(key: str, error: pydantic.ValidationError, model: type[pydant
     if first["type"] == "extra_forbidden":
         return unknown_key(full_name, model.model_fields, parent=key)
     if first["type"] == "missing":
-        return InputError(f"{full_name}: is not set; give it a value")
+        return InputError(f"{full_name}: is not set; add {full_name}=VALUE")
     # A union (a number or null) reports one problem for each member: report them all.
     same_key = [problem["msg"] for problem in problems if str(problem["loc"][0]) == name]
     expected = " or ".join(dict.fromkeys(re.sub(r"^\w+ should (be|have) ", "", message) for message in same_key))

@@ -15,12 +15,12 @@ from fashion.data.image_dataset import (
     OnBadImage,
     load_images,
 )
-from fashion.data.image_files import scan_folder
+from fashion.data.image_files import ExistingFolder, scan_folder
 from fashion.preprocessing.input_spec import Fit
 
 
 def folder(
-    root: str,
+    root: ExistingFolder,
     image_size: ImageSize,
     color_mode: ColorMode,
     fit: Fit,

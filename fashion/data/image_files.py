@@ -7,7 +7,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from fashion.class_names import is_usable
 from fashion.data.split import SplitName
@@ -29,6 +32,23 @@ OTHER_IMAGE_SUFFIXES = {".gif", ".bmp", ".tif", ".tiff", ".jp2", ".jxl", ".svg",
 IMAGE_SUFFIXES = tuple(FILE_SUFFIXES | OTHER_IMAGE_SUFFIXES)
 HIDDEN = (".", "__MACOSX", "@eaDir")  # beginnings of names; the last two are left by macOS and by Synology's servers
 MAX_NAMED = 5  # of a longer list, in a message
+
+
+def _existing_folder(path: str) -> str:
+    if not os.path.isdir(os.path.expanduser(path)):
+        raise PydanticCustomError("folder", "an existing folder")
+    return path
+
+
+def _existing_file(path: str) -> str:
+    if not os.path.isfile(os.path.expanduser(path)):
+        raise PydanticCustomError("file", "an existing file")
+    return path
+
+
+# Where the images are: refused with the rest of a wrong configuration, before a run has a folder.
+ExistingFolder = Annotated[str, AfterValidator(_existing_folder)]
+ExistingFile = Annotated[str, AfterValidator(_existing_file)]
 
 
 class ImageFile(NamedTuple):

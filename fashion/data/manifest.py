@@ -21,7 +21,7 @@ from fashion.data.image_dataset import (
     OnBadImage,
     load_images,
 )
-from fashion.data.image_files import SPLIT_NAMES, ImageFile, class_name
+from fashion.data.image_files import SPLIT_NAMES, ExistingFile, ImageFile, class_name
 from fashion.data.split import SplitName
 from fashion.errors import InputError
 from fashion.preprocessing.input_spec import Fit
@@ -32,7 +32,7 @@ FIRST_CSV_ROW = 2  # after the names of the columns
 
 
 def manifest(
-    file: str,
+    file: ExistingFile,
     image_size: ImageSize,
     color_mode: ColorMode,
     fit: Fit,

@@ -39,7 +39,10 @@ def here(keras_backend, *overrides):
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, group, choice):
+def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, monkeypatch, group, choice):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "labels.csv").touch()
+    monkeypatch.chdir(tmp_path)
     name = f"+{group}" if group in {"experiment", "debug"} else group
     needed = ["callbacks=none"] if choice == "one_cycle" else MANDATORY.get(choice, [])
     cfg = compose_train(tmp_path, f"{name.lstrip('+')}={choice}", *needed, *here(keras_backend))
@@ -112,8 +115,10 @@ WRONG = [
     (["data.folds=1", "data.fold=0"], "data.folds: got 1, expected greater than or equal to 2"),
     (["data.folds=5"], "data.fold: is not set with data.folds=5; -m data.folds=5 data.fold=0,1,2,3,4"),
     (["data.fold=5", "data.folds=5"], "data.fold: got 5 with data.folds=5, expected 0 to 4"),
-    (["~model.dropout"], "model.dropout: is not set; give it a value"),
-    (["data=folder"], "data.root: is not set; give it a value"),
+    (["~model.dropout"], "model.dropout: is not set; add model.dropout=VALUE"),
+    (["data=folder"], "data.root: is not set; add data.root=VALUE"),
+    (["data=folder", "data.root=/nowhere"], "data.root: got '/nowhere', expected an existing folder"),
+    (["data=manifest", "data.file=/etc"], "data.file: got '/etc', expected an existing file"),
     (["callbacks.early_stopping.patience=-3"], "callbacks.early_stopping.patience: got -3, expected greater than or"),
     (["callbacks.early_stopping.monitor=f1"], "callbacks.early_stopping.monitor: got 'f1', expected 'loss'"),
     (["model=cnn", "trainer.epochs=${nosuch}"], "trainer.epochs: .*nosuch"),

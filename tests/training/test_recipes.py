@@ -28,7 +28,11 @@ def this_process_stays_in_float32() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_is_a_configuration_that_can_be_trained(recipe, compose_train, tmp_path, keras_backend):
+def test_every_recipe_is_a_configuration_that_can_be_trained(
+    recipe, compose_train, tmp_path, keras_backend, monkeypatch
+):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
     cfg = compose_train(
         tmp_path, f"experiment={recipe}", f"trainer.backend={keras_backend}", *USERS_DATA.get(recipe, [])
     )
