@@ -16,9 +16,11 @@ from networks import GREY_28, images_of
 
 from fashion import artifact
 from fashion.backend.selection import seed_everything
-from fashion.models import efficientnetb0
+from fashion.models import efficientnet
 from fashion.models.cnn import cnn
-from fashion.models.efficientnetb0 import Stage
+from fashion.models.efficientnet import Stage
+from fashion.models.efficientnet_lite0 import efficientnet_lite0
+from fashion.models.efficientnetb0 import efficientnetb0
 from fashion.models.flip_tta import flip_averaged
 from fashion.models.resnet import resnet
 from fashion.models.wide_resnet import wide_resnet
@@ -35,12 +37,11 @@ def saved(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     seed_everything(0)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"STAGES": SMALL_STAGES, "STEM_FILTERS": 4, "HEAD_FILTERS": 8}.items():
-            patch.setattr(efficientnetb0, name, value)
+        for name, value in {"STAGES": SMALL_STAGES, "STAGE_STRIDES": (1, 2, 2), "STEM_FILTERS": 4, "HEAD_FILTERS": 8}.items():
+            patch.setattr(efficientnet, name, value)
         models = {
-            "efficientnetb0": efficientnetb0.efficientnetb0(
-                32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28
-            ),
+            "efficientnetb0": efficientnetb0(32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28),
+            "efficientnet_lite0": efficientnet_lite0(None, 32, 0.9, 0.2, 0.1, **GREY_28),
             "cnn": cnn([4], [8], 0.3, **images_of(40, 1)),
             "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
             "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, 4, **images_of(40, 3)),  # colour, with a max-pooled stem

@@ -20,15 +20,15 @@ SEARCH_PATH_KEY = "hydra.searchpath"
 _NEEDS_QUOTES = re.compile(r"[^\w/\-+.$%*@?|:\s,\[\](){}'\"\\~]", re.ASCII)
 _STRUCTURE = set("(){}'\"\\")
 _FOLDER_FLAGS = ("config_path", "config_dir")
-_DATA_PLACES = ("data.root", "data.file", "data.path", "data.cache")
+_PLACES = ("data.root", "data.file", "data.path", "data.cache", "model.weights")
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
     """Return a command line that Hydra reads in the same way wherever its parts were, in whatever folder it runs.
 
     Flags may be between the overrides, which Hydra's own parser refuses. Relative folders of configuration files
-    (``--config-path``, ``--config-dir``, ``hydra.searchpath``) and of data become absolute, by the current folder, as a
-    run may be resumed or evaluated from another one.
+    (``--config-path``, ``--config-dir``, ``hydra.searchpath``), of data and of weights become absolute, by the current
+    folder, as a run may be resumed or evaluated from another one.
 
     Args:
         arguments: As given by the user.
@@ -43,7 +43,7 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     given = vars(parser.parse_intermixed_args(list(arguments)))
-    overrides = [_absolute_data_place(_absolute_search_path(override)) for override in given.pop("overrides")]
+    overrides = [_absolute_place(_absolute_search_path(override)) for override in given.pop("overrides")]
     for name in _FOLDER_FLAGS:
         if given[name] is not None:
             given[name] = _absolute_folder(f"--{name.replace('_', '-')}", given[name])
@@ -87,12 +87,14 @@ def _absolute_search_path(override: str) -> str:
     return search_path_override([_absolute_folder(SEARCH_PATH_KEY, folder) for folder in folders])
 
 
-def _absolute_data_place(override: str) -> str:
-    """Return the override of a place of data with an absolute path; one that is more than a path as it is."""
+def _absolute_place(override: str) -> str:
+    """Return the override of a file or folder with an absolute path; one that is more than a path as it is."""
     key, _, place = override.partition("=")
-    if key not in _DATA_PLACES or not place or place == "null" or set(place) & (_STRUCTURE | set(",$~")):
+    if key not in _PLACES or not place or place == "null" or set(place) & (_STRUCTURE | set(",$~")):
         return override
     if key == "data.path" and not glob.glob(place):  # a name on the hub
+        return override
+    if key == "model.weights" and not Path(place).is_file():  # the name of published ones
         return override
     return f"{key}={Path.cwd() / place}"
 

@@ -1,34 +1,13 @@
 """EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) trained from scratch, at any size."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import keras
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from fashion.data.dataset import PixelStatistics
 from fashion.models.blocks import Shape, Stride, class_probabilities, image_input, standardise
-
-
-class Stage(NamedTuple):
-    """One row of table 1 of the paper: ``repeats`` MBConv blocks."""
-
-    expansion: int
-    kernel: int
-    filters: int
-    repeats: int
-
-
-STEM_FILTERS, HEAD_FILTERS = 32, 1280
-STAGES = (
-    Stage(expansion=1, kernel=3, filters=16, repeats=1),
-    Stage(expansion=6, kernel=3, filters=24, repeats=2),
-    Stage(expansion=6, kernel=5, filters=40, repeats=2),
-    Stage(expansion=6, kernel=3, filters=80, repeats=3),
-    Stage(expansion=6, kernel=5, filters=112, repeats=3),
-    Stage(expansion=6, kernel=5, filters=192, repeats=4),
-    Stage(expansion=6, kernel=3, filters=320, repeats=1),
-)
-SQUEEZE_RATIO = 0.25
+from fashion.models.efficientnet import STAGES, Variant, pad_to, pooled_features
 
 
 def efficientnetb0(
@@ -69,98 +48,12 @@ def efficientnetb0(
         A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
     """
     images = image_input(input_shape)
-    x = _padded(images, min_image_size)
+    x = pad_to(images, min_image_size)
     x = standardise(x, pixels) if scaling == "standardise" else keras.layers.Rescaling(1 / 255, name="divide_by_255")(x)
-    x = _convolution(x, STEM_FILTERS, kernel=3, stride=stem_stride, momentum=batch_norm_momentum, name="stem")
-    x = keras.layers.Activation("silu", name="stem_activation")(x)
-
-    blocks = [
-        (stage, stride if repeat == 0 else 1)
-        for stage, stride in zip(STAGES, stage_strides, strict=True)
-        for repeat in range(stage.repeats)
-    ]
-    for index, (stage, stride) in enumerate(blocks):
-        drop = drop_connect_rate * index / len(blocks)
-        x = _mbconv(x, stage, stride, drop, batch_norm_momentum, name=f"block{index + 1:02d}")
-
-    x = _convolution(x, HEAD_FILTERS, kernel=1, stride=1, momentum=batch_norm_momentum, name="head")
-    x = keras.layers.Activation("silu", name="head_activation")(x)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    variant = Variant("silu", squeeze=True, drop_connect_rate=drop_connect_rate, momentum=batch_norm_momentum)
+    x = pooled_features(x, variant, stem_stride=stem_stride, stage_strides=stage_strides)
     for index, units in enumerate(dense_units):
         x = keras.layers.Dense(units, activation="relu", name=f"dense{index + 1}")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(images, class_probabilities(x, classes), name="efficientnetb0")
-
-
-def _padded(images: keras.KerasTensor, side: int) -> keras.KerasTensor:
-    missing = [max(0, side - size) for size in images.shape[1:3]]
-    if not any(missing):
-        return images
-    return keras.layers.ZeroPadding2D([(total // 2, total - total // 2) for total in missing], name="pad")(images)
-
-
-def _mbconv(
-    inputs: keras.KerasTensor, stage: Stage, stride: int, drop_connect: float, momentum: float, name: str
-) -> keras.KerasTensor:
-    """Inverted residual: expand, depthwise, squeeze, excite, project, add (Sandler et al., 2018, arXiv:1801.04381)."""
-    filters_in = inputs.shape[-1]
-    x = inputs
-    if stage.expansion > 1:
-        x = _convolution(x, filters_in * stage.expansion, 1, 1, momentum, f"{name}_expand")
-        x = keras.layers.Activation("silu", name=f"{name}_expand_activation")(x)
-    x = keras.layers.DepthwiseConv2D(
-        stage.kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=_kernel_initializer(),
-        name=f"{name}_depthwise_conv",
-    )(x)
-    x = _batch_norm(x, momentum, f"{name}_depthwise")
-    x = keras.layers.Activation("silu", name=f"{name}_depthwise_activation")(x)
-    x = _squeeze_and_excite(x, max(1, int(filters_in * SQUEEZE_RATIO)), name)
-    x = _convolution(x, stage.filters, 1, 1, momentum, f"{name}_project")
-    if stride > 1 or filters_in != stage.filters:
-        return x
-    if drop_connect > 0:
-        x = keras.layers.Dropout(drop_connect, noise_shape=(None, 1, 1, 1), name=f"{name}_drop_connect")(x)
-    return keras.layers.Add(name=f"{name}_add")([inputs, x])
-
-
-def _squeeze_and_excite(inputs: keras.KerasTensor, squeezed: int, name: str) -> keras.KerasTensor:
-    """Scale each channel by a gate computed from its mean over the image (Hu et al., 2018, arXiv:1709.01507)."""
-    filters = inputs.shape[-1]
-    x = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(inputs)
-    for units, activation, layer in ((squeezed, "silu", "reduce"), (filters, "sigmoid", "excite")):
-        x = keras.layers.Conv2D(
-            units, 1, activation=activation, kernel_initializer=_kernel_initializer(), name=f"{name}_{layer}"
-        )(x)
-    return keras.layers.Multiply(name=f"{name}_scale")([inputs, x])
-
-
-def _convolution(
-    inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, momentum: float, name: str
-) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_kernel_initializer(),
-        name=f"{name}_conv",
-    )(inputs)
-    return _batch_norm(x, momentum, name)
-
-
-def _batch_norm(inputs: keras.KerasTensor, momentum: float, name: str) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(momentum=momentum, epsilon=1e-3, name=f"{name}_norm")(inputs)
-
-
-def _kernel_initializer() -> keras.Initializer:
-    """Return He-normal by fan-out; a new object each time, since two layers that share one get equal weights.
-
-    Not truncated, as in the authors' own code; on JAX that also builds the network 1.5 s sooner.
-    """
-    return keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")

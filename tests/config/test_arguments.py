@@ -79,6 +79,14 @@ def test_a_name_on_the_hub_is_no_path(tmp_path, monkeypatch):
     assert normalise(["data.path=*.parquet"]) == [f"data.path={tmp_path}/*.parquet"]
 
 
+def test_the_name_of_published_weights_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "own.pth").touch()
+    assert normalise(["model.weights=imagenet"]) == ["model.weights=imagenet"]
+    assert normalise(["model.weights=own.pth"]) == [f"model.weights={tmp_path}/own.pth"]
+
+
 @pytest.mark.parametrize("argument", ["--config-dir=nosuch", "--config-path=nosuch", "hydra.searchpath=[nosuch]"])
 def test_a_folder_of_configuration_files_that_does_not_exist_is_refused(tmp_path, monkeypatch, argument):
     monkeypatch.chdir(tmp_path)

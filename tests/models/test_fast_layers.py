@@ -199,6 +199,7 @@ def test_depthwise_of_any_shape(h, w, k, stride, padding, bias, batch):
         (lambda: layers.BatchNormalization(axis=1), True),
         (lambda: layers.BatchNormalization(trainable=False), True),
         (lambda: layers.Activation("silu"), True),
+        (lambda: layers.Activation("relu6"), True),
         (lambda: layers.Activation("softmax"), True),
         (lambda: layers.ZeroPadding2D(((0, 1), (2, 0))), True),
         (lambda: layers.GlobalAveragePooling2D(keepdims=True), True),

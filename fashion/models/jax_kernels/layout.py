@@ -12,7 +12,7 @@ from fashion.models.kernels import Layer
 Array = Any  # jax.Array; mypy takes minutes to read the annotations of JAX, so it does not
 
 # Activations that act on each value alone, so that the layout makes no difference to them.
-ELEMENTWISE = {None, "linear", "relu", "sigmoid", "silu", "tanh"}
+ELEMENTWISE = {None, "linear", "relu", "relu6", "sigmoid", "silu", "tanh"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""EfficientNet-Lite0, trained on ImageNet or from scratch: EfficientNetB0 without what small devices compute slowly.
+
+By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitation, and relu6 in place of silu.
+"""
+
+from typing import Annotated
+
+import keras
+from pydantic import Field, PositiveInt
+
+from fashion.data.dataset import PixelStatistics
+from fashion.models.blocks import Shape, class_probabilities, image_input
+from fashion.models.efficientnet import Variant, pad_to, pooled_features
+from fashion.models.lite0_weights import Lite0Weights, load_weights
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+def efficientnet_lite0(
+    weights: Lite0Weights,
+    min_image_size: PositiveInt,
+    batch_norm_momentum: Rate,
+    drop_connect_rate: Rate,
+    dropout: Rate,
+    *,
+    input_shape: Shape,
+    classes: int,
+    pixels: PixelStatistics,
+) -> keras.Model:
+    """Build EfficientNet-Lite0 with global average pooling and softmax.
+
+    Args:
+        weights: Of all layers but the last: ``"imagenet"``, a file in PyTorch's legacy format, or None for random ones.
+        min_image_size: Smaller images are padded to this many pixels a side.
+        batch_norm_momentum: Share of the moving statistics kept at each step.
+        drop_connect_rate: Probability of dropping the last residual block; it grows linearly from 0 at the first.
+        dropout: Share of features dropped before the softmax layer.
+        input_shape: Height, width and channels of an image.
+        classes: Number of classes.
+        pixels: Not used: the network scales pixels as it did when it was trained on ImageNet.
+
+    Returns:
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities. Its layer ``pool`` returns the
+        features ``(n, 1280)``, ``probabilities`` is the last.
+    """
+    trunk = backbone(
+        input_shape,
+        weights,
+        min_image_size=min_image_size,
+        batch_norm_momentum=batch_norm_momentum,
+        drop_connect_rate=drop_connect_rate,
+    )
+    x = trunk.output
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(trunk.input, class_probabilities(x, classes), name="efficientnet_lite0")
+
+
+def backbone(
+    input_shape: Shape,
+    weights: str | None = "imagenet",
+    *,
+    min_image_size: int = 32,
+    batch_norm_momentum: float = 0.9,
+    drop_connect_rate: float = 0.0,
+) -> keras.Model:
+    """Build the network up to its pooled features; for the arguments, see ``efficientnet_lite0``.
+
+    Returns:
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, 1280)`` features, the output of its layer ``pool``.
+
+    Raises:
+        InputError: The weights are not available, or not those of this network.
+    """
+    images = image_input(input_shape)
+    x = keras.layers.Rescaling(255 / 128, offset=-127 / 128, name="scale")(images)
+    if input_shape[2] == 1:
+        x = keras.layers.Concatenate(name="grey_to_rgb")([x, x, x])
+    x = pad_to(x, min_image_size)
+    variant = Variant("relu6", squeeze=False, drop_connect_rate=drop_connect_rate, momentum=batch_norm_momentum)
+    trunk = keras.Model(images, pooled_features(x, variant), name="efficientnet_lite0_backbone")
+    if weights is not None:
+        load_weights(trunk, weights)
+    return trunk
