@@ -37,7 +37,8 @@ def saved(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     seed_everything(0)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"STAGES": SMALL_STAGES, "STAGE_STRIDES": (1, 2, 2), "STEM_FILTERS": 4, "HEAD_FILTERS": 8}.items():
+        small = {"STAGES": SMALL_STAGES, "STAGE_STRIDES": (1, 2, 2), "STEM_FILTERS": 4, "HEAD_FILTERS": 8}
+        for name, value in small.items():
             patch.setattr(efficientnet, name, value)
         models = {
             "efficientnetb0": efficientnetb0(32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28),

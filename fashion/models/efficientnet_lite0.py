@@ -40,8 +40,8 @@ def efficientnet_lite0(
         pixels: Not used: the network scales pixels as it did when it was trained on ImageNet.
 
     Returns:
-        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities. Its layer ``pool`` returns the
-        features ``(n, 1280)``, ``probabilities`` is the last.
+        A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities. Its layer ``pool`` returns
+        features ``(n, 1280)``; ``probabilities`` is its last layer.
     """
     trunk = backbone(
         input_shape,

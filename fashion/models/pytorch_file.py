@@ -23,13 +23,15 @@ from fashion.errors import InputError
 MAGIC_NUMBER, VERSION = 0x1950A86A20F9469CFC6C, 1001
 ZIP_SIGNATURE = b"PK\x03\x04"
 MAX_BYTES = 2**30  # of a file: it is read into memory whole
-ELEMENTS = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+ELEMENTS: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
-INSTRUCTIONS = set(
-    "PROTO GLOBAL REDUCE BUILD STOP MARK BINPERSID BINPUT LONG_BINPUT BINGET LONG_BINGET "
-    "NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE "
-    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS".split()
-)
+INSTRUCTIONS = {
+    *("PROTO", "GLOBAL", "REDUCE", "BUILD", "STOP", "MARK", "BINPERSID"),
+    *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+}
 # What a damaged pickle raises, besides the errors of this module.
 _MALFORMED = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError),
@@ -37,14 +39,14 @@ _MALFORMED = (
 )
 
 
-class _Flaw(Exception):
+class _FileError(Exception):
     """Why a file is not one of weights."""
 
 
 class _Storage(NamedTuple):
-    elements: np.dtype
+    elements: np.dtype[Any]
     key: str
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -65,33 +67,33 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise _Flaw(f"it is larger than {MAX_BYTES >> 20} MiB")
+            raise _FileError(f"it is larger than {MAX_BYTES >> 20} MiB")
         stream = io.BytesIO(path.read_bytes())
         if stream.getvalue().startswith(ZIP_SIGNATURE):
-            raise _Flaw("it is a zip archive; torch.save(..., _use_new_zipfile_serialization=False) writes this format")
+            raise _FileError("it is a zip file; torch.save(..., _use_new_zipfile_serialization=False) avoids that")
         return _read(stream)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except _Flaw as flaw:
-        raise InputError(f"{path}: is not a file of weights in PyTorch's legacy format: {flaw}") from None
+    except _FileError as error:
+        raise InputError(f"{path}: is not a file of weights in PyTorch's legacy format: {error}") from None
 
 
 def _read(stream: io.BytesIO) -> dict[str, np.ndarray]:
     magic, version, _, tensors, keys = (_unpickled(stream) for _ in range(5))
     if (magic, version) != (MAGIC_NUMBER, VERSION):
-        raise _Flaw("it does not begin with that format's magic number and version")
+        raise _FileError("it does not begin with that format's magic number and version")
     if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
-        raise _Flaw("it contains something else than a dictionary of tensors")
+        raise _FileError("it contains something else than a dictionary of tensors")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _Flaw("its list of storages is damaged")
+        raise _FileError("its list of storages is damaged")
     declared: dict[str, _Storage] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, _Tensor):
-            raise _Flaw(f"{name} is no tensor")
+            raise _FileError(f"{name} is no tensor")
         if declared.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
-            raise _Flaw(f"the storage of {name} is declared twice")
+            raise _FileError(f"the storage of {name} is declared twice")
     if sorted(keys) != sorted(declared):
-        raise _Flaw("its list of storages is not that of its tensors")
+        raise _FileError("its list of storages is not that of its tensors")
     values = {key: _storage_values(stream, declared[key]) for key in keys}
     return {name: _array(name, tensor, values[tensor.storage.key]) for name, tensor in tensors.items()}
 
@@ -102,14 +104,14 @@ def _unpickled(stream: io.BytesIO) -> Any:
     try:
         for instruction, argument, _ in pickletools.genops(stream):
             if instruction.name not in INSTRUCTIONS:
-                raise _Flaw(f"its pickle has the instruction {instruction.name}, which weights do not need")
+                raise _FileError(f"its pickle has the instruction {instruction.name}, which weights do not need")
             # The unpickler's memo is an array up to the greatest position used: one instruction could fill the memory.
-            if instruction.name == "LONG_BINPUT" and argument > len(stream.getbuffer()):
-                raise _Flaw("its pickle is damaged")
+            if instruction.name == "LONG_BINPUT" and int(argument or 0) > len(stream.getbuffer()):
+                raise _FileError("its pickle is damaged")
         stream.seek(start)
         return _Unpickler(stream).load()
     except _MALFORMED as error:
-        raise _Flaw(f"its pickle is damaged ({error})") from None
+        raise _FileError(f"its pickle is damaged ({error})") from None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -122,25 +124,25 @@ class _Unpickler(pickle.Unpickler):
             return lambda *arguments: _tensor(*arguments)  # a new object each time: a pickle can set its attributes
         if module == "torch" and name in ELEMENTS:
             return name
-        raise _Flaw(f"it names {module}.{name}, which is not read; expected float32 weights")
+        raise _FileError(f"it names {module}.{name}, which is not read; expected float32 weights")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, elements, key, _, count, view = pid
-        if kind != "storage" or elements not in ELEMENTS or type(key) is not str or not _is_size(count) or view:
-            raise _Flaw("a storage is declared in a way that is not read")
-        return _Storage(ELEMENTS[elements], key, count)
+        kind, elements, key, _, length, view = pid
+        if kind != "storage" or elements not in ELEMENTS or type(key) is not str or not _is_size(length) or view:
+            raise _FileError("a storage is declared in a way that is not read")
+        return _Storage(ELEMENTS[elements], key, length)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
     """Check what the file says about a tensor against the size of its storage."""
     if not isinstance(storage, _Storage) or type(shape) is not tuple or type(strides) is not tuple:
-        raise _Flaw("a tensor is declared in a way that is not read")
+        raise _FileError("a tensor is declared in a way that is not read")
     if len(shape) != len(strides) or not all(map(_is_size, (offset, *shape, *strides))):
-        raise _Flaw("a tensor has sizes or strides that are no sizes or strides")
+        raise _FileError("a tensor has sizes or strides that are no sizes or strides")
     # Counted first: with a stride of 0 a small storage would be a large array.
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > storage.count or (0 not in shape and last >= storage.count):
-        raise _Flaw("a tensor is larger than its storage")
+    if math.prod(shape) > storage.length or (0 not in shape and last >= storage.length):
+        raise _FileError("a tensor is larger than its storage")
     return _Tensor(storage, offset, shape, strides)
 
 
@@ -150,11 +152,11 @@ def _is_size(value: Any) -> bool:
 
 def _storage_values(stream: io.BytesIO, storage: _Storage) -> np.ndarray:
     count = int.from_bytes(stream.read(8), "little")
-    if count != storage.count:
-        raise _Flaw(f"a storage has {count} elements, expected {storage.count}")
+    if count != storage.length:
+        raise _FileError(f"a storage has {count} elements, expected {storage.length}")
     content = stream.read(count * storage.elements.itemsize)
     if len(content) < count * storage.elements.itemsize:
-        raise _Flaw("it ends too early")
+        raise _FileError("it ends too early")
     return np.frombuffer(content, storage.elements)
 
 
@@ -162,6 +164,6 @@ def _array(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, values.dtype)
     if len(tensor.shape) > 32:
-        raise _Flaw(f"{name} has {len(tensor.shape)} axes")
+        raise _FileError(f"{name} has {len(tensor.shape)} axes")
     strides = [stride * values.itemsize for stride in tensor.strides]
     return np.ndarray(tensor.shape, values.dtype, values[tensor.offset :], strides=strides).copy()
