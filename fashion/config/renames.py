@@ -28,6 +28,8 @@ MOVED_TARGETS = {
     "fashion.training.mlflow.MLflow": "fashion.training.mlflow_tracker.MLflowTracker",
 }
 
+ADDED = {"trainer": {"linear_probe": False}}  # options that earlier releases did not have, as they are left off
+
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
     """Return stored overrides of the command line (``key=value``, ``+key=value``, ``~key``) with today's names."""
@@ -40,7 +42,11 @@ def upgrade_config(config: Mapping[str, Any]) -> ResolvedConfig:
     Args:
         config: Nested dictionaries whose top-level keys are groups.
     """
-    return _upgrade_node(config, parent="")
+    upgraded = _upgrade_node(config, parent="")
+    for group, options in ADDED.items():
+        if group in upgraded:
+            upgraded[group] = {**options, **upgraded[group]}
+    return upgraded
 
 
 def _upgrade_override(override: str) -> str:

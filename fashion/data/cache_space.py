@@ -1,4 +1,4 @@
-"""Space for decoded data sets: their folder has a largest size, and what was not used for longest goes first."""
+"""Space for decoded images and features: their folder has a largest size; what was not used for longest goes first."""
 
 import contextlib
 import logging
@@ -12,8 +12,9 @@ from fashion.files import LOCK_FILE, exclusive_lock
 log = logging.getLogger(__name__)
 
 GIGABYTE = 10**9
-# The files of a store.
+# The files of a store, of decoded images (fashion.data.store) or of features (fashion.training.frozen_features).
 INDEX, PIXELS, WORKERS_LOCK = "index.sqlite", "pixels.bin", ".workers.lock"
+FEATURE_DIGESTS, FEATURES = "digests.bin", "features.bin"
 
 
 class _Store(NamedTuple):
@@ -37,7 +38,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
         InputError: When it would be larger than ``max_bytes`` by itself.
         DiskFullError: When the disk has less space.
     """
-    stores = sorted(_store(each) for each in cache.iterdir() if (each / INDEX).exists() or each == folder)
+    stores = sorted(_store(each) for each in cache.iterdir() if _is_store(each) or each == folder)
     wanted = needed + sum(store.size for store in stores if store.folder == folder)
     if wanted > max_bytes:
         raise InputError(
@@ -47,8 +48,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
     excess = needed + sum(store.size for store in stores) - max_bytes
     for store in stores:
         if excess > 0 and store.folder != folder and _remove(store.folder):
-            log.info("removed the decoded images in %s (%.2f GB) to stay within data.cache_gb", store.folder,
-                     store.size / GIGABYTE)  # fmt: skip
+            log.info("removed %s (%.2f GB) to stay within data.cache_gb", store.folder, store.size / GIGABYTE)
             excess -= store.size
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -56,6 +56,10 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
             f"data.cache: the decoded images need {needed / GIGABYTE:.2f} GB in {cache}, but only "
             f"{free / GIGABYTE:.2f} GB are free there; set data.cache to another disk, or lower data.image_size"
         )
+
+
+def _is_store(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (INDEX, FEATURE_DIGESTS))
 
 
 def _store(folder: Path) -> _Store:
@@ -73,7 +77,7 @@ def _remove(folder: Path) -> bool:
     """Remove a store that no process is extending or opening, and nothing else that is in its folder."""
     try:
         with exclusive_lock(folder):
-            for name in (INDEX, PIXELS, WORKERS_LOCK, LOCK_FILE):
+            for name in (INDEX, PIXELS, WORKERS_LOCK, FEATURE_DIGESTS, FEATURES, LOCK_FILE):
                 (folder / name).unlink(missing_ok=True)
     except (FolderBusyError, OSError):
         return False

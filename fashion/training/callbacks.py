@@ -76,7 +76,7 @@ class EpochRecorder(keras.callbacks.Callback):
     Args:
         folder: The run's folder: the history and the resume state go there. None: nothing is written.
         config: The run's resolved configuration.
-        batches: The training batches, which shuffle by the number of the epoch.
+        batches: The training batches, which shuffle by the number of the epoch; None for a run without epochs.
         others: The other callbacks whose state is stored.
         state: The state to resume from, if any.
     """
@@ -85,7 +85,7 @@ class EpochRecorder(keras.callbacks.Callback):
         self,
         folder: RunFolder | None,
         config: ResolvedConfig,
-        batches: TrainingBatches,
+        batches: TrainingBatches | None,
         others: Sequence[keras.callbacks.Callback],
         state: resume_state.ResumeState | None,
     ) -> None:
@@ -102,7 +102,8 @@ class EpochRecorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Set the number of the epoch that the batches shuffle by."""
-        self.batches.epoch = epoch
+        if self.batches is not None:
+            self.batches.epoch = epoch
         self._epoch_began = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

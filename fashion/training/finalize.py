@@ -65,7 +65,8 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
     card = _card(run, data, recorder, test, validation)
     card = add_to_card(card, fitted, data.validation.labels, validation_outputs)
     path = artifact.save(model, card, run.folder.path)
-    plots.training_curves(recorder.history, run.folder.training_curves)
+    if recorder.history:
+        plots.training_curves(recorder.history, run.folder.training_curves)
     saved = artifact.Artifact(model, artifact.verify(path)[1], path)
     _report(predictor.with_uncertainty(fitted), saved, data, outputs, run.folder)
     return test
@@ -96,7 +97,7 @@ def _card(
         test=SplitScores(**test._asdict(), images=len(data.test)),
         validation=SplitScores(**validation._asdict(), images=len(data.validation)),
         parameters=cost.parameters(recorder.model.core),
-        epochs=len(recorder.history["loss"]),
+        epochs=len(recorder.history.get("loss", [])),
         training_seconds=round(recorder.seconds, 1),
         data=DataEntry(
             name=data.name,

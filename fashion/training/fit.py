@@ -28,6 +28,7 @@ from fashion.runs.run_record import environment
 from fashion.training import finalize
 from fashion.training.callbacks import BestCheckpoint, EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
+from fashion.training.linear_probe import feature_cache, fit_linear_probe
 from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 from fashion.training.tracking import Tracker, notify_trackers
 from fashion.training.training_settings import TrainerSettings, Training
@@ -158,7 +159,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
     )
     optimizer = build(config["optimizer"])
-    optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=steps)
+    optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=max(steps, 1))
     network.compile(
         optimizer=optimizer,
         loss=cross_entropy(settings.label_smoothing),
@@ -190,11 +191,20 @@ def _fit(
     stop: GracefulStop,
 ) -> EpochRecorder:
     """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
-    batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
-    validation = EvaluationBatches(data.validation.images, data.validation.labels, part=part)
     state = _state_to_resume(run.folder) if settings.resume else None
+    if settings.linear_probe and state is None:
+        with run.timing("linear_probe"):
+            fit_linear_probe(network, data, settings.precision, settings.seed, feature_cache(run.config["data"]))
     folder = run.folder if coordination.is_first() else None
+    if not settings.epochs:
+        recorder = EpochRecorder(folder, run.config, None, callbacks, state)
+        recorder.set_model(network)
+        recorder.seconds = run.timings["linear_probe"]
+        return recorder
+    batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
     recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
+    recorder.seconds += run.timings.get("linear_probe", 0.0)
+    validation = EvaluationBatches(data.validation.images, data.validation.labels, part=part)
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
     bar = [keras.callbacks.ProgbarLogger()] if folder and sys.stdout.isatty() else []
     log.info(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from omegaconf import DictConfig
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from fashion.backend import coordination, process_group
 from fashion.backend.memory import keep_freed_memory
@@ -31,12 +31,13 @@ class TrainerSettings(Keys):
     """The ``trainer`` group: how to train, whatever is trained. ``configs/trainer`` explains each key."""
 
     backend: Backend
-    epochs: PositiveInt
+    epochs: NonNegativeInt
     batch_size: PositiveInt
     seed: Seed
     label_smoothing: Share
     class_weights: Literal["balanced"] | None
     flip_average: bool
+    linear_probe: bool
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
@@ -121,6 +122,12 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
         raise InputError(
             f"trainer.distribution: got data_parallel on {trainer.backend}, expected it with trainer.backend=jax: "
             "keras.distribution is complete on JAX only"
+        )
+    if not trainer.epochs and not trainer.linear_probe:
+        raise InputError("trainer.epochs: got 0, expected at least 1, or 0 with trainer.linear_probe=true")
+    if trainer.linear_probe and trainer.distribution != "single":
+        raise InputError(
+            f"trainer.linear_probe: got true with trainer.distribution={trainer.distribution}, expected single"
         )
     constant = has_target(config["schedule"], "fashion.training.schedules.constant")
     if not constant and _has_callback(config, "keras.callbacks.ReduceLROnPlateau"):

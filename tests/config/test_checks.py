@@ -108,6 +108,7 @@ WRONG = [
     (["augment=mixup", "augment.base.hue=0.6"], "augment.base.hue: got 0.6, expected less than or equal to 0.5"),
     (["augment=mixup", "+augment.base.scale=1"], "augment.base.scale: there is no such key"),
     (["trainer.class_weights=sqrt"], "trainer.class_weights: got 'sqrt', expected 'balanced'"),
+    (["trainer.epochs=0"], "trainer.epochs: got 0, expected at least 1, or 0 with trainer.linear_probe=true"),
     (["trainer.label_smoothing=1"], "trainer.label_smoothing: got 1, expected less than 1"),
     (["data.limit=0"], "data.limit: got 0, expected greater than 0"),
     (["data.limit=many"], "data.limit: got 'many', expected a valid integer"),

@@ -111,6 +111,22 @@ def test_a_fold_leaves_its_predictions(quick, tmp_path, fashion_mnist_root):
     )
 
 
+def test_a_linear_probe_alone_changes_the_last_layer_alone(quick, tmp_path):
+    options = ("callbacks=none", "trainer.linear_probe=true", "trainer.epochs=0", "trainer.flip_average=true")
+    folder = quick(tmp_path / "probe", *options)
+    loaded = artifact.load(folder)
+    *frozen, kernel, _ = loaded.model.get_weights()
+    assert kernel.shape == (16, 10)
+    assert loaded.card.epochs == 0
+    assert loaded.card.training_seconds > 0
+    assert RunFolder(folder).read_result().metrics["test_accuracy"] > 0.5  # on the features of random weights
+    assert not (folder / "training_curves.png").exists()
+    tuned = quick(tmp_path / "tuned", *options, "trainer.epochs=1", "optimizer.learning_rate=1e-12")
+    *_, tuned_kernel, _ = weights(tuned)
+    assert tuned_kernel == pytest.approx(kernel, abs=1e-5)
+    assert np.array_equal(frozen[0].shape, weights(tuned)[0].shape)
+
+
 def test_equal_seeds_give_equal_weights_and_other_seeds_others(quick, tmp_path):
     first, again, other = (
         weights(quick(tmp_path / name, f"trainer.seed={seed}")) for name, seed in (("a", 0), ("b", 0), ("c", 1))

@@ -1,0 +1,175 @@
+"""A linear probe: the last layer of a network, fitted to the features of the rest, which stays as it is.
+
+Fine-tuning that starts from it changes good features less than one that starts from a random last layer (Kumar et al.,
+2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv:2202.10054).
+"""
+
+import logging
+import math
+import statistics
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from jaxtyping import Float32, Int
+
+from fashion.arrays import Labels
+from fashion.config.nodes import ResolvedConfig
+from fashion.data.cache_space import GIGABYTE
+from fashion.data.dataset import Dataset
+from fashion.data.split import seeded_generator
+from fashion.errors import InputError
+from fashion.models.blocks import last_dense
+from fashion.training.frozen_features import Cache, Features, FrozenFeatures
+from fashion.training.network import TrainingNetwork
+
+log = logging.getLogger(__name__)
+
+# Inverse strengths of the L2 penalty, as scikit-learn has them, on standardised features.
+STRENGTHS = tuple(float(10**exponent) for exponent in np.arange(-4.0, 0.51, 0.5))
+WITHOUT_CHOICE = 1e-2  # where a class has a single image, which leaves nothing to validate on
+FOLDS = 5
+MAX_ITERATIONS, TOLERANCE = 200, 1e-3
+Rows = Int[np.ndarray, " m"]
+INSTALL = ".venv/bin/python scripts/setup_venv.py --extra transfer"
+
+
+class Probe(NamedTuple):
+    """A fitted last layer.
+
+    Attributes:
+        kernel: ``(d, classes)`` float32.
+        bias: ``(classes,)`` float32.
+        strength: The chosen inverse strength of the L2 penalty.
+        loss: Mean cross-entropy in the cross-validation; None where there was none.
+    """
+
+    kernel: Float32[np.ndarray, "d classes"]
+    bias: Float32[np.ndarray, " classes"]
+    strength: float
+    loss: float | None
+
+
+def feature_cache(data: ResolvedConfig) -> Cache | None:
+    """Return where features are kept: beside the decoded images of the configured data; None where there are none."""
+    if "cache" not in data:
+        return None
+    return Cache(Path(data["cache"]).expanduser().absolute(), int(data["cache_gb"] * GIGABYTE))
+
+
+def fit_linear_probe(network: TrainingNetwork, data: Dataset, precision: str, seed: int, cache: Cache | None) -> None:
+    """Fit the last layer of a network by logistic regression on the features of the training images.
+
+    Each image is seen as it is and mirrored: as two images, or as one whose features are averaged, where the model
+    will average them too (``flip_average``).
+
+    Args:
+        network: Its last dense layer gets new weights; nothing else changes.
+        data: Its training split alone is read.
+        precision: Of the network, by Keras's name.
+        seed: Divides the images for the choice of the regularisation.
+        cache: Where features are kept.
+
+    Raises:
+        InputError: When the model does not end in a dense layer, or scikit-learn is missing.
+        WriteError: When the features cannot be kept.
+    """
+    found = last_dense(network.core)
+    if not found:
+        raise InputError("trainer.linear_probe: got a model that does not end in a dense layer; set it to false")
+    last, penultimate = found
+    frozen = FrozenFeatures(keras.Model(network.core.input, penultimate, name="features"), precision, cache)
+    images = data.train.images
+    views = np.stack([frozen(images), frozen(images, mirrored=True)], axis=1)
+    if network.flip_average:
+        views = views.mean(axis=1, keepdims=True)
+    begin = time.monotonic()
+    probe = fit(views, data.train.labels, seed, balanced=network.class_weights is not None)
+    last.set_weights([probe.kernel, probe.bias])
+    chosen = "" if probe.loss is None else f", cross-validated loss {probe.loss:.4f}"
+    log.info("linear probe fitted in %.1f s: C %.2g%s", time.monotonic() - begin, probe.strength, chosen)
+
+
+def fit(views: Features, labels: Labels, seed: int, *, balanced: bool) -> Probe:
+    """Fit a softmax layer to features, its L2 penalty chosen by cross-validation.
+
+    Args:
+        views: ``(n, v, d)`` float32: the features of each view of each image.
+        labels: ``(n,)`` int64, class numbers, each of which occurs.
+        seed: Divides the images into folds.
+        balanced: Whether all classes weigh the same, however many images they have.
+
+    Raises:
+        InputError: When scikit-learn is missing.
+    """
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
+    except ImportError:
+        raise InputError(f"trainer.linear_probe: needs scikit-learn, which is not installed; {INSTALL}") from None
+    count, number, _ = views.shape
+    rows = views.reshape(count * number, -1).astype(np.float32)
+    targets = np.repeat(labels, number)
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
+    rows = (rows - mean) / deviation
+    options = {"class_weight": "balanced" if balanced else None, "max_iter": MAX_ITERATIONS, "tol": TOLERANCE}
+    # The products are small: on two cores that other work shares, two threads took 24 times as long as one.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # what is far from it has no good loss either
+        strength, loss = _choose_strength(rows, targets, _splits(labels, number, seed), options)
+        model = LogisticRegression(C=strength, **options).fit(rows, targets)
+    weights, intercept = model.coef_, model.intercept_
+    if len(weights) == 1:  # of two classes scikit-learn gives the second's logit alone
+        weights, intercept = np.concatenate([0 * weights, weights]), np.array([0, intercept[0]])
+    kernel = (weights / deviation).T
+    return Probe(kernel.astype(np.float32), (intercept - mean @ kernel).astype(np.float32), strength, loss)
+
+
+def _choose_strength(
+    rows: Features, targets: Labels, splits: Sequence[tuple[Rows, Rows]], options: Mapping[str, Any]
+) -> tuple[float, float | None]:
+    """Return the inverse strength of the lowest cross-validated loss, and that loss.
+
+    The penalty is weakened, each time from the weights before, until the loss rises: weaker ones take longest.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    if not splits:
+        return WITHOUT_CHOICE, None
+    models = [LogisticRegression(warm_start=True, **options) for _ in splits]
+    best, lowest = STRENGTHS[0], math.inf
+    for strength in STRENGTHS:
+        losses = []
+        for model, (train, validation) in zip(models, splits, strict=True):
+            model.set_params(C=strength).fit(rows[train], targets[train])
+            probabilities = model.predict_proba(rows[validation])
+            losses.append(log_loss(targets[validation], probabilities, labels=model.classes_))
+        loss = statistics.fmean(losses)
+        if loss >= lowest:
+            break
+        best, lowest = strength, loss
+    return best, lowest
+
+
+def _splits(labels: Labels, views: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Return the rows of each fold's two parts; all views of an image are in the same. Empty where there is no fold."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(FOLDS, int(np.bincount(labels).min()))
+    if folds < 2:
+        return []
+    state = int(seeded_generator(seed).integers(2**32))
+    view = np.arange(views)
+
+    def rows(images: Rows) -> Rows:
+        return (images[:, None] * views + view).ravel()
+
+    divided = StratifiedKFold(folds, shuffle=True, random_state=state).split(labels, labels)
+    return [(rows(train), rows(validation)) for train, validation in divided]

@@ -1,0 +1,152 @@
+"""The last layer fitted to features, which are computed once for each image."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from fashion.data.cache_space import FEATURE_DIGESTS, FEATURES
+from fashion.data.image_rows import ImageRows
+from fashion.errors import InputError
+from fashion.training.frozen_features import Cache, FrozenFeatures
+from fashion.training.linear_probe import WITHOUT_CHOICE, fit
+
+CLASSES, WIDTH = 3, 12
+
+
+def features(count: int = 60, classes: int = CLASSES, views: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Features of classes that overlap, of different scales, one of them constant."""
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % classes
+    centres = random.normal(size=(classes, WIDTH))
+    rows = centres[labels][:, None] + random.normal(size=(count, 1, WIDTH)) + 0.1 * random.normal(
+        size=(count, views, WIDTH)
+    )  # fmt: skip
+    rows = 10 ** np.linspace(-2, 2, WIDTH) * rows + 5
+    rows[..., 3] = 7
+    return rows.astype(np.float32), labels
+
+
+def probabilities(rows: np.ndarray, probe) -> np.ndarray:
+    logits = rows @ probe.kernel + probe.bias
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_layer_is_the_logistic_regression_on_standardised_features(classes, balanced):
+    rows, labels = features(classes=classes)
+    labels[:9] = 0
+    probe = fit(rows, labels, seed=0, balanced=balanced)
+    rows = rows[:, 0]
+    standardised = (rows - rows.mean(axis=0)) / np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1)
+    reference = LogisticRegression(C=probe.strength, class_weight="balanced" if balanced else None, tol=1e-8)
+    expected = reference.fit(standardised, labels).predict_proba(standardised)
+    assert probabilities(rows, probe) == pytest.approx(expected, abs=5e-3)
+    assert probe.kernel.dtype == probe.bias.dtype == np.float32
+    assert probe.loss is not None
+    assert 0 < probe.loss < np.log(classes)
+
+
+def test_the_penalty_follows_the_noise():
+    rows, labels = features(300)
+    clear = fit(rows, labels, seed=0, balanced=False)
+    noise = fit(rows, np.random.default_rng(1).permutation(labels), seed=0, balanced=False)
+    assert clear.strength > noise.strength
+
+
+def test_views_of_an_image_are_never_divided():
+    """Were the copies of an image in both parts, unrelated labels would be predicted, and the penalty would be weak."""
+    rows, labels = features(60, views=1)
+    labels = np.random.default_rng(1).permutation(labels)
+    once = fit(rows, labels, seed=0, balanced=False)
+    copied = fit(np.repeat(rows, 4, axis=1), labels, seed=0, balanced=False)
+    assert copied.loss == pytest.approx(once.loss, rel=0.2)
+    assert copied.loss > 0.95 * np.log(CLASSES)
+
+
+def test_a_class_with_a_single_image_leaves_no_choice():
+    rows, labels = features(30)
+    labels[labels == 2] = 1
+    labels[0] = 2
+    probe = fit(rows, labels, seed=0, balanced=False)
+    assert (probe.strength, probe.loss) == (WITHOUT_CHOICE, None)
+    assert probe.kernel.shape == (WIDTH, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def trunk() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(WIDTH, 3, activation="relu")(image)
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x), name="features")
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def computed(monkeypatch) -> list[int]:
+    """How many images are computed in each batch."""
+    counts: list[int] = []
+    compute = FrozenFeatures._compute
+
+    def count(self, batch):
+        counts.append(len(batch))
+        return compute(self, batch)
+
+    monkeypatch.setattr(FrozenFeatures, "_compute", count)
+    return counts
+
+
+def expected(trunk, images) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(trunk(images.astype(np.float32) / 255)))
+
+
+@pytest.mark.backend
+def test_features_are_those_of_the_network_and_computed_once(trunk, images, computed, tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    first = FrozenFeatures(trunk, "float32", cache)(images[:50])
+    assert first == pytest.approx(expected(trunk, images[:50]), abs=1e-5)
+    assert sum(computed) == 50
+    reordered = ImageRows(images, np.arange(60)[::-1].copy())  # ten new ones among them
+    again = FrozenFeatures(trunk, "float32", cache)(reordered)
+    assert np.array_equal(again[10:], first[::-1])
+    assert sum(computed) == 60
+    mirrored = FrozenFeatures(trunk, "float32", cache)(images[:50], mirrored=True)
+    assert mirrored == pytest.approx(expected(trunk, images[:50, :, ::-1]), abs=1e-5)
+    assert sum(computed) == 110
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images[:50, :, ::-1].copy()), mirrored)
+    assert np.array_equal(FrozenFeatures(trunk, "float32", None)(images[:50]), first)
+    assert sum(computed) == 160
+
+
+def test_other_weights_have_features_of_their_own(trunk, images, computed, tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    before = FrozenFeatures(trunk, "float32", cache)(images)
+    changed = keras.models.clone_model(trunk)
+    changed.set_weights([2 * weight for weight in trunk.get_weights()])
+    after = FrozenFeatures(changed, "float32", cache)(images)
+    assert after == pytest.approx(2 * before, abs=1e-5)
+    assert sum(computed) == 140
+
+
+def test_what_a_killed_process_has_written_in_part_is_computed_again(trunk, images, computed, tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    whole = FrozenFeatures(trunk, "float32", cache)(images)
+    (folder,) = tmp_path.iterdir()
+    for name, size in ((FEATURES, 4 * WIDTH), (FEATURE_DIGESTS, 16)):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: 40 * size + 7])
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+    assert sum(computed) == 100
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+    assert sum(computed) == 100
+
+
+def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
+    with pytest.raises(InputError, match=r"data\.cache_gb"):
+        FrozenFeatures(trunk, "float32", Cache(tmp_path, 1000))(images)
