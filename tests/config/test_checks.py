@@ -28,6 +28,7 @@ GROUPS = (
 MANDATORY = {
     "folder": ["data.root=photos"],
     "from_scratch": ["data.root=photos"],
+    "transfer": ["data.root=photos"],
     "huggingface": ["data.path=photos"],
     "manifest": ["data.file=labels.csv"],
 }
@@ -83,7 +84,7 @@ def test_a_calibrated_copy_does_not_replace_another_model(keras_backend, tmp_pat
 
 
 WRONG = [
-    (["trainer.epochs=-1"], "trainer.epochs: got -1, expected greater than 0"),
+    (["trainer.epochs=-1"], "trainer.epochs: got -1, expected greater than or equal to 0"),
     (["trainer.epochs=2.5"], "trainer.epochs: got 2.5, expected a valid integer"),
     (["trainer.epochs=true"], "trainer.epochs: got True, expected a valid integer"),
     (["trainer.seed=-1"], "trainer.seed: got -1, expected greater than or equal to 0"),

@@ -19,7 +19,7 @@ from fashion.files import LOCK_FILE
 from fashion.paths import PROJECT
 
 WRONG = [
-    (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than 0"),
+    (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than or equal to 0"),
     (["model=nosuch"], "error: model: got nosuch, expected one of cnn, efficientnet_lite0, efficientnetb0, resnet"),
     (["trainer.epochz=3"], "error: trainer.epochz: there is no such key; trainer has "),
     (["optimizer.learning_rate=fast"], "error: optimizer.learning_rate: got 'fast', expected a valid number"),
