@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fashion.plural import counted
+
 SHOWN_CLASS_PAIRS = 8
 RELIABLE_ACCURACY = 0.7  # of the quick model, below which most of its findings are its own mistakes
 
@@ -135,8 +137,8 @@ def describe(found: AuditFindings) -> str:
     """Return the findings as text for the terminal."""
     duplicates, errors = found.duplicates, found.label_errors
     lines = [
-        f"exact duplicates     {len(duplicates.exact_groups)} groups among {found.images.train + found.images.test} "
-        "images",
+        f"exact duplicates     {counted(len(duplicates.exact_groups), 'group')} among "
+        f"{counted(found.images.train + found.images.test, 'image')}",
         f"near duplicates      pairs (with conflicting labels); near is a correlation above "
         f"{duplicates.near_threshold}; {duplicates.seconds:.0f} s",
         "  correlation above  within train    within test     train and test",
@@ -172,5 +174,5 @@ def _accuracy_line(row: DeduplicatedScores, overall: float) -> str:
         return f"  above {row.threshold:<5}        no test image to leave out, or none left"
     return (
         f"  above {row.threshold:<5}        {without.accuracy:.2%} ({100 * (without.accuracy - overall):+.2f} points) "
-        f"without {alone.images} images, {alone.accuracy:.1%} on those alone"
+        f"without {counted(alone.images, 'image')}, {alone.accuracy:.1%} on those alone"
     )

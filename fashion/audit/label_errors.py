@@ -1,6 +1,7 @@
 """Likely label errors, found by a quick model's predictions for images that it was not trained on."""
 
 import importlib.util
+import math
 import warnings
 
 import numpy as np
@@ -12,7 +13,9 @@ from fashion.errors import InputError
 FOLDS = 5
 FEW_IMAGES = 10 * FOLDS  # of the smallest class
 HIDDEN_UNITS = 256
+BATCH_SIZE = 200  # scikit-learn's own, of larger data
 EPOCHS = 8
+MIN_STEPS = 250  # eight epochs of a few hundred images are too few steps to learn anything
 
 
 def check_packages() -> None:
@@ -47,8 +50,10 @@ def cross_validated_probabilities(
     from threadpoolctl import threadpool_limits
 
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
-    model = MLPClassifier((HIDDEN_UNITS,), max_iter=EPOCHS, random_state=seed)
     count = max(2, min(FOLDS, len(np.unique(groups))))
+    trained_on = len(images) - len(images) // count
+    epochs = max(EPOCHS, math.ceil(MIN_STEPS / math.ceil(trained_on / BATCH_SIZE)))
+    model = MLPClassifier((HIDDEN_UNITS,), max_iter=epochs, random_state=seed)
     few = np.unique(labels, return_counts=True)[1].min() < FEW_IMAGES
     kind = StratifiedGroupKFold if few else GroupKFold  # by chance, all images of a small class could be in one fold
     folds = kind(count, shuffle=True, random_state=seed)

@@ -20,6 +20,7 @@ from fashion.data.image_splits import split_images
 from fashion.data.split import SplitName
 from fashion.data.store import StoredImages, open_store
 from fashion.errors import InputError
+from fashion.plural import counted
 from fashion.preprocessing.input_spec import Fit, InputSpec
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def _skipped(files: Sequence[ImageFile], stored: StoredImages, on_bad_image: OnB
         return ()
     first = f"{printable(skipped[0].source)}: {skipped[0].reason}"
     if on_bad_image == "fail":
-        others = f" (and {len(skipped) - 1:,} other files)" if len(skipped) > 1 else ""
+        others = f" (and {counted(len(skipped) - 1, 'other file')})" if len(skipped) > 1 else ""
         raise InputError(f"{first}{others}; repair or remove such files, or set data.on_bad_image=skip")
     log.warning("%d of %d files cannot be read and are skipped; the first: %s", len(skipped), len(files), first)
     return skipped

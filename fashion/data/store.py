@@ -34,6 +34,7 @@ from fashion.data.store_index import DamagedIndexError, FileRecord, StoreIndex
 from fashion.errors import DiskFullError, WriteError
 from fashion.files import LOCK_FILE, waiting_lock
 from fashion.machine import available_cores
+from fashion.plural import counted
 from fashion.preprocessing.formats import reads_heif
 from fashion.preprocessing.input_spec import InputSpec
 
@@ -184,7 +185,8 @@ class _Store:
         setup = Setup(str(self.root), self.spec, str(self.pixels), workers_lock, frozenset(self.contents))
         begin = time.monotonic()
         shows_bar = sys.stderr.isatty()
-        log.info("%s: reading %d files, whose images are decoded once; %s", self.root.name, len(changed), self.folder)
+        files = counted(len(changed), "file")
+        log.info("%s: reading %s; the images are decoded once, into %s", self.root.name, files, self.folder)
         with (
             contextlib.closing(StoreIndex(self.index, writable=True)) as index,
             contextlib.closing(
@@ -203,9 +205,7 @@ class _Store:
             finally:
                 unsaved.save()
         seconds = time.monotonic() - begin
-        log.info(
-            "%s: %d files in %.1f s (%.0f a second)", self.root.name, len(changed), seconds, len(changed) / seconds
-        )
+        log.info("%s: %s in %.1f s (%.0f a second)", self.root.name, files, seconds, len(changed) / seconds)
 
     def _add(self, source: str, statuses: Mapping[str, Status], decoded: Decoded, unsaved: "_Unsaved") -> None:
         if not decoded.digest:

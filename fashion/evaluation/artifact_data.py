@@ -1,4 +1,4 @@
-"""Evaluating a model on its own data: the data configuration that a command line leaves out is the artifact's."""
+"""Evaluating a model on its own data, and auditing it: what a command line leaves out of it is the artifact's."""
 
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def command_line(arguments: list[str]) -> list[str]:
     if any(key_of(argument) == "data" for argument in arguments) or HELP_FLAGS & set(map(key_of, arguments)):
         return arguments
     named = [argument.partition("=")[2] for argument in arguments if key_of(argument) == "artifact"]
+    named = [] if named[-1:] == ["null"] else named
     if named and MULTIRUN_FLAG in arguments:
         named[-1] = named[-1].partition(",")[0]
     path = Path(unquote_path(named[-1])).expanduser() if named else default_model()
@@ -93,7 +94,7 @@ def refuse_other_classes(data: Dataset, card: Card) -> None:
     if list(data.classes) != card.classes:
         raise InputError(
             f"data: got {_named(data.classes)}, expected those of the model, in their order: {_named(card.classes)}; "
-            "leave out data=... to evaluate the model on its own data"
+            "leave out data=... to use the model's own data"
         )
     if data.input != card.input:
         raise InputError(

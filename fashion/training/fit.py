@@ -20,6 +20,7 @@ from fashion.data.batches import WHOLE, BatchPart, EvaluationBatches, TrainingBa
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.metrics import has_unequal_classes
+from fashion.plural import counted
 from fashion.runs.active_run import ActiveRun, recorded, seconds_at
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
@@ -208,10 +209,10 @@ def _fit(
     # In a file the recorder's line per epoch is enough. Given first, the bar is complete before that line is written.
     bar = [keras.callbacks.ProgbarLogger()] if folder and sys.stdout.isatty() else []
     log.info(
-        "training %s on %d images, %d steps an epoch (%s)",
+        "training %s on %s, %s an epoch (%s)",
         network.core.name,
-        len(data.train),
-        len(batches),
+        counted(len(data.train), "image"),
+        counted(len(batches), "step"),
         keras.backend.backend(),
     )
     network.fit(

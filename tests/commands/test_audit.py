@@ -9,7 +9,7 @@ def test_an_audit_measures_the_artifact_and_writes_what_it_found(run_command, ke
     options = (f"backend={keras_backend}", "data.limit=1000", f"artifact={smoke_run[0]}", f"hydra.run.dir={tmp_path}")
     run = run_command("audit.py", *options)
     assert run.returncode == 0, run.stderr
-    assert "exact duplicates     0 groups among 2000 images" in run.stdout
+    assert "exact duplicates     0 groups among 2,000 images" in run.stdout
     found = json.loads((tmp_path / "audit.json").read_text())
     promised = json.loads((smoke_run[0] / "result.json").read_text())["metrics"]
     assert found["accuracy"]["all"]["accuracy"] == pytest.approx(promised["test_accuracy"], abs=1e-3)

@@ -162,7 +162,7 @@ def test_bad_images_are_named_or_skipped(tmp_path):
     rows = table(20).to_dict()
     rows["image"][3], rows["image"][8] = {"bytes": b"text", "path": None}, None
     datasets.Dataset.from_dict(rows, features=PETS).to_parquet(tmp_path / "pets.parquet")
-    with pytest.raises(InputError, match=r"^all/00000003: .*\(and 1 other files\); repair or remove"):
+    with pytest.raises(InputError, match=r"^all/00000003: .*\(and 1 other file\); repair or remove"):
         load(tmp_path / "pets.parquet", tmp_path)
     data = load(tmp_path / "pets.parquet", tmp_path, on_bad_image="skip")
     assert [file.source for file in data.skipped] == ["all/00000003", "all/00000008"]

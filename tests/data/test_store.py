@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -39,9 +40,9 @@ def reads(caplog):
     caplog.set_level(logging.INFO)
 
     def count():
-        lines = [record.args[1] for record in caplog.records if "reading" in record.msg]
+        numbers = re.findall(r"reading (\d+) files?;", caplog.text)
         caplog.clear()
-        return sum(lines)
+        return sum(map(int, numbers))
 
     return count
 

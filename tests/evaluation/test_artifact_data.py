@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from fashion.card import read_card
 from fashion.data.dataset import Split
 from fashion.errors import InputError
+from fashion.evaluation import artifact_data
 from fashion.evaluation.artifact_data import CHOICE, command_line, own_data, refuse_other_classes
 from fashion.paths import PRETRAINED
 
@@ -71,6 +72,13 @@ def test_the_command_line_gets_the_artifacts_data_before_its_flags(artifact):
 @pytest.mark.parametrize("given", [["data=folder", "data.root=x"], ["+data=folder"], ["--help"]])
 def test_a_data_set_that_is_named_is_the_one(given):
     assert command_line(given) == given
+
+
+def test_without_an_artifact_it_is_the_data_of_the_newest_run(artifact, monkeypatch):
+    monkeypatch.setattr(artifact_data, "default_model", lambda: artifact)
+    for given in ([], ["artifact=null"]):
+        assert command_line(given) == [*given, f"data={CHOICE}"]
+        assert ConfigStore.instance().load(f"data/{CHOICE}.yaml").node.image_size == 64
 
 
 def test_a_missing_artifact_is_one_line(tmp_path):
