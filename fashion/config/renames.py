@@ -28,7 +28,8 @@ MOVED_TARGETS = {
     "fashion.training.mlflow.MLflow": "fashion.training.mlflow_tracker.MLflowTracker",
 }
 
-ADDED = {"trainer": {"linear_probe": False}}  # options that earlier releases did not have, as they are left off
+# Options that earlier releases did not have, as they are left off.
+ADDED = {"trainer": {"frozen_batch_norm": False, "linear_probe": False}}
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:

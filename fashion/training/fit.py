@@ -158,6 +158,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         fast=settings.fast_layers,
         flip_average=settings.flip_average,
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
+        frozen_batch_norm=settings.frozen_batch_norm,
     )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=max(steps, 1))

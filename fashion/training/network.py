@@ -14,6 +14,7 @@ from fashion.backend.devices import undistributed
 from fashion.data.batches import PADDING, EvaluationBatches
 from fashion.models.fast_model import fast_layers, stock_layers
 from fashion.models.flip_tta import flip_averaged
+from fashion.models.keras_graph import flatten_layers
 
 
 def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
@@ -55,6 +56,8 @@ class TrainingNetwork(keras.Model):
         fast: Compute with this project's CPU kernels where they are faster; the weights are the same.
         flip_average: Whether the deployable model averages over an image and its mirror image.
         class_weights: ``(classes,)``, what an image of each class counts in the loss of training; None for 1.
+        frozen_batch_norm: Whether batch normalisation keeps its statistics, scale and offset, and normalises in
+            training as it does in inference.
     """
 
     def __init__(
@@ -65,11 +68,16 @@ class TrainingNetwork(keras.Model):
         fast: bool,
         flip_average: bool = False,
         class_weights: Float32[np.ndarray, " classes"] | None = None,
+        frozen_batch_norm: bool = False,
     ) -> None:
         super().__init__(name="training")
         self.flip_average = flip_average
         self.class_weights = class_weights
         self.augment = augment
+        if frozen_batch_norm:
+            for layer in flatten_layers(model):
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
         self.core = fast_layers(model) if fast else model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

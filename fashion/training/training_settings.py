@@ -38,6 +38,7 @@ class TrainerSettings(Keys):
     class_weights: Literal["balanced"] | None
     flip_average: bool
     linear_probe: bool
+    frozen_batch_norm: bool
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool

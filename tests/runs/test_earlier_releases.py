@@ -23,7 +23,11 @@ def as_before(config: dict) -> dict:
     callbacks = {**config["callbacks"], "mlflow": {"_target_": "fashion.training.mlflow.MLflow", "store": None}}
     data = {**config["data"], "_target_": "fashion.data.dataset.fashion_mnist"}
     del data["folds"], data["fold"]
-    trainer = {key: value for key, value in config["trainer"].items() if key not in {"class_weights", "linear_probe"}}
+    trainer = {
+        key: value
+        for key, value in config["trainer"].items()
+        if key not in {"class_weights", "frozen_batch_norm", "linear_probe"}
+    }
     return {**config, "model": model, "callbacks": callbacks, "data": data, "trainer": trainer}
 
 

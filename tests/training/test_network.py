@@ -7,6 +7,7 @@ from keras import ops
 
 from fashion.augment.mixup import Mixup
 from fashion.augment.photo import Photo
+from fashion.config.build import build
 from fashion.errors import InputError
 from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 
@@ -93,3 +94,25 @@ def test_photos_are_simulated_at_their_own_size_only():
     network = TrainingNetwork(keras.Model(inputs, keras.layers.Flatten()(inputs)), photo, fast=False)
     with pytest.raises(InputError, match=r"^augment=photo: got images of 96 x 96 x 3, expected 28 x 28 x 1"):
         network.build((None, 96, 96, 3))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_frozen_batch_normalisation_trains_as_it_infers(keras_backend, batch, fast):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(6, 1, name="conv")(image))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.DepthwiseConv2D(3)(x))
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(x))
+    norm = model.get_layer("norm")
+    norm.set_weights([value * (0.5 + 0.1 * row) for row, value in enumerate(np.ones((4, 6), np.float32))])
+    network = TrainingNetwork(
+        model, build({"_target_": "fashion.augment.none.none"}, seed=0), fast=fast, frozen_batch_norm=True
+    )
+    network.compile(keras.optimizers.SGD(0.1), cross_entropy(0), jit_compile=keras_backend == "jax")
+    network.build((None, 4, 4, 3))
+    before, kernel = norm.get_weights(), model.get_layer("conv").get_weights()[0]
+    pixels, labels = batch
+    expected = network.test_on_batch(pixels, labels)
+    assert network.train_on_batch(pixels, labels) == pytest.approx(expected, rel=1e-4)
+    assert all(np.array_equal(*pair) for pair in zip(before, norm.get_weights(), strict=True))
+    assert not np.array_equal(kernel, model.get_layer("conv").get_weights()[0])
