@@ -103,21 +103,20 @@ def _start(setup: Setup) -> subprocess.Popen[bytes]:
 def _serve(worker: subprocess.Popen[bytes], setup: Setup, tasks: _Tasks, answers: "queue.SimpleQueue[Answer]") -> None:
     """Give a worker one task after the other. Its end is an answer too."""
     task: Task = ([], [])
-    with worker:
+    with contextlib.suppress(BrokenPipeError), worker:  # what a worker that has ended was not sent
         stdin, stdout = worker.stdin, worker.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the worker was started without pipes")
-        with contextlib.suppress(BrokenPipeError):
-            try:
-                pickle.dump(setup, stdin)
+        try:
+            pickle.dump(setup, stdin)
+            stdin.flush()
+            while next_task := tasks.take():
+                task = next_task
+                pickle.dump(task, stdin)
                 stdin.flush()
-                while next_task := tasks.take():
-                    task = next_task
-                    pickle.dump(task, stdin)
-                    stdin.flush()
-                    answers.put((task, pickle.load(stdout)))
-            except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-                answers.put((task, error))
+                answers.put((task, pickle.load(stdout)))
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            answers.put((task, error))
 
 
 def _waiting(answers: "queue.SimpleQueue[Answer]", tasks: _Tasks) -> Iterator[list[Decoded]]:

@@ -208,10 +208,18 @@ def test_workers_decode_like_this_process(root, monkeypatch, reads):
 
 
 @pytest.mark.process
-def test_a_worker_that_dies_is_one_line(root, monkeypatch):
+@pytest.mark.parametrize("is_dead", [False, True], ids=["while it starts", "before it is sent anything"])
+def test_a_worker_that_dies_is_one_line(root, monkeypatch, is_dead):
+    def start(setup):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", "raise SystemExit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        if is_dead:
+            worker.wait()
+        return worker
+
     monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 100)
-    monkeypatch.setattr(decoding, "_start", lambda setup: subprocess.Popen(
-        [sys.executable, "-c", "raise SystemExit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # fmt: skip
+    monkeypatch.setattr(decoding, "_start", start)
     monkeypatch.setattr(store, "available_cores", lambda: [0, 1])
     with pytest.raises(InputError, match="a process that decodes images ended unexpectedly"):
         stored(root)
