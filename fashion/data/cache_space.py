@@ -1,4 +1,4 @@
-"""Space for decoded images and features: their folder has a largest size; what was not used for longest goes first."""
+"""Space for decoded images and features: their folder has a maximum size; what was least recently used goes first."""
 
 import contextlib
 import logging
@@ -24,14 +24,14 @@ class _Store(NamedTuple):
 
 
 def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
-    """Remove stores, the one that was not used for longest first, until another one fits.
+    """Remove stores, the least recently used one first, until another one fits.
 
     Processes that have images of a removed store open can still read them.
 
     Args:
         cache: Folder of all stores.
         folder: The store that grows; it is not removed.
-        max_bytes: Largest size of all stores together.
+        max_bytes: Maximum size of all stores together.
         needed: By how many bytes it grows.
 
     Raises:
@@ -42,7 +42,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
     wanted = needed + sum(store.size for store in stores if store.folder == folder)
     if wanted > max_bytes:
         raise InputError(
-            f"data.cache_gb: the decoded images take {wanted / GIGABYTE:.2f} GB, but data.cache_gb is "
+            f"data.cache_gb: the decoded images need {wanted / GIGABYTE:.2f} GB, but data.cache_gb is "
             f"{max_bytes / GIGABYTE:g}; raise it, or lower data.image_size"
         )
     excess = needed + sum(store.size for store in stores) - max_bytes

@@ -1,4 +1,4 @@
-"""Images of equal content: what they mean for a data set's figures."""
+"""Copies: images of equal content, which can leak between splits or contradict each other's labels."""
 
 import logging
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def warn(
     }
     if copied:
         log.warning(
-            "%s have the content of training images, so the figures will be too high; the first: %s",
+            "%s are copies of training images, so the metrics will be too optimistic; the first: %s",
             " and ".join(copied),
             sources[next(iter(copied.values()))[0]],
         )

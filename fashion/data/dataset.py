@@ -53,11 +53,11 @@ class SkippedFile(NamedTuple):
 
 
 class PhotoKnowledge(NamedTuple):
-    """What a data set of product images knows of people's own photos of the same things.
+    """What is known about photos of the classes, for a data set of product images.
 
     Attributes:
-        priors: Class to its prior on photos relative to that on the training images; 1 for a class that it lacks.
-        synthetic_ood: From grey images, their labels, a number and a source of choices to that many images of none of
+        priors: Class to its prior on photos relative to that on the training images; 1 for a class that is missing.
+        synthetic_ood: From grey images, their labels, a number and a random generator to that many images of none of
             the classes, on which a model for photos learns to abstain.
     """
 
@@ -99,8 +99,8 @@ class Dataset:
         test: For the final figures alone.
         digests: Name of each file, or of the whole, to SHA-256 of what the arrays come from.
         page: What the web page says about the data.
-        skipped: The files that cannot be read, where the configuration says to go on without them.
-        photos: What is known of photos; None where the images are photos themselves, or nothing is known.
+        skipped: The files that cannot be read, if the configuration allows to skip them.
+        photos: What is known about photos; None if the images are photos themselves, or nothing is known.
     """
 
     name: str

@@ -38,7 +38,7 @@ def main() -> None:
     """Answer each task, a list of files and a list of free rows, until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that reads the answers decides when to stop
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
+    os.dup2(2, 1)  # a library's output must not mix with the answers
     setup: Setup = pickle.load(tasks)
     with waiting_lock(setup.lock, shared=True):
         decoder = Decoder(setup.root, setup.spec, os.open(setup.pixels, os.O_WRONLY), setup.known)

@@ -131,10 +131,10 @@ def _completed(task: Task, answer: object, tasks: _Tasks) -> list[Decoded]:
     if isinstance(answer, OSError) and not isinstance(answer, BrokenPipeError):
         raise answer
     if not isinstance(answer, list):
-        between = f"decoded one of {files[0][1]} to {files[-1][1]}" if files else "started"
+        between = f"decoding one of {files[0][1]} to {files[-1][1]}" if files else "starting"
         raise InputError(
-            f"a process that decodes images ended unexpectedly while it {between}; "
-            "run it again, and move those files away if it ends there too"
+            f"a process that decodes images ended unexpectedly while {between}; "
+            "run the command again, and move those files away if it happens again"
         )
     used = {decoded.content.row for decoded in answer if decoded.content}
     tasks.give_back([row for row in rows if row not in used])

@@ -1,4 +1,4 @@
-"""Fetch a file from the network: neither longer than it may take, nor more than it may have."""
+"""Download a file, with limits on the time and the number of bytes."""
 
 import contextlib
 import http.client

@@ -14,7 +14,7 @@ from fashion.data.image_rows import ImageArray
 Histogram = Int[np.ndarray, "c 256"]
 
 MAX_AUGMENTED = 10  # classes
-MAX_CLASS_ROWS = 40  # of the table; of more classes the largest and the smallest are listed
+MAX_CLASS_ROWS = 40  # of the table; with more classes, the largest and the smallest are listed
 BLOCK = 1_000  # images in memory at once, of those that are in a file
 
 

@@ -29,7 +29,9 @@ def check_fold(folds: int | None, fold: int | None) -> None:
             raise InputError(f"data.fold: got {fold} without data.folds; set both, as in data.folds=5 data.fold={fold}")
     elif fold is None:
         every = ",".join(map(str, range(folds)))
-        raise InputError(f"data.fold: is not set with data.folds={folds}; -m data.folds={folds} data.fold={every}")
+        raise InputError(
+            f"data.fold: is not set although data.folds={folds}; -m data.folds={folds} data.fold={every} runs all"
+        )
     elif fold >= folds:
         raise InputError(f"data.fold: got {fold} with data.folds={folds}, expected 0 to {folds - 1}")
 
@@ -105,7 +107,7 @@ def fold_split(
             apart = " (copies of one image count once)" if groups is not None and images >= folds else ""
             raise InputError(
                 f"data.folds: got {folds}, but the {images} training images of {name} fill only {found} folds{apart}; "
-                "expected every class in every fold, so lower data.folds or raise data.limit"
+                "every fold needs images of every class, so lower data.folds or raise data.limit"
             )
     return np.flatnonzero(assigned != fold), np.flatnonzero(assigned == fold)
 

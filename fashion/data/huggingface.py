@@ -31,6 +31,7 @@ from fashion.data.manifest import INSTALL_PARQUET
 from fashion.data.split import SplitName
 from fashion.errors import InputError, WriteError
 from fashion.files import LOCK_FILE, waiting_lock
+from fashion.plural import counted
 from fashion.preprocessing.input_spec import Fit
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ def huggingface(
 
     Args:
         path: A name on the hub, a folder, or Parquet files, as in ``data/*.parquet``; ``~`` is the user's home.
-        subset: Its configuration, where the hub has several of that name.
-        image_column: Column of the images; None where only one has that type.
-        label_column: Column of the labels; None where only one has the type of labels.
+        subset: Configuration of the data set, where it has several.
+        image_column: Column of the images; None for the only one of type ``Image``.
+        label_column: Column of the labels; None for the only one of type ``ClassLabel``.
         image_size: See ``fashion.data.image_dataset.ImageOptions``, as for the keys that follow.
         color_mode: See there.
         fit: See there.
@@ -99,8 +100,8 @@ def huggingface(
     library = import_library()
     splits = _splits(_load(library, path, subset))
     features = next(iter(splits.values())).features
-    image = image_column or _only_column(features, library.Image, "image_column", "images")
-    label = label_column or _only_column(features, library.ClassLabel, "label_column", "labels")
+    image = image_column or _only_column(features, library.Image, "image_column", "Image")
+    label = label_column or _only_column(features, library.ClassLabel, "label_column", "ClassLabel")
     for column, key in ((image, "image_column"), (label, "label_column")):
         if column not in features:
             raise InputError(f"data.{key}: got {column}, expected one of the columns {name_some(features)}")
@@ -165,7 +166,7 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 
 
 def _splits(tables: Mapping[str, Any]) -> dict[SplitName | None, Any]:
-    """Return the tables by the split that they are given for; a single table is for all of them."""
+    """Return the tables by the split that they are for; a single table is for all splits."""
     if len(tables) == 1:
         return {None: next(iter(tables.values()))}
     known: dict[SplitName | None, Any] = {}
@@ -179,7 +180,7 @@ def _splits(tables: Mapping[str, Any]) -> dict[SplitName | None, Any]:
     if "train" not in known:
         raise InputError(f"data.path: the data set has the splits {name_some(tables)}, expected one called train")
     if ignored:
-        log.warning("the splits %s are not used; train, validation and test are", name_some(ignored))
+        log.warning("the splits %s are ignored; only train, validation and test are used", name_some(ignored))
     return known
 
 
@@ -189,7 +190,7 @@ def _only_column(features: Mapping[str, Any], kind: type, key: str, what: str) -
         return found[0]
     several = f"the columns {name_some(found)} are" if found else "no column is"
     raise InputError(
-        f"data.{key}: is not set, and {several} marked as {what}; set it to one of {name_some(found or features)}"
+        f"data.{key}: is not set, and {several} of type {what}; set it to one of {name_some(found or features)}"
     )
 
 
@@ -202,9 +203,10 @@ def _image_files(splits: Mapping[SplitName | None, Any], label: str) -> Iterator
             log.warning("the %s images have no labels and are not used", split)
             continue
         if unknown:
+            others = f" (nor do {counted(len(unknown) - 1, 'other row')})" if len(unknown) > 1 else ""
             raise InputError(
-                f"data.label_column: row {unknown[0]} of {split or 'the data set'} has no label (nor have "
-                f"{len(unknown) - 1} others); remove such rows"
+                f"data.label_column: row {unknown[0]} of {split or 'the data set'} has no label{others}; "
+                "remove such rows"
             )
         for source, value in zip(_sources(split, table), labels, strict=True):
             yield ImageFile(source, class_name(names[value] if names else str(value)), split)
@@ -236,11 +238,11 @@ def _write_files(library: Any, splits: Mapping[SplitName | None, Any], image: st
     except OSError as error:
         raise WriteError(
             f"data.cache: the images cannot be stored in {root} ({error.strerror or error}); set data.cache to a "
-            "folder on a disk with space"
+            "folder on a disk with free space"
         ) from error
     except (TypeError, ValueError, library.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"data.image_column: {image} does not hold images ({reason[0]})") from None
+        raise InputError(f"data.image_column: {image} does not contain images ({reason[0]})") from None
 
 
 def _write_file(path: Path, cell: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ CacheSize = PositiveFloat
 
 CHANNELS: dict[str, Literal[1, 3]] = {"grayscale": 1, "rgb": 3}
 DECIMALS = 4  # of the pixel statistics
-MIN_DEVIATION = 1e-4  # of images of a single grey, by which a model divides all the same
+MIN_DEVIATION = 1e-4  # images of a single grey have none, and a model divides by it
 
 
 class ImageOptions(NamedTuple):
@@ -48,9 +48,9 @@ class ImageOptions(NamedTuple):
             shrink in proportion, but not below 1,000. None uses all.
         validation_fraction: Share of the training images that becomes the validation images, where none are given.
         test_fraction: Share of all images that becomes the test images, where none are given.
-        on_bad_image: Whether a file that cannot be read ends the run, or is left out.
+        on_bad_image: Whether an unreadable file ends the run or is left out.
         cache: Folder of the decoded images; ``~`` is the user's home.
-        cache_gb: Its largest size, in GB of 1,000,000,000 bytes.
+        cache_gb: Its maximum size, in GB of 1,000,000,000 bytes.
         folds: Number of folds of the training images, for cross-validation; given validation images are then not used.
         fold: The fold that is the validation split, from 0.
     """
@@ -142,7 +142,7 @@ def _skipped(files: Sequence[ImageFile], stored: StoredImages, on_bad_image: OnB
     if on_bad_image == "fail":
         others = f" (and {counted(len(skipped) - 1, 'other file')})" if len(skipped) > 1 else ""
         raise InputError(f"{first}{others}; repair or remove such files, or set data.on_bad_image=skip")
-    log.warning("%d of %d files cannot be read and are skipped; the first: %s", len(skipped), len(files), first)
+    log.warning("skipped %d of %d files, which cannot be read; the first: %s", len(skipped), len(files), first)
     return skipped
 
 

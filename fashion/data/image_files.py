@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from fashion.class_names import is_usable
 from fashion.data.split import SplitName
 from fashion.errors import InputError
+from fashion.plural import counted
 from fashion.preprocessing.formats import FILE_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def _existing_file(path: str) -> str:
     return path
 
 
-# Where the images are: refused with the rest of a wrong configuration, before a run has a folder.
+# Where the images are: checked with the rest of the configuration, before a run has a folder.
 ExistingFolder = Annotated[str, AfterValidator(_existing_folder)]
 ExistingFile = Annotated[str, AfterValidator(_existing_file)]
 
@@ -57,7 +58,7 @@ class ImageFile(NamedTuple):
     Attributes:
         source: Its path in the data set's folder, with ``/`` between folders.
         label: The name of its class.
-        split: The split that it is given for; None where that is left to a random choice.
+        split: The split that it is assigned to; None if it is to be drawn at random.
     """
 
     source: str
@@ -68,8 +69,8 @@ class ImageFile(NamedTuple):
 def scan_folder(root: Path) -> list[ImageFile]:
     """Return the image files of a folder of class folders, ordered by file name, then by folder.
 
-    Symbolic links are followed, but not around a loop. Hidden files, and files whose names do not end like an image's,
-    are ignored.
+    Symbolic links are followed, except for loops. Hidden files, and files without the extension of an image format, are
+    ignored.
 
     Raises:
         InputError: When the folder cannot be read, or is not of one of the two layouts.
@@ -86,8 +87,8 @@ def scan_folder(root: Path) -> list[ImageFile]:
         others = [name for name in top.folders if name not in given]
         if others:
             raise InputError(
-                f"data.root: {root} has {name_some(given)}, and beside them {name_some(others)}; "
-                "expected train, validation and test alone"
+                f"data.root: {root} has the folders {name_some(given)} and also {name_some(others)}; "
+                "expected only train, validation and test"
             )
         files = []
         for name, folder in given.items():
@@ -137,7 +138,7 @@ def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
     folded = Counter(each.casefold() for each in classes)
     twins = [each for each in classes if folded[each.casefold()] > 1]
     if twins:
-        log.warning("the names of these classes differ in upper and lower case alone: %s", ", ".join(twins))
+        log.warning("the names of these classes differ only in case: %s", ", ".join(twins))
     return tuple(classes)
 
 
@@ -204,7 +205,7 @@ def _class_files(root: Path, prefix: str, folders: Sequence[str], split: SplitNa
             "remove it"
         )
     if ignored:
-        log.info("%s: %d files whose names do not end like an image's are ignored", root / prefix, ignored)
+        log.info("%s: ignored %s without the extension of an image format", root / prefix, counted(ignored, "file"))
 
 
 def _walk(root: Path, folder: str, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
@@ -213,7 +214,7 @@ def _walk(root: Path, folder: str, parents: tuple[tuple[int, int], ...]) -> Iter
     status = os.stat(path)
     identity = (status.st_dev, status.st_ino)
     if identity in parents:
-        log.warning("%s is a link to a folder that it is in; it is not followed", printable(path))
+        log.warning("%s links to a folder that contains it; the link is not followed", printable(path))
         return
     for entry in _entries(path):
         if _is_folder(entry):
@@ -224,7 +225,7 @@ def _walk(root: Path, folder: str, parents: tuple[tuple[int, int], ...]) -> Iter
 
 def _warn_of_images_outside(path: Path, folder: _Folder) -> None:
     if folder.images:
-        log.warning("%s: %d images that are in no class folder are ignored", path, len(folder.images))
+        log.warning("%s: ignored %s outside the class folders", path, counted(len(folder.images), "image"))
 
 
 def _by_file_name(file: ImageFile) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""``data=manifest``: a table of image files, their labels and, where it has that column, their splits."""
+"""``data=manifest``: a table of image files, their labels and, optionally, their splits."""
 
 import csv
 import hashlib
@@ -50,8 +50,8 @@ def manifest(
     """Load the images that a table lists, in the order of its rows.
 
     Args:
-        file: A CSV file in UTF-8 or a Parquet file with the columns ``path``, relative to the folder of the file, and
-            ``label``, and if the splits are given, ``split``: train, validation or test.
+        file: A CSV file in UTF-8 or a Parquet file with the columns ``path``, relative to the folder of the table,
+            ``label`` and, optionally, ``split``: train, validation or test.
         image_size: See ``fashion.data.image_dataset.ImageOptions``, as for the keys that follow.
         color_mode: See there.
         fit: See there.
@@ -102,13 +102,13 @@ def read_manifest(path: Path) -> list[ImageFile]:
         image = _image_file(f"data.file: {path}, {place}", row)
         if image.source in listed:
             raise InputError(
-                f"data.file: {path}, {place}: {image.source} is listed before, in {listed[image.source]}; "
+                f"data.file: {path}, {place}: {image.source} is already listed in {listed[image.source]}; "
                 "expected every file once, with one label"
             )
         listed[image.source] = place
         files.append(image)
     if not files:
-        raise InputError(f"data.file: {path} lists no images, expected one a row")
+        raise InputError(f"data.file: {path} lists no images, expected one per row")
     return files
 
 
@@ -120,8 +120,8 @@ def _image_file(place: str, row: Mapping[str, object]) -> ImageFile:
     source = posixpath.normpath(path.replace("\\", "/"))
     if posixpath.isabs(source) or source.split("/")[0] == "..":
         raise InputError(
-            f"{place}: {path} is outside the file's folder, expected a path relative to it; move the file to a folder "
-            "that contains all its images"
+            f"{place}: {path} is outside the table's folder, expected a path relative to it; move the table to a "
+            "folder that contains all images"
         )
     split: SplitName | None = None
     if SPLIT_COLUMN in row:

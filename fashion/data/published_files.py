@@ -1,6 +1,6 @@
-"""Files of published data sets: found on this machine or fetched once, and used only if their digest is the published.
+"""Files of published data sets: found on this machine or downloaded once, and used only with the published digest.
 
-``root`` keeps what was fetched. What is found elsewhere, such as in Keras's cache, is read where it is.
+Downloads are stored in ``root``. What is found elsewhere, such as in Keras's cache, is read where it is.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class PublishedFile:
     other_names: tuple[str, ...] = ()
 
     def verify(self, content: bytes, where: object) -> None:
-        """Refuse content that is not the published.
+        """Refuse content without the published digest.
 
         Raises:
             InputError: Saying where it is from.
@@ -106,7 +106,7 @@ def load(
     places = " or ".join(map(str, (root, *others)))
     if not download:
         raise InputError(
-            f"{title}: got no {names} in {places}; put what is missing into {root}, or set data.download=true"
+            f"{title}: found no {names} in {places}; put the missing files into {root}, or set data.download=true"
         )
     return _fetch(title, files, root)
 

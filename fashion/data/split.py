@@ -1,4 +1,4 @@
-"""Stratified subsets: every class keeps its share, and a seed means the same subset for good."""
+"""Stratified subsets: every class keeps its share, and a seed always gives the same subset."""
 
 import math
 from collections.abc import Sequence
@@ -137,7 +137,7 @@ def grouped_split(
     lacking = np.setxor1d(labels[is_drawn], labels[~is_drawn])
     if len(lacking):
         raise InputError(
-            f"too few images of {', '.join(classes[number] for number in lacking)} to divide them: expected, of each "
-            f"class, {MIN_IMAGES} or more that differ, for train, validation and test; add images, or raise data.limit"
+            f"too few images of {', '.join(classes[number] for number in lacking)} to divide them: each class needs "
+            f"{MIN_IMAGES} or more different images for train, validation and test; add images, or raise data.limit"
         )
     return np.flatnonzero(~is_drawn), np.flatnonzero(is_drawn)

@@ -1,9 +1,9 @@
 """Images decoded once: a memory-mapped file of pixels for the files of a folder and the settings that decode them.
 
 A store has a row of pixels for each content that was ever decoded, and an index that says which file has which content.
-Rows are only added, and only those in the index are read, so a store that is being extended can be read, and one whose
-process was killed is extended where it stopped. A file is known by size and time of change; if either differs it is
-read again, and decoded only if its content is new. So a renamed or a restored file costs no decoding.
+Rows are only added, and only those in the index are read, so a store can be read while it is extended, and resumed
+after its process was killed. A file is identified by its size and modification time; if either differs it is read
+again, and decoded only if its content is new. So a renamed or a restored file costs no decoding.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 VERSION = 2  # of the store and of the way from a file to pixels; a new number decodes everything again
 SECONDS_BETWEEN_SAVES = 2.0
 
-Status = tuple[int, int]  # size in bytes, time of change in nanoseconds
+Status = tuple[int, int]  # size in bytes, modification time in nanoseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def open_store(root: Path, sources: Sequence[str], spec: InputSpec, cache: Path,
         sources: Path of each file, relative to it.
         spec: The size of the images, and how files become such images.
         cache: Folder of all stores.
-        max_bytes: Largest size of all stores together.
+        max_bytes: Maximum size of all stores together.
 
     Raises:
         InputError: When the store would be larger than ``max_bytes``.
@@ -91,7 +91,7 @@ def open_store(root: Path, sources: Sequence[str], spec: InputSpec, cache: Path,
         kind = DiskFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else WriteError
         raise kind(
             f"data.cache: decoded images cannot be stored in {folder} ({reason}); set data.cache to a folder on a disk "
-            "with space; what is decoded already is kept"
+            "with free space; images that are already decoded are kept"
         ) from error
 
 
@@ -121,10 +121,10 @@ class _Store:
     def open(self, sources: Sequence[str], make_space: Callable[[int], None]) -> StoredImages:
         statuses, self.flaws = _statuses(self.root, sources)
         if self.index.exists():
-            with waiting_lock(self.folder / LOCK_FILE, shared=True, on_wait=self._say_wait):
+            with waiting_lock(self.folder / LOCK_FILE, shared=True, on_wait=self._log_wait):
                 if self._read(writable=False) and not self._changed(statuses):
                     return self._stored(sources)
-        with waiting_lock(self.folder / LOCK_FILE, on_wait=self._say_wait):
+        with waiting_lock(self.folder / LOCK_FILE, on_wait=self._log_wait):
             if not self._read(writable=True):
                 self._clear()
             # Another process may have decoded them while this one waited.
@@ -133,7 +133,7 @@ class _Store:
                 self._decode(changed, statuses)
             return self._stored(sources)
 
-    def _say_wait(self) -> None:
+    def _log_wait(self) -> None:
         log.info("%s: waiting for another process that is decoding its images", self.root.name)
 
     def _read(self, writable: bool) -> bool:
@@ -269,7 +269,7 @@ class _Unsaved:
 
 
 def _statuses(root: Path, sources: Sequence[str]) -> tuple[dict[str, Status], dict[str, str]]:
-    """Return size and time of change of each file, and why the others are none that can be read."""
+    """Return size and modification time of each readable file, and why each other file cannot be read."""
     statuses, flaws = {}, {}
     folder = str(root)
     for source in sources:

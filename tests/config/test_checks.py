@@ -115,7 +115,7 @@ WRONG = [
     (["data.limit=many"], "data.limit: got 'many', expected a valid integer"),
     (["data.validation_fraction=1"], "data.validation_fraction: got 1, expected less than 1"),
     (["data.folds=1", "data.fold=0"], "data.folds: got 1, expected greater than or equal to 2"),
-    (["data.folds=5"], "data.fold: is not set with data.folds=5; -m data.folds=5 data.fold=0,1,2,3,4"),
+    (["data.folds=5"], "data.fold: is not set although data.folds=5; -m data.folds=5 data.fold=0,1,2,3,4 runs all"),
     (["data.fold=5", "data.folds=5"], "data.fold: got 5 with data.folds=5, expected 0 to 4"),
     (["~model.dropout"], "model.dropout: is not set; add model.dropout=VALUE"),
     (["data=folder"], "data.root: is not set; add data.root=VALUE"),

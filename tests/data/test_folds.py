@@ -83,7 +83,7 @@ def test_without_folds_the_split_is_that_of_the_seed() -> None:
     ("folds", "fold", "message"),
     [
         (None, 0, "data.fold: got 0 without data.folds; set both, as in data.folds=5 data.fold=0"),
-        (3, None, "data.fold: is not set with data.folds=3; -m data.folds=3 data.fold=0,1,2"),
+        (3, None, "data.fold: is not set although data.folds=3; -m data.folds=3 data.fold=0,1,2 runs all"),
         (3, 3, "data.fold: got 3 with data.folds=3, expected 0 to 2"),
     ],
 )

@@ -78,7 +78,7 @@ def test_given_splits_are_kept_and_others_are_ignored(tmp_path, caplog):
     data = load(tmp_path / "pets", tmp_path)
     assert [len(data.train), len(data.validation), len(data.test)] == [12, 4, 6]
     assert {source.split("/")[0] for source in data.validation.sources} == {"validation"}
-    assert "the splits extra are not used" in caplog.text
+    assert "the splits extra are ignored" in caplog.text
 
 
 def test_parquet_files_of_a_folder_give_the_splits_of_their_names(tmp_path):
@@ -133,10 +133,10 @@ def test_columns_are_named_and_labels_may_be_text_or_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "data.image_column: is not set, and the columns image, mask are marked as images; set it to one of image"),
+        ({}, "data.image_column: is not set, and the columns image, mask are of type Image; set it to one of image"),
         (
             {"image_column": "mask"},
-            "data.label_column: is not set, and no column is marked as labels; set it to",
+            "data.label_column: is not set, and no column is of type ClassLabel; set it to",
         ),
         ({"image_column": "photo"}, "data.label_column: is not set"),
         (
@@ -176,7 +176,7 @@ def test_test_images_without_labels_are_left_out_and_training_images_refused(tmp
     assert "the test images have no labels and are not used" in caplog.text
     assert {source.split("/")[0] for source in images_of(data)} == {"train"}
     table(20, label=[0, 1, -1, -1] * 5).to_parquet(tmp_path / "some.parquet")
-    with pytest.raises(InputError, match=r"row 2 of the data set has no label \(nor have 9 others\)"):
+    with pytest.raises(InputError, match=r"row 2 of the data set has no label \(nor do 9 other rows\)"):
         load(tmp_path / "some.parquet", tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_every_class_is_in_every_split_if_it_has_three_images():
     labels = np.concatenate([np.zeros(300, int), [1, 1, 1], [2] * 4])
     for part in divided(labels):
         assert set(labels[part]) == {0, 1, 2}
-    with pytest.raises(InputError, match="too few images of b to divide them: expected, of each class, 3 or more"):
+    with pytest.raises(InputError, match="too few images of b to divide them: each class needs 3 or more"):
         divided(labels[:302])
 
 
@@ -117,7 +117,7 @@ def test_copies_in_given_splits_and_with_two_labels_are_counted(tmp_path, caplog
     (root / "validation" / "dog" / "copy.png").write_bytes((root / "train" / "cat" / "1.png").read_bytes())
     load_folder(root)
     assert (
-        "2 test images and 1 validation images have the content of training images, so the figures will be too high; "
+        "2 test images and 1 validation images are copies of training images, so the metrics will be too optimistic; "
         "the first: test/cat/copy1.png"
     ) in caplog.text
     assert "3 images have copies with different labels; the first: train/cat/1.png (cat)" in caplog.text

@@ -178,7 +178,7 @@ def test_a_wrong_download_is_refused(
 
 def test_without_the_network_one_line_says_what_to_do(standard_set: StandardSet, machine: Machine) -> None:
     name = next(iter(standard_set.files))
-    with pytest.raises(FashionError, match=rf"got no {name}.* set data\.download=true$"):
+    with pytest.raises(FashionError, match=rf"found no {name}.* set data\.download=true$"):
         standard_set(machine.root)
     assert not machine.root.exists()
 
@@ -197,7 +197,7 @@ def test_a_damaged_copy_of_keras_is_passed_over(
 ) -> None:
     caplog.set_level("INFO")
     put(machine.keras_home / "datasets", dict.fromkeys(standard_set.files, b"text"))
-    with pytest.raises(FashionError, match="got no "):
+    with pytest.raises(FashionError, match="found no "):
         standard_set(machine.root)
     assert ("is damaged, or another file" in caplog.text) is standard_set.keras
 

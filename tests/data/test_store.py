@@ -248,7 +248,7 @@ def test_stores_are_removed_by_their_last_use_to_stay_within_the_limit(root, rea
 
 def test_a_data_set_larger_than_the_limit_is_refused(root):
     with pytest.raises(
-        InputError, match=r"data\.cache_gb: the decoded images take 0\.00 GB, but data\.cache_gb is 1e-05"
+        InputError, match=r"data\.cache_gb: the decoded images need 0\.00 GB, but data\.cache_gb is 1e-05"
     ):
         stored(root, max_bytes=10_000)
 
