@@ -1,4 +1,4 @@
-"""The card of a trained model: what it is, how well it was measured to do, and the digest of the file it describes.
+"""The card of a trained model: what it is, its measured accuracy, and the digest of the file that it describes.
 
 It is stored beside the model as JSON. Cards of earlier releases load although they lack some entries; unknown entries
 are kept.
@@ -19,7 +19,7 @@ from fashion.former_cards import upgraded
 from fashion.preprocessing.input_spec import InputSpec
 
 MODEL_SUFFIX = "_model.keras"  # after the name of the data
-UPGRADED = {"input", "data", "page"}  # entries that former cards lack
+UPGRADED = {"input", "data", "page"}  # entries that cards of earlier releases lack
 VERSION_LETTERS = 12  # of the digest: enough to tell models apart in a list
 
 

@@ -1,4 +1,4 @@
-"""What a card may say that nobody should have to cope with: unusable class names, and examples that are no images."""
+"""Invalid entries of a card: unusable class names, and examples that are not images."""
 
 import base64
 from collections.abc import Sequence

@@ -7,10 +7,10 @@ from fashion.preprocessing.fashion_mnist.spec import INPUT
 
 
 def upgraded(card: dict[str, Any]) -> dict[str, Any]:
-    """Return a card's content with the entries of today; a card of today as it is.
+    """Return a card's content with the current entries; a current card is returned unchanged.
 
     Args:
-        card: The decoded JSON. In former cards ``input`` is a sentence, and ``data`` maps file names to digests.
+        card: The decoded JSON. In earlier cards ``input`` is a sentence, and ``data`` maps file names to digests.
     """
     if not isinstance(card.get("input"), str | None):
         return card

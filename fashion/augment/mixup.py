@@ -20,13 +20,13 @@ class Mixup(keras.layers.Layer):
     """Combine each image with another one of its batch, after another augmentation.
 
     Mixup (Zhang et al., 2017, arXiv:1710.09412) blends the two, CutMix (Yun et al., 2019, arXiv:1905.04899) pastes a
-    rectangle of the other one. As in the papers' programs, a batch has one share and one rectangle. The partners are
-    those of the reversed batch, whose order is random already. If the share is below one half, the two change places;
-    so the label of an image is that of its greater part, and the training accuracy is meaningful.
+    rectangle of the other one. As in the authors' code, a batch has one share and one rectangle. Partners come from the
+    reversed batch, whose order is random already. If an image's share is below one half, the two swap places, so its
+    label is that of the larger part, and the training accuracy is meaningful.
 
     Args:
         base: ``_target_`` and arguments of the augmentation that comes first.
-        mixup_alpha: Shares are those of Beta(alpha, alpha); 0 for no mixup.
+        mixup_alpha: Shares are drawn from Beta(alpha, alpha); 0 for no mixup.
         cutmix_alpha: The same for the area outside of the rectangle; 0 for no CutMix. With both, each batch draws one.
         seed: Seed of the random parameters; each training step draws new ones.
     """

@@ -1,8 +1,8 @@
 """The processes of one training, connected by ``jax.distributed``: they start, stop, fail and end together.
 
-Collective operations inside the compiled step carry the gradients. Everything else that the processes tell each other
-goes through the key-value store of JAX's coordination service, which runs in process 0: waiting there can be
-interrupted, and has no time limit.
+Collective operations inside the compiled step exchange the gradients. All other communication goes through the
+key-value store of JAX's coordination service, which runs in process 0: waiting there can be interrupted, and has no
+time limit.
 """
 
 import atexit
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fashion.backend.process_group import ADDRESS, ProcessGroup
+from fashion.backend.process_group import ADDRESS, INDEX, ProcessGroup
 from fashion.cli import INTERRUPTED, WRONG_INPUT
 from fashion.errors import FashionError, InputError
 
@@ -69,8 +69,8 @@ def connect(group: ProcessGroup) -> None:
     _refuse_unusable(group)
     where = group.address or "the first node of the Slurm job"
     _explain_aborts(
-        f"the {group.count} processes were not all connected to {where} within {CONNECT_SECONDS} s; start each with "
-        f"the same {ADDRESS} and a number of its own, and let process 0 be reached there"
+        f"not all {group.count} processes connected to {where} within {CONNECT_SECONDS} s; start each with the same "
+        f"{ADDRESS} and its own {INDEX}, and make sure that process 0 can be reached there"
     )
     # JAX's handler of SIGTERM would replace that of fashion.training.graceful_stop.
     jax.config.update("jax_enable_preemption_service", False)
@@ -93,8 +93,8 @@ def connect(group: ProcessGroup) -> None:
     except (RuntimeError, ValueError) as error:  # jax.errors.JaxRuntimeError is the former
         raise InputError(f"{ADDRESS}: {where}: {str(error).partition(chr(10))[0]}") from error
     _explain_aborts(
-        "the connection to the other processes is lost: one of them, or its machine, is gone "
-        "(FASHION_DEBUG=1 shows what JAX says)"
+        "the connection to the other processes was lost: one of them was killed, or its machine was lost "
+        "(FASHION_DEBUG=1 shows JAX's own messages)"
     )
 
 
@@ -162,7 +162,7 @@ def together() -> Iterator[None]:
 
 
 def disconnect() -> None:
-    """Wait for all processes, and part from them: from here on each may end when it likes."""
+    """Wait for all processes, then disconnect: from here on each may end at any time."""
     global _connected
     if _connected:
         gather("disconnect", "")
@@ -213,7 +213,9 @@ def _end_of_others() -> BaseException:
         return KeyboardInterrupt()
     for index, reason in sorted(ends.items()):
         return FashionError(f"process {index} has failed: {reason}")
-    return FashionError("another process of this training has ended without a word: it was killed, or its machine is")
+    return FashionError(
+        "another process of this training ended without a message: it was killed, or its machine was lost"
+    )
 
 
 def _refuse_unusable(group: ProcessGroup) -> None:
@@ -272,10 +274,10 @@ def _explain_aborts(reason: str) -> None:
 
 
 def _leave() -> None:
-    """End a process that has not parted from the others without JAX's wait for them: they have failed, or will."""
+    """End a process that is still connected, without JAX's wait for the others: they have failed, or will."""
     if _connected:
         if not _reporting:
-            _announce_end("its own messages say why")
+            _announce_end("see its own messages")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()

@@ -32,7 +32,7 @@ def from_environment() -> ProcessGroup | None:
     """Return the group that this process was started in; None where it trains alone.
 
     Raises:
-        InputError: When a variable has no sensible value, or others are missing beside it.
+        InputError: When a variable has an invalid value, or another one is missing.
     """
     in_step = SLURM_NODES in os.environ
     count = _number(COUNT) or (_number(SLURM_COUNT) if in_step else None)

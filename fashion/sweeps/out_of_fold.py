@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: each training image as the model predicts it that was not trained on it."""
+"""Out-of-fold predictions: each training image is predicted by the model that was not trained on it."""
 
 import csv
 import dataclasses

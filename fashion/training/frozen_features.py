@@ -1,4 +1,4 @@
-"""The features of a network whose weights are frozen: computed once for each image, and kept for later runs."""
+"""The features of a network whose weights are frozen: computed once for each image, and cached for later runs."""
 
 import functools
 import hashlib
@@ -38,7 +38,7 @@ class Cache(NamedTuple):
 
     Attributes:
         folder: Folder of all stores; see ``fashion.data.cache_space``.
-        max_bytes: Largest size of all of them together.
+        max_bytes: Maximum size of all of them together.
     """
 
     folder: Path
@@ -48,8 +48,8 @@ class Cache(NamedTuple):
 class FrozenFeatures:
     """Computes the features of images, unless they are known.
 
-    An image is known by its pixels, so the runs of a cross-validation share their features, a mirror image is an image
-    like any other, and after a file has changed its features alone are computed again.
+    An image is identified by its pixels, so the runs of a cross-validation share their features, a mirror image is an
+    image like any other, and after a file has changed only its features are computed again.
 
     Args:
         model: ``(n, h, w, c)`` float32 in [0, 1] to ``(n, d)`` features.
@@ -74,12 +74,15 @@ class FrozenFeatures:
             return np.concatenate([self._compute(batch) for batch in _batches(images, range(len(images)), mirrored)])
         folder = self._cache.folder / self._name
         try:
-            with waiting_lock(folder / LOCK_FILE, on_wait=functools.partial(log.info, "waiting for %s", folder)):
+            waiting = functools.partial(
+                log.info, "waiting for another process that is computing features in %s", folder
+            )
+            with waiting_lock(folder / LOCK_FILE, on_wait=waiting):
                 return self._kept(images, mirrored, folder, self._cache)
         except OSError as error:
             raise WriteError(
-                f"data.cache: features cannot be kept in {folder} ({error.strerror}); "
-                "set data.cache to a folder on a disk with space"
+                f"data.cache: features cannot be stored in {folder} ({error.strerror}); "
+                "set data.cache to a folder on a disk with free space"
             ) from error
 
     def _kept(self, images: ImageArray, mirrored: bool, folder: Path, cache: Cache) -> Features:

@@ -1,6 +1,6 @@
 """A linear probe: the last layer of a network, fitted to the features of the rest, which stays as it is.
 
-Fine-tuning that starts from it changes good features less than one that starts from a random last layer (Kumar et al.,
+Fine-tuning that starts from it distorts good features less than from a random last layer (Kumar et al.,
 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv:2202.10054).
 """
 
@@ -55,7 +55,7 @@ class Probe(NamedTuple):
 
 
 def feature_cache(data: ResolvedConfig) -> Cache | None:
-    """Return where features are kept: beside the decoded images of the configured data; None where there are none."""
+    """Return where features are cached: beside the decoded images; None if the configured data has no such cache."""
     if "cache" not in data:
         return None
     return Cache(Path(data["cache"]).expanduser().absolute(), int(data["cache_gb"] * GIGABYTE))
@@ -64,8 +64,8 @@ def feature_cache(data: ResolvedConfig) -> Cache | None:
 def fit_linear_probe(network: TrainingNetwork, data: Dataset, precision: str, seed: int, cache: Cache | None) -> None:
     """Fit the last layer of a network by logistic regression on the features of the training images.
 
-    Each image is seen as it is and mirrored: as two images, or as one whose features are averaged, where the model
-    will average them too (``flip_average``).
+    Each image is used as it is and mirrored: as two images, or as one whose features are averaged, if the model
+    averages over mirror images (``flip_average``).
 
     Args:
         network: Its last dense layer gets new weights; nothing else changes.
