@@ -5,7 +5,8 @@ number, the version, the machine, a dictionary of tensors, the keys of their sto
 of its elements as int64, and the elements. A tensor is a view of a storage: an offset, a shape and strides.
 
 A pickle is a program. Before one is run here, all its instructions are checked against the few that such a file needs,
-and every name that it looks up is answered from ``_Unpickler.find_class``, which imports nothing.
+their number and the size of the tuples that they build are limited, and every name that it looks up is answered from
+``_Unpickler.find_class``, which imports nothing.
 """
 
 import io
@@ -13,6 +14,7 @@ import math
 import pickle
 import pickletools
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,10 @@ from fashion.errors import InputError
 MAGIC_NUMBER, VERSION = 0x1950A86A20F9469CFC6C, 1001
 ZIP_SIGNATURE = b"PK\x03\x04"
 MAX_BYTES = 2**30  # of a file: it is read into memory whole
+MAX_INSTRUCTIONS = 500_000  # of a pickle; a tensor takes about 40
+MAX_TUPLE = 1_000  # objects in a tuple, with those of the tuples in it
+MAX_AXES = 32  # of an array, to numpy
+MAX_SHOWN = 80  # letters of a name, in a message
 ELEMENTS: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 INSTRUCTIONS = {
@@ -60,7 +66,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """Read the weights that ``torch.save(model.state_dict(), path)`` wrote in PyTorch's legacy format.
 
     Returns:
-        Arrays of float32 or int64 by name, each with memory of its own, in the shapes that PyTorch has.
+        Arrays of float32 or int64 by name, read-only, in the shapes that PyTorch has.
 
     Raises:
         InputError: The file cannot be read, is damaged, or is not of this format.
@@ -89,29 +95,70 @@ def _read(stream: io.BytesIO) -> dict[str, np.ndarray]:
     declared: dict[str, _Storage] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, _Tensor):
-            raise _FileError(f"{name} is no tensor")
+            raise _FileError(f"{_shown(name)} is no tensor")
         if declared.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
-            raise _FileError(f"the storage of {name} is declared twice")
+            raise _FileError(f"the storage of {_shown(name)} is declared twice")
     if sorted(keys) != sorted(declared):
         raise _FileError("its list of storages is not that of its tensors")
     values = {key: _storage_values(stream, declared[key]) for key in keys}
-    return {name: _array(name, tensor, values[tensor.storage.key]) for name, tensor in tensors.items()}
+    return {name: _array(tensor, values[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
 def _unpickled(stream: io.BytesIO) -> Any:
     """Return the next object of a stream, and leave the stream behind it."""
     start = stream.tell()
     try:
-        for instruction, argument, _ in pickletools.genops(stream):
-            if instruction.name not in INSTRUCTIONS:
-                raise _FileError(f"its pickle has the instruction {instruction.name}, which weights do not need")
-            # The unpickler's memo is an array up to the greatest position used: one instruction could fill the memory.
-            if instruction.name == "LONG_BINPUT" and int(argument or 0) > len(stream.getbuffer()):
-                raise _FileError("its pickle is damaged")
+        _check_instructions(stream)
         stream.seek(start)
         return _Unpickler(stream).load()
     except _MALFORMED as error:
-        raise _FileError(f"its pickle is damaged ({error})") from None
+        raise _FileError(f"its pickle is damaged ({_shown(str(error))})") from None
+
+
+def _check_instructions(stream: io.BytesIO) -> None:
+    """Refuse a pickle that needs other instructions than weights do, or too much time or memory.
+
+    Its stack is followed, with the size of each tuple in place of the objects: a tuple may contain the same tuple
+    several times, and that one another, so that a few instructions make one whose hash is computed for years.
+    """
+    stack: list[int] = []
+    marks: list[int] = []  # how high the stack was
+    memo: dict[int, int] = {}
+    for number, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+        name, position = instruction.name, int(argument) if type(argument) is int else 0
+        if name not in INSTRUCTIONS:
+            raise _FileError(f"its pickle has the instruction {name}, which weights do not need")
+        # The unpickler's memo is an array up to the greatest position used: one instruction could fill the memory.
+        if number >= MAX_INSTRUCTIONS or (name == "LONG_BINPUT" and position >= MAX_INSTRUCTIONS):
+            raise _FileError("its pickle is far longer than that of any weights")
+        match name:
+            case "MARK":
+                marks.append(len(stack))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[position] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[position])
+            case _:
+                taken = _take(stack, marks, instruction.stack_before)
+                size = 1 + sum(taken) if name.startswith("TUPLE") else 1
+                if size > MAX_TUPLE:
+                    raise _FileError("its pickle has a tuple that is far larger than those of any weights")
+                stack += [size] * len(instruction.stack_after)
+
+
+def _take(stack: list[int], marks: list[int], before: Sequence[pickletools.StackObject]) -> list[int]:
+    """Remove from a stack what an instruction takes from it."""
+    has_mark = pickletools.markobject in before
+    first = marks.pop() - before.index(pickletools.markobject) if has_mark else len(stack) - len(before)
+    if first < 0:
+        raise IndexError("it takes more than there is")
+    taken = stack[first:]
+    del stack[first:]
+    return taken
+
+
+def _shown(name: str) -> str:
+    return f"{name[:MAX_SHOWN]!a}"[1:-1]
 
 
 class _Unpickler(pickle.Unpickler):
@@ -124,7 +171,7 @@ class _Unpickler(pickle.Unpickler):
             return lambda *arguments: _tensor(*arguments)  # a new object each time: a pickle can set its attributes
         if module == "torch" and name in ELEMENTS:
             return name
-        raise _FileError(f"it names {module}.{name}, which is not read; expected float32 weights")
+        raise _FileError(f"it names {_shown(f'{module}.{name}')}, which is not read; expected float32 weights")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, elements, key, _, length, view = pid
@@ -137,6 +184,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Te
     """Check what the file says about a tensor against the size of its storage."""
     if not isinstance(storage, _Storage) or type(shape) is not tuple or type(strides) is not tuple:
         raise _FileError("a tensor is declared in a way that is not read")
+    if len(shape) > MAX_AXES:
+        raise _FileError(f"a tensor has {len(shape)} axes")
     if len(shape) != len(strides) or not all(map(_is_size, (offset, *shape, *strides))):
         raise _FileError("a tensor has sizes or strides that are no sizes or strides")
     # Counted first: with a stride of 0 a small storage would be a large array.
@@ -160,10 +209,8 @@ def _storage_values(stream: io.BytesIO, storage: _Storage) -> np.ndarray:
     return np.frombuffer(content, storage.elements)
 
 
-def _array(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
+def _array(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, values.dtype)
-    if len(tensor.shape) > 32:
-        raise _FileError(f"{name} has {len(tensor.shape)} axes")
     strides = [stride * values.itemsize for stride in tensor.strides]
-    return np.ndarray(tensor.shape, values.dtype, values[tensor.offset :], strides=strides).copy()
+    return np.ndarray(tensor.shape, values.dtype, values[tensor.offset :], strides=strides)
