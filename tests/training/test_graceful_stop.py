@@ -3,6 +3,7 @@ import signal
 
 import pytest
 
+from fashion.backend import coordination
 from fashion.training.graceful_stop import GracefulStop
 
 
@@ -37,6 +38,23 @@ def test_outside_of_the_training_a_signal_stops_at_once():
         stop.on_train_end()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_several_processes_stop_after_the_same_step(monkeypatch):
+    announced: dict[str, str] = {}
+    monkeypatch.setattr(coordination, "connected", lambda: True)
+    monkeypatch.setattr(coordination, "announce", announced.setdefault)
+    monkeypatch.setattr(coordination, "announced", announced.get)
+    signalled, other = GracefulStop(), GracefulStop()
+    stopped = {signalled: 0, other: 0}
+    for step in range(1, 5):
+        signalled.requested = step >= 2
+        for each in (other, signalled):
+            try:
+                each.on_train_batch_end(step)
+            except coordination.StoppedTogether:
+                stopped[each] = stopped[each] or step
+    assert stopped == {signalled: 3, other: 3}
 
 
 def test_the_former_handlers_are_restored():

@@ -38,9 +38,11 @@ def test_a_visit(browser, site, scheme, width):
     page.on("dialog", lambda dialog: wrong.append(dialog.message))
 
     def check() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if scheme == "light":  # axe takes seconds for 200 classes; test_page.py runs it in both colour schemes
+            return
         found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
         assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
     page.goto("/login")
     page.get_by_label("Name").fill("admin")
