@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # a process that only verifies a model does without Keras
 
 TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint")
 
+ALWAYS_READ = {"offset"}  # Rescaling's, which it takes from the configuration also where it is the default
+
 Node = dict[str, Any]  # a part of the JSON document
 
 
@@ -69,7 +71,7 @@ def _not_needed(operation: "type[keras.Operation]", arguments: Node) -> set[str]
     at_default = {name for name in arguments.keys() & parameters.keys() if arguments[name] == parameters[name].default}
     training_only = {name for name in arguments if name.endswith(TRAINING_ONLY)}
     # The graph calls an operation by the name beside its configuration; in 3.10 it has none of its own.
-    return at_default | training_only | (set() if issubclass(operation, keras.Layer) else {"name"})
+    return (at_default - ALWAYS_READ) | training_only | (set() if issubclass(operation, keras.Layer) else {"name"})
 
 
 def _operation(module: str | None, name: str | None) -> "type[keras.Operation] | None":

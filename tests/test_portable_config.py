@@ -23,7 +23,8 @@ def model() -> keras.Model:
     normalisation = layers.BatchNormalization(momentum=0.5, beta_regularizer="l1", name="normalisation")
     nested = keras.Sequential([keras.Input((28, 28, 1)), convolution, normalisation], name="nested")
     images = keras.Input((28, 28, 1), name="image")
-    x = layers.Activation("relu", dtype="mixed_bfloat16", name="narrow")(nested(keras.ops.flip(images, axis=2)))
+    x = keras.ops.flip(layers.Rescaling(2.0, name="scaled")(images), axis=2)
+    x = layers.Activation("relu", dtype="mixed_bfloat16", name="narrow")(nested(x))
     return keras.Model(images, layers.Dense(3, activation="softmax", name="last")(layers.Flatten(name="flat")(x)))
 
 
@@ -42,6 +43,7 @@ def test_the_file_has_what_inference_needs_alone_and_computes_the_same(model, tm
     assert configs["normalisation"] == {
         "name": "normalisation", "trainable": True, "dtype": "float32", "momentum": 0.5,
     }  # fmt: skip
+    assert configs["scaled"] == {"name": "scaled", "trainable": True, "dtype": "float32", "scale": 2.0, "offset": 0.0}
     assert configs["narrow"]["dtype"] == "mixed_bfloat16"
     assert configs["convolution"]["data_format"] == "channels_last"
     assert not [word for word in ("_initializer", "_regularizer", "_constraint") if word in json.dumps(config)]

@@ -32,6 +32,21 @@ def standardise(images: keras.KerasTensor, pixels: PixelStatistics) -> keras.Ker
     return keras.layers.Rescaling(scale, offset=offset, name="standardise")(images)
 
 
+def pad_to(images: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    """Pad images ``(n, h, w, c)`` with zeros to at least this many pixels a side."""
+    missing = [max(0, side - size) for size in images.shape[1:3]]
+    if not any(missing):
+        return images
+    return keras.layers.ZeroPadding2D([(total // 2, total - total // 2) for total in missing], name="pad")(images)
+
+
+def grey_to_rgb(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return images ``(n, h, w, 3)``; a single channel is repeated three times."""
+    if images.shape[-1] == 3:
+        return images
+    return keras.layers.Concatenate(name="grey_to_rgb")([images] * 3)
+
+
 def stem_stride_for(shape: Shape, stride: StemStride) -> Literal[1, 2, 4]:
     """Return the stride of a stem, chosen by the image's shorter side where it is ``"auto"``.
 

@@ -66,14 +66,6 @@ def pooled_features(
     return keras.layers.GlobalAveragePooling2D(name="pool")(x)
 
 
-def pad_to(images: keras.KerasTensor, side: int) -> keras.KerasTensor:
-    """Pad images ``(n, h, w, c)`` with zeros to at least this many pixels a side."""
-    missing = [max(0, side - size) for size in images.shape[1:3]]
-    if not any(missing):
-        return images
-    return keras.layers.ZeroPadding2D([(total // 2, total - total // 2) for total in missing], name="pad")(images)
-
-
 def _mbconv(
     inputs: keras.KerasTensor, stage: Stage, stride: int, drop_connect: float, variant: Variant, name: str
 ) -> keras.KerasTensor:

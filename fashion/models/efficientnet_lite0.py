@@ -9,8 +9,8 @@ import keras
 from pydantic import Field, PositiveInt
 
 from fashion.data.dataset import PixelStatistics
-from fashion.models.blocks import Shape, class_probabilities, image_input
-from fashion.models.efficientnet import Variant, pad_to, pooled_features
+from fashion.models.blocks import Shape, class_probabilities, grey_to_rgb, image_input, pad_to
+from fashion.models.efficientnet import Variant, pooled_features
 from fashion.models.lite0_weights import Lite0Weights, load_weights
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -74,9 +74,7 @@ def backbone(
     """
     images = image_input(input_shape)
     x = keras.layers.Rescaling(255 / 128, offset=-127 / 128, name="scale")(images)
-    if input_shape[2] == 1:
-        x = keras.layers.Concatenate(name="grey_to_rgb")([x, x, x])
-    x = pad_to(x, min_image_size)
+    x = pad_to(grey_to_rgb(x), min_image_size)
     variant = Variant("relu6", squeeze=False, drop_connect_rate=drop_connect_rate, momentum=batch_norm_momentum)
     trunk = keras.Model(images, pooled_features(x, variant), name="efficientnet_lite0_backbone")
     if weights is not None:

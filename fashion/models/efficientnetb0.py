@@ -6,8 +6,8 @@ import keras
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from fashion.data.dataset import PixelStatistics
-from fashion.models.blocks import Shape, Stride, class_probabilities, image_input, standardise
-from fashion.models.efficientnet import STAGES, Variant, pad_to, pooled_features
+from fashion.models.blocks import Shape, Stride, class_probabilities, image_input, pad_to, standardise
+from fashion.models.efficientnet import STAGES, Variant, pooled_features
 
 
 def efficientnetb0(

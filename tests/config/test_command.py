@@ -20,7 +20,10 @@ from fashion.paths import PROJECT
 
 WRONG = [
     (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than or equal to 0"),
-    (["model=nosuch"], "error: model: got nosuch, expected one of cnn, efficientnet_lite0, efficientnetb0, resnet"),
+    (
+        ["model=nosuch"],
+        "error: model: got nosuch, expected one of cnn, efficientnet_lite0, efficientnetb0, keras_application, resnet",
+    ),
     (["trainer.epochz=3"], "error: trainer.epochz: there is no such key; trainer has "),
     (["optimizer.learning_rate=fast"], "error: optimizer.learning_rate: got 'fast', expected a valid number"),
     (["data.root=/nowhere", "data.download=false"], "error: data.root: there is no folder /nowhere"),

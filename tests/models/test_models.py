@@ -16,14 +16,18 @@ from fashion.models.wide_resnet import wide_resnet
 from fashion.paths import PROJECT
 
 PAPER_STRIDES = [1, 2, 2, 2, 1, 2, 1]
+HALVED_FIVE_TIMES = ("efficientnet", "keras_application")  # deep networks, which take a second to build
 MODELS = [
-    pytest.param(file.stem, marks=pytest.mark.slow if file.stem.startswith("efficientnet") else ())
+    pytest.param(file.stem, marks=pytest.mark.slow if file.stem.startswith(HALVED_FIVE_TIMES) else ())
     for file in sorted((PROJECT / "configs" / "model").glob("*.yaml"))
 ]
 
 
 def build(name: str, images: Images = GREY_28) -> keras.Model:
-    return instantiate(OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml"), _convert_="all", **images)
+    node = OmegaConf.load(PROJECT / "configs" / "model" / f"{name}.yaml")
+    if name == "keras_application":
+        node.weights = None  # those of ImageNet are downloaded
+    return instantiate(node, _convert_="all", **images)
 
 
 @pytest.mark.backend
@@ -68,17 +72,17 @@ def test_a_constant_channel_is_only_centred():
     assert np.allclose(out, [-0.5, -0.5, 0.0])
 
 
-LAST_LAYERS = {"cnn": "flatten"}  # the others: "pool"
+LAST_LAYERS = {"cnn": "flatten", "keras_application": "avg_pool"}  # the others: "pool"
 # Side of the images: sides of the maps that each network reduces to one vector, with the settings of its file.
 MAPS = {
-    28: {"cnn": 7, "resnet": 7, "wide_resnet": 7, "efficientnet": 1},
-    32: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnet": 1},
-    64: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnet": 2},
-    96: {"cnn": 8, "resnet": 12, "wide_resnet": 12, "efficientnet": 3},
-    100: {"cnn": 7, "resnet": 13, "wide_resnet": 13, "efficientnet": 4},
-    128: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "efficientnet": 4},
-    224: {"cnn": 8, "resnet": 14, "wide_resnet": 14, "efficientnet": 7},
-    384: {"cnn": 8, "resnet": 24, "wide_resnet": 24, "efficientnet": 12},
+    28: {"cnn": 7, "resnet": 7, "wide_resnet": 7, "halved five times": 1},
+    32: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "halved five times": 1},
+    64: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "halved five times": 2},
+    96: {"cnn": 8, "resnet": 12, "wide_resnet": 12, "halved five times": 3},
+    100: {"cnn": 7, "resnet": 13, "wide_resnet": 13, "halved five times": 4},
+    128: {"cnn": 8, "resnet": 8, "wide_resnet": 8, "halved five times": 4},
+    224: {"cnn": 8, "resnet": 14, "wide_resnet": 14, "halved five times": 7},
+    384: {"cnn": 8, "resnet": 24, "wide_resnet": 24, "halved five times": 12},
 }
 
 
@@ -86,13 +90,13 @@ MAPS = {
 def test_the_maps_stay_small_at_every_size(name):
     parameters = set()
     for side, maps in MAPS.items():
-        if name.startswith("efficientnet") and side not in (28, 100, 224):  # a second each
+        if name.startswith(HALVED_FIVE_TIMES) and side not in (28, 100, 224):
             continue
         model = build(name, images_of(side, 3, classes=5))
         assert model.input_shape == (None, side, side, 3)
         assert model.output_shape == (None, 5)
         last = model.get_layer(LAST_LAYERS.get(name, "pool")).input
-        assert (side, *last.shape[1:3]) == (side, *[maps.get(name, maps["efficientnet"])] * 2)
+        assert (side, *last.shape[1:3]) == (side, *[maps.get(name, maps["halved five times"])] * 2)
         parameters.add(model.count_params())
     assert max(parameters) < 1.4 * min(parameters)
 
