@@ -20,6 +20,7 @@ from fashion.preprocessing.input_spec import InputSpec
 
 MODEL_SUFFIX = "_model.keras"  # after the name of the data
 UPGRADED = {"input", "data", "page"}  # entries that cards of earlier releases lack
+PositiveNumber = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 VERSION_LETTERS = 12  # of the digest: enough to tell models apart in a list
 
 
@@ -63,7 +64,7 @@ class CalibrationScores(Entry):
 class CalibrationEntry(Entry):
     """The softmax temperature, fitted on the validation images."""
 
-    temperature: float
+    temperature: PositiveNumber
     validation_before: CalibrationScores
     validation_after: CalibrationScores
 
@@ -219,7 +220,7 @@ class Card(Entry):
     created: str | None = None
     calibration: CalibrationEntry | None = None
     abstention: AbstentionEntry | None = None
-    photo_odds: dict[str, float] | None = None
+    photo_odds: dict[str, PositiveNumber] | None = None
     photo_abstention: PhotoAbstentionEntry | None = None
 
     @pydantic.model_validator(mode="before")
@@ -271,7 +272,7 @@ def read_card(path: Path) -> Card:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: the model's card is missing; keep both files together") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); copy the card again") from None
     try:
         card = Card.model_validate(content)

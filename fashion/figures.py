@@ -1,6 +1,7 @@
 """Charts in one style, written whole or not at all."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=SERIES),
+    "text.parse_math": False,  # a class may be called "$5 or $10"
     "figure.titlesize": 14,
     "figure.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.12,
@@ -66,13 +68,20 @@ def saved_figure(path: Path, width_inches: float, height_inches: float, title: s
     Raises:
         WriteError: When the file cannot be written.
     """
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a line for each letter; they become boxes
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         figure.suptitle(title, x=0.012, ha="left", wrap=True)
         yield figure
         with replacing(path) as partial:
             # Without the name of the program: equal figures are equal files.
             figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def shortened(name: str, letters: int) -> str:
+    """Return a name that has room in a figure: if it is longer than so many letters, its beginning and its end."""
+    half = letters // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[1 - half :]}"
 
 
 def reduced(image: Shaped[np.ndarray, "h w c"], side: int) -> Shaped[np.ndarray, "y x c"]:

@@ -50,6 +50,7 @@ def example(**entries):
         ({"classes": ["cat", " "]}, "classes: got ' ', expected text without"),
         ({"data": CARD["data"] | {"name": "../x"}}, r"data.name: String should match pattern"),
         ({"input": CARD["input"] | {"channels": 4}}, "input.channels: Input should be 1 or 3"),
+        ({"photo_odds": {"cat": -1.0}}, "photo_odds.cat: Input should be greater than 0"),
         ({"page": {"question": 1}}, r"page.question: Input should be a valid string"),
     ],
 )
@@ -57,6 +58,12 @@ def test_what_nobody_can_serve_is_refused_in_one_line(written, entries, message)
     with pytest.raises(InputError, match=message) as refused:
         read_card(written(**entries))
     assert "\n" not in str(refused.value)
+
+
+def test_a_card_of_endless_depth_is_refused_in_one_line(tmp_path):
+    (tmp_path / "card.json").write_text("[" * 200_000)
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        read_card(tmp_path / "card.json")
 
 
 def test_odd_names_are_accepted(written):

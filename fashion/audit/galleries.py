@@ -8,7 +8,7 @@ import numpy as np
 from fashion.arrays import Flags, Images, Labels, Positions
 from fashion.audit.audited_images import AuditedImages
 from fashion.audit.duplicates import SimilarPairs
-from fashion.figures import reduced, saved_figure, show_tiles
+from fashion.figures import reduced, saved_figure, shortened, show_tiles
 
 SHOWN_PAIRS = 14
 ERROR_ROWS, ERROR_COLUMNS = 4, 8
@@ -62,9 +62,6 @@ def draw_errors(images: Images, labels: Labels, guesses: Labels, classes: Sequen
             axes.axis("off")
             if position < len(images):
                 axes.imshow(reduced(images[position], TILE_SIDE), cmap="gray", vmin=0, vmax=255)
-                title = f"{_short(classes[labels[position]])}\n→ {_short(classes[guesses[position]])}"
+                names = [shortened(classes[each[position]], MAX_LETTERS) for each in (labels, guesses)]
+                title = "\n→ ".join(names)
                 axes.set_title(title, fontsize=9, loc="center", pad=4)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"

@@ -65,8 +65,8 @@ def _is_store(folder: Path) -> bool:
 def _store(folder: Path) -> _Store:
     """Return when a store was last used, and its size; both from its files."""
     statuses = []
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process may be removing it
+    with contextlib.suppress(FileNotFoundError):  # another process may be removing it
+        for path in folder.iterdir():
             statuses.append(path.stat())
     return _Store(
         max((status.st_mtime for status in statuses), default=0.0), sum(status.st_size for status in statuses), folder

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from fashion.arrays import Images, Labels
 from fashion.data.dataset import Dataset
 from fashion.data.image_rows import ImageArray
-from fashion.figures import reduced, saved_figure, show_tiles
+from fashion.figures import reduced, saved_figure, shortened, show_tiles
 from fashion.palette import ACCENT, INK, PRIMARY
 
 # From images (n, h, w, c) uint8, 0-255, and a seed to images (n, h, w, c) float in [0, 1].
@@ -49,7 +49,7 @@ def draw_class_means(dataset: Dataset, path: Path) -> None:
     labels, shown = _largest_classes(dataset, MAX_COLUMNS)
     moments = [_mean_and_deviation(dataset.train.images, dataset.train.labels == label) for label in labels]
     means, deviations = (np.stack([reduced(each, TILE_SIDE) for each in part]) for part in zip(*moments, strict=True))
-    names = [_short(dataset.classes[label]) for label in labels]
+    names = [shortened(dataset.classes[label], MAX_LETTERS) for label in labels]
     title = "What a class looks like on average, and where its images differ"
     if len(labels) < len(dataset.classes):
         title = f"{shown[0].upper()}{shown[1:]} on average, and where their images differ"
@@ -166,7 +166,7 @@ def draw_augmentation(images: Images, names: Sequence[str], augment: Augment, pa
     title = f"What augmentation does to {len(images)} training images"
     with saved_figure(path, max(7.0, 1.1 * len(images)), 6.4, title) as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=[1, AUGMENTED_VERSIONS])
-        show_tiles(upper, before, rows=["before"], columns=[_short(name) for name in names])
+        show_tiles(upper, before, rows=["before"], columns=[shortened(name, MAX_LETTERS) for name in names])
         show_tiles(lower, np.clip(after, 0, 1), rows=["after"] + [""] * (AUGMENTED_VERSIONS - 1))
 
 
@@ -181,9 +181,3 @@ def _largest_classes(dataset: Dataset, count: int) -> tuple[Labels, str]:
 
 def _tiles(images: Float[np.ndarray, "n h w c"] | Images) -> np.ndarray:
     return np.stack([reduced(image, TILE_SIDE) for image in images])
-
-
-def _short(name: str) -> str:
-    """Return a name, or its beginning and its end."""
-    half = MAX_LETTERS // 2
-    return name if len(name) <= MAX_LETTERS else f"{name[:half]}…{name[1 - half :]}"

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from fashion.class_names import is_usable
+from fashion.class_names import UNUSABLE, is_usable
 from fashion.data.split import SplitName
 from fashion.errors import InputError
 from fashion.plural import counted
@@ -105,8 +105,11 @@ def name_some(names: Iterable[str]) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a file's name, with what is not UTF-8 in it as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """Return a file's name, with what is not UTF-8 or a control character in it as escapes."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNUSABLE else letter
+        for letter in name
+    )
 
 
 def slug(name: str) -> str:
@@ -142,10 +145,16 @@ def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Return the key of a natural sort: digits by their number, letters without regard to case."""
     parts = re.split(r"([0-9]+)", name)  # text and digits take turns
-    return [int(part) if number % 2 else part.casefold() for number, part in enumerate(parts)], name
+    return [_number_key(part) if number % 2 else part.casefold() for number, part in enumerate(parts)], name
+
+
+def _number_key(digits: str) -> tuple[int, str]:
+    """Return a key that orders numbers of any length; int() refuses those of more than 4,300 digits."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 class _Folder(NamedTuple):

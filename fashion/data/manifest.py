@@ -142,6 +142,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             reader = csv.DictReader(stream, restval="")
             _check_columns(path, reader.fieldnames or ())
             for row in reader:
+                if reader.restkey in row:
+                    raise InputError(
+                        f"data.file: {path}, line {reader.line_num}: has more values than there are columns; "
+                        "quote values that contain a comma"
+                    )
                 yield f"line {reader.line_num}", row
     except FileNotFoundError:
         raise InputError(f"data.file: there is no file {path}") from None

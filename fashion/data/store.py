@@ -278,6 +278,8 @@ def _statuses(root: Path, sources: Sequence[str]) -> tuple[dict[str, Status], di
             source.encode()
         except UnicodeEncodeError:
             flaws[source] = "has a name that is not UTF-8; rename it"
+        except ValueError:
+            flaws[source] = "has a name that no file can have: there is a zero byte in it"
         except OSError as error:
             flaws[source] = (
                 "there is no such file" if error.errno == errno.ENOENT else f"cannot be read ({error.strerror})"

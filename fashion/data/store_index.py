@@ -79,10 +79,13 @@ class StoreIndex:
         """Return what the contents decode to, by their SHA-256."""
         with _as_os_error(self.path):
             rows = self._connection.execute("SELECT digest, pixel_row, pixels, sums, flaw FROM contents")
-            return {
-                digest: Content(row, pixels, tuple(np.frombuffer(sums, "<i8").tolist()), flaw)
-                for digest, row, pixels, sums, flaw in rows
-            }
+            try:
+                return {
+                    digest: Content(row, pixels, tuple(np.frombuffer(sums, "<i8").tolist()), flaw)
+                    for digest, row, pixels, sums, flaw in rows
+                }
+            except (TypeError, ValueError) as error:  # no sums
+                raise DamagedIndexError(str(error)) from error
 
     def add(self, files: Mapping[str, FileRecord], contents: Iterable[tuple[bytes, Content]]) -> None:
         """Store files and contents, all of them or none."""

@@ -8,10 +8,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fashion.arrays import ConfusionMatrix
-from fashion.figures import saved_figure
+from fashion.figures import saved_figure, shortened
 from fashion.palette import ACCENT, INK, PRIMARY
 
 MAX_COUNTED, MAX_NAMED = 20, 50  # classes whose cells have numbers, and whose axes have all names
+MAX_LETTERS = 24  # of a name
 
 
 def training_curves(history: Mapping[str, Sequence[float]], path: Path) -> None:
@@ -51,15 +52,16 @@ def confusion_matrix(counts: ConfusionMatrix, classes: Sequence[str], path: Path
     side = max(5.0, 3.0 + 0.56 * len(classes)) if counted else 12.0
     # Every class has a cell, and a name if there is room; small shares of many classes would be invisible otherwise.
     step = -(-len(classes) // MAX_NAMED)
+    names = [shortened(name, MAX_LETTERS) for name in classes[::step]]
     with saved_figure(path, side, side - 1, title) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if counted else 0.5, 0, 1))
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        axes.set_xticks(range(0, len(classes), step), classes[::step], ha="right", rotation_mode="anchor")
+        axes.set_xticks(range(0, len(classes), step), names, ha="right", rotation_mode="anchor")
         axes.tick_params(axis="x", rotation=40 if counted else 90)
-        axes.set_yticks(range(0, len(classes), step), classes[::step])
+        axes.set_yticks(range(0, len(classes), step), names)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         if not counted:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
 DIGEST_BYTES = 16
+RECORD = np.dtype([("image", f"V{DIGEST_BYTES}"), ("features", f"V{DIGEST_BYTES}")])  # digests of both
 IMAGES_PER_SAVE = 512
 
 Features = Float32[np.ndarray, "n d"]
@@ -86,23 +87,20 @@ class FrozenFeatures:
             ) from error
 
     def _kept(self, images: ImageArray, mirrored: bool, folder: Path, cache: Cache) -> Features:
-        digests = [
-            hashlib.blake2b(image.data, digest_size=DIGEST_BYTES).digest()
-            for batch in _batches(images, range(len(images)), mirrored)
-            for image in batch
-        ]
-        known = {digest: row for row, digest in enumerate(_read_digests(folder, self._width))}
+        digests = [_digest(image) for batch in _batches(images, range(len(images)), mirrored) for image in batch]
+        known = _read_intact(folder, self._width)
         new = list({digest: number for number, digest in enumerate(digests) if digest not in known}.values())
-        make_space(cache.folder, folder, cache.max_bytes, len(new) * (4 * self._width + DIGEST_BYTES))
+        make_space(cache.folder, folder, cache.max_bytes, len(new) * (4 * self._width + RECORD.itemsize))
         begin = time.monotonic()
         with tqdm(total=len(new), desc="features", unit=" images", disable=not sys.stderr.isatty()) as bar:
             for start in range(0, len(new), IMAGES_PER_SAVE):
                 numbers = new[start : start + IMAGES_PER_SAVE]
                 rows = np.concatenate([self._compute(batch) for batch in _batches(images, numbers, mirrored)])
+                records = [digests[number] + _digest(row) for number, row in zip(numbers, rows, strict=True)]
                 # The features first: what has no digest does not exist.
                 first = len(known)
                 _write(folder / FEATURES, first * 4 * self._width, rows.tobytes())
-                _write(folder / FEATURE_DIGESTS, first * DIGEST_BYTES, b"".join(digests[number] for number in numbers))
+                _write(folder / FEATURE_DIGESTS, first * RECORD.itemsize, b"".join(records))
                 known |= {digests[number]: first + index for index, number in enumerate(numbers)}
                 bar.update(len(numbers))
         if new:
@@ -133,13 +131,25 @@ def _key(model: keras.Model, precision: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read_digests(folder: Path, width: int) -> list[bytes]:
-    """Return the digest of each image whose features are complete, in their order."""
-    path = folder / FEATURE_DIGESTS
-    if not path.exists():
-        return []
-    content, rows = path.read_bytes(), (folder / FEATURES).stat().st_size // (4 * width)
-    return [content[DIGEST_BYTES * row :][:DIGEST_BYTES] for row in range(min(len(content) // DIGEST_BYTES, rows))]
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(values.data, digest_size=DIGEST_BYTES).digest()
+
+
+def _read_intact(folder: Path, width: int) -> dict[bytes, int]:
+    """Return the row of each image, by its digest, up to the first whose features are not as they were written."""
+    try:
+        content, size = (folder / FEATURE_DIGESTS).read_bytes(), (folder / FEATURES).stat().st_size
+    except FileNotFoundError:
+        return {}
+    known: dict[bytes, int] = {}
+    if count := min(len(content) // RECORD.itemsize, size // (4 * width)):
+        rows = np.memmap(folder / FEATURES, np.float32, "r", shape=(count, width))
+        for row, (image, features) in enumerate(np.frombuffer(content, RECORD, count)):
+            if features.tobytes() != _digest(rows[row]):
+                log.warning("%s is damaged; %d of %d features are computed again", folder, count - row, count)
+                break
+            known[image.tobytes()] = row
+    return known
 
 
 def _write(path: Path, position: int, content: bytes) -> None:

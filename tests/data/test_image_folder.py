@@ -212,4 +212,5 @@ def test_grey_images(pets):
 
 def test_natural_order_and_slugs():
     assert sorted(["b10", "B2", "10", "9a", "", "é"], key=natural_key) == ["", "9a", "10", "B2", "b10", "é"]
+    assert sorted(["a" + "1" * 5000, "a02", "a1", "a0", "a"], key=natural_key)[:4] == ["a", "a0", "a1", "a02"]
     assert [slug(name) for name in ("Käse & Brot", "日本", "a.b")] == ["kase_brot", "images", "a_b"]

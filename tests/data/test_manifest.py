@@ -107,3 +107,13 @@ def test_files_that_are_no_tables_are_refused(table, tmp_path):
         load_manifest(table("path,label\nk\xe4se,a\n", encoding="latin-1"))
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         load_manifest(tmp_path / "photos" / "x")
+
+
+def test_a_row_with_a_comma_too_many_is_refused(table):
+    with pytest.raises(InputError, match=r"line 3: has more values than there are columns; quote values that contain"):
+        read_manifest(table("path,label\nx/a/1.png,a\nx/b/1,5.png,b\n"))
+
+
+def test_a_path_that_no_file_can_have_is_one_that_cannot_be_read(table):
+    with pytest.raises(InputError, match=r"^x/\\x1b\[31m\\x00\.png: has a name that no file can have"):
+        load_manifest(table(CSV + "x/\x1b[31m\0.png,class a\n"))

@@ -1,5 +1,6 @@
 """The store of decoded images: decoded once, whatever happens between the runs."""
 
+import contextlib
 import logging
 import os
 import re
@@ -178,12 +179,15 @@ def test_pixels_beyond_the_index_are_not_read(root, reads):
     assert reads() == 40
 
 
-@pytest.mark.parametrize("damage", ["index", "pixels", "no pixels"])
+@pytest.mark.parametrize("damage", ["index", "sums", "pixels", "no pixels"])
 def test_a_damaged_store_is_made_again(root, caplog, damage):
     stored(root)
     match damage:
         case "index":
             (only_store(root) / cache_space.INDEX).write_bytes(b"not a database" * 100)
+        case "sums":
+            with contextlib.closing(sqlite3.connect(only_store(root) / cache_space.INDEX)) as connection, connection:
+                connection.execute("UPDATE contents SET sums = x'00'")
         case "pixels":
             os.truncate(only_store(root) / cache_space.PIXELS, 39 * ROW)
         case "no pixels":

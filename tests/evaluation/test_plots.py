@@ -37,3 +37,11 @@ def test_few_and_many_classes_have_a_matrix_of_bounded_size(tmp_path, classes):
     with Image.open(tmp_path / "matrix.png") as drawn:
         assert max(drawn.size) == (750 if classes == 2 else 1800)
         assert np.asarray(drawn.convert("L"))[:, -10:].min() == 255  # the headline is not cut
+
+
+def test_names_of_any_length_and_alphabet_leave_room_for_the_matrix(tmp_path, recwarn):
+    """A dollar sign begins a formula in matplotlib, and a letter that its font lacks is a warning."""
+    names = ["W" * 120, r"$\nosuch$", "\N{PANDA FACE}"]
+    confusion_matrix(np.eye(3, dtype=int) * 5, names, tmp_path / "matrix.png")
+    assert not recwarn.list
+    assert np.mean(np.asarray(Image.open(tmp_path / "matrix.png").convert("L")) < 80) > 0.02

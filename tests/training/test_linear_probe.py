@@ -138,13 +138,28 @@ def test_what_a_killed_process_has_written_in_part_is_computed_again(trunk, imag
     cache = Cache(tmp_path, 10**9)
     whole = FrozenFeatures(trunk, "float32", cache)(images)
     (folder,) = tmp_path.iterdir()
-    for name, size in ((FEATURES, 4 * WIDTH), (FEATURE_DIGESTS, 16)):
+    for name, size in ((FEATURES, 4 * WIDTH), (FEATURE_DIGESTS, 32)):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: 40 * size + 7])
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
     assert sum(computed) == 100
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
     assert sum(computed) == 100
+
+
+@pytest.mark.parametrize("name", [FEATURES, FEATURE_DIGESTS])
+def test_what_is_damaged_on_the_disk_is_computed_again(trunk, images, computed, name, tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    whole = FrozenFeatures(trunk, "float32", cache)(images)
+    (folder,) = tmp_path.iterdir()
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 70 * 50] ^= 1  # of the image in row 50
+    (folder / name).write_bytes(content)
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+    assert sum(computed) == 90
+    (folder / name).unlink()
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+    assert sum(computed) == 160
 
 
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
