@@ -36,7 +36,6 @@ STYLE: dict[Any, Any] = {  # matplotlib's stubs list every key as a literal type
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=SERIES),
-    "text.parse_math": False,  # a class may be called "$5 or $10"
     "figure.titlesize": 14,
     "figure.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.12,
@@ -81,7 +80,8 @@ def saved_figure(path: Path, width_inches: float, height_inches: float, title: s
 def shortened(name: str, letters: int) -> str:
     """Return a name that has room in a figure: if it is longer than so many letters, its beginning and its end."""
     half = letters // 2
-    return name if len(name) <= letters else f"{name[:half]}…{name[1 - half :]}"
+    short = name if len(name) <= letters else f"{name[:half]}…{name[1 - half :]}"
+    return short.replace("$", r"\$")  # which begins a formula
 
 
 def reduced(image: Shaped[np.ndarray, "h w c"], side: int) -> Shaped[np.ndarray, "y x c"]:

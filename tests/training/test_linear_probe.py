@@ -121,7 +121,7 @@ def test_features_are_those_of_the_network_and_computed_once(trunk, images, comp
     assert sum(computed) == 110
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images[:50, :, ::-1].copy()), mirrored)
     assert np.array_equal(FrozenFeatures(trunk, "float32", None)(images[:50]), first)
-    assert sum(computed) == 160
+    assert sum(computed) == 140 + again
 
 
 def test_other_weights_have_features_of_their_own(trunk, images, computed, tmp_path):
@@ -147,8 +147,8 @@ def test_what_a_killed_process_has_written_in_part_is_computed_again(trunk, imag
     assert sum(computed) == 100
 
 
-@pytest.mark.parametrize("name", [FEATURES, FEATURE_DIGESTS])
-def test_what_is_damaged_on_the_disk_is_computed_again(trunk, images, computed, name, tmp_path):
+@pytest.mark.parametrize(("name", "again"), [(FEATURES, 20), (FEATURE_DIGESTS, 1)])
+def test_what_is_damaged_on_the_disk_is_computed_again(trunk, images, computed, name, again, tmp_path):
     cache = Cache(tmp_path, 10**9)
     whole = FrozenFeatures(trunk, "float32", cache)(images)
     (folder,) = tmp_path.iterdir()
@@ -156,10 +156,10 @@ def test_what_is_damaged_on_the_disk_is_computed_again(trunk, images, computed, 
     content[len(content) // 70 * 50] ^= 1  # of the image in row 50
     (folder / name).write_bytes(content)
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
-    assert sum(computed) == 90
+    assert sum(computed) == 70 + again
     (folder / name).unlink()
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
-    assert sum(computed) == 160
+    assert sum(computed) == 140 + again
 
 
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
