@@ -15,6 +15,7 @@ from filelock import FileLock
 from networks import GREY_28, images_of
 
 from fashion import artifact
+from fashion.backend.jax_environment import COMPILATION_CACHE_BYTES
 from fashion.backend.selection import seed_everything
 from fashion.models import efficientnet
 from fashion.models.cnn import cnn
@@ -109,6 +110,8 @@ def test_a_saved_model_gives_equal_probabilities_in_an_older_keras(saved, releas
         "PYTHONPATH": str(installed(release)),
         "KERAS_BACKEND": "jax",
         "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla"),
+        # Without it JAX writes entries that it cannot read with it.
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILATION_CACHE_BYTES),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     }

@@ -243,7 +243,8 @@ def test_every_experiment_says_how_it_is_run_and_composes(name):
     text = (PROJECT / "configs" / "experiment" / f"{name}.yaml").read_text()
     assert f"python scripts/train.py experiment={name}" in text
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-        assert compose("train", [f"experiment={name}", "run_folder=x"]).trainer.epochs > 0
+        trainer = compose("train", [f"experiment={name}", "run_folder=x"]).trainer
+    assert trainer.epochs > 0 or trainer.linear_probe
 
 
 @pytest.mark.backend

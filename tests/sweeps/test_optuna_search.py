@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from fashion.config.renames import ADDED
 from fashion.errors import FashionError
 from fashion.runs.folder import RunFolder
 from fashion.runs.result import RunResult
@@ -162,7 +163,7 @@ class Recorded(JobRunner):
         chosen = {"width": 1, SEED: 0} | {
             key: int(value) for key, _, value in (each.partition("=") for each in overrides)
         }
-        trainer = {"seed": chosen[SEED], "resume": None, "overwrite": False}
+        trainer = {"seed": chosen[SEED], "resume": None, "overwrite": False, **ADDED["trainer"]}
         return {
             "run_folder": ".",
             "trainer": trainer,
