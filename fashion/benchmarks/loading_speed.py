@@ -20,6 +20,7 @@ from fashion.data.image_rows import ImageRows
 from fashion.data.store import open_store
 from fashion.errors import InputError
 from fashion.paths import PROJECT
+from fashion.plural import counted
 from fashion.preprocessing.input_spec import InputSpec
 
 CONTENDERS = ("keras", "store", "array")
@@ -114,11 +115,11 @@ def measure(root: Path, size: int, rounds: int, backend: Backend) -> LoadingSpee
 
 def table(result: LoadingSpeed) -> str:
     """Return the result as a table in Markdown."""
-    files, cores = result["files"], len(machine.available_cores())
+    files, cores = result["files"], result["machine"]["cores"] or 1
     size = result["image_size"]
     lines = [
         f"{files:,} files to {size} x {size} pixels, {cores} cores, {result['backend']}, "
-        f"medians of {result['rounds']} turns",
+        f"medians of {counted(result['rounds'], 'turn')}",
         "",
         "| | first pass | files/s a core | start of a later run | epoch of a small network | peak memory |",
         "|---|---|---|---|---|---|",

@@ -1,11 +1,14 @@
 """The benchmark of loading reads a folder in turns."""
 
+import json
+
 import pytest
 
 from fashion.benchmarks import loading_speed
 from fashion.benchmarks.loading_speed import measured_turn
 from fashion.data.image_files import scan_folder
 from fashion.errors import InputError
+from fashion.paths import PROJECT
 
 
 @pytest.fixture
@@ -45,3 +48,8 @@ def test_a_turn_that_fails_stops_the_benchmark(tmp_path, monkeypatch):
     monkeypatch.setattr(loading_speed, "NAMES", {"nothing": "a contender that does not exist"})
     with pytest.raises(InputError, match="a contender that does not exist failed with exit status 1"):
         loading_speed.measure(tmp_path, 32, rounds=1, backend="jax")
+
+
+def test_the_docs_show_the_stored_results():
+    for result in json.loads((PROJECT / "results" / "benchmark_loading.json").read_text())["rows"]:
+        assert loading_speed.table(result) in (PROJECT / "docs" / "benchmarks.md").read_text()
