@@ -153,10 +153,11 @@ def _read_intact(folder: Path, width: int) -> dict[bytes, int]:
 
 
 def _write(path: Path, position: int, content: bytes) -> None:
-    """Write at a position, over what a process that was killed may have left there."""
+    """Write at a position, in place of all that follows: what a killed process left there, or what is damaged."""
     path.touch()
     with path.open("r+b") as file:
         file.seek(position)
         file.write(content)
+        file.truncate()
         file.flush()
         os.fsync(file.fileno())

@@ -162,6 +162,18 @@ def test_what_is_damaged_on_the_disk_is_computed_again(trunk, images, computed, 
     assert sum(computed) == 140 + again
 
 
+def test_what_follows_damaged_features_is_not_mistaken_for_later_ones(trunk, images, tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    whole = FrozenFeatures(trunk, "float32", cache)(images)
+    (folder,) = tmp_path.iterdir()
+    content = bytearray((folder / FEATURES).read_bytes())
+    content[4 * WIDTH * 50] ^= 1
+    (folder / FEATURES).write_bytes(content)
+    # These fill the rows from 50 on; the rows after them had the same images before.
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images[60:]), whole[60:])
+    assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+
+
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
     with pytest.raises(InputError, match=r"data\.cache_gb"):
         FrozenFeatures(trunk, "float32", Cache(tmp_path, 1000))(images)
