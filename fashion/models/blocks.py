@@ -79,8 +79,16 @@ def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: in
     )(inputs)
 
 
-def class_probabilities(features: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Return ``(n, classes)`` softmax probabilities of ``(n, d)`` features, in float32 at any precision."""
+def class_probabilities(features: keras.KerasTensor, classes: int, dropout: float = 0.0) -> keras.KerasTensor:
+    """Return ``(n, classes)`` softmax probabilities of ``(n, d)`` features, in float32 at any precision.
+
+    Args:
+        features: The input of the last layer.
+        classes: Number of classes.
+        dropout: Share of the features that is dropped in training.
+    """
+    if dropout:
+        features = keras.layers.Dropout(dropout, name="dropout")(features)
     return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
 
 

@@ -46,6 +46,4 @@ def cnn(
     x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"dense{index}")(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(images, class_probabilities(x, classes), name="cnn")
+    return keras.Model(images, class_probabilities(x, classes, dropout), name="cnn")

@@ -50,10 +50,7 @@ def efficientnet_lite0(
         batch_norm_momentum=batch_norm_momentum,
         drop_connect_rate=drop_connect_rate,
     )
-    x = trunk.output
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(trunk.input, class_probabilities(x, classes), name="efficientnet_lite0")
+    return keras.Model(trunk.input, class_probabilities(trunk.output, classes, dropout), name="efficientnet_lite0")
 
 
 def backbone(

@@ -54,6 +54,4 @@ def efficientnetb0(
     x = pooled_features(x, variant, stem_stride=stem_stride, stage_strides=stage_strides)
     for index, units in enumerate(dense_units):
         x = keras.layers.Dense(units, activation="relu", name=f"dense{index + 1}")(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(images, class_probabilities(x, classes), name="efficientnetb0")
+    return keras.Model(images, class_probabilities(x, classes, dropout), name="efficientnetb0")

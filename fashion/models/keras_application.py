@@ -80,10 +80,7 @@ def keras_application(
         the features; ``probabilities`` is its last layer.
     """
     trunk = backbone(name, input_shape, weights, min_image_size=min_image_size)
-    x = trunk.output
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(trunk.input, class_probabilities(x, classes), name=_model_name(name))
+    return keras.Model(trunk.input, class_probabilities(trunk.output, classes, dropout), name=_model_name(name))
 
 
 def backbone(

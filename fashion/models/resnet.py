@@ -57,9 +57,7 @@ def resnet(
             stride = 2 if stage > 1 and block == 1 else 1
             x = _residual_block(x, filters, stride, batch_norm_momentum, f"stage{stage}_block{block}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(images, class_probabilities(x, classes), name="resnet")
+    return keras.Model(images, class_probabilities(x, classes, dropout), name="resnet")
 
 
 def _residual_block(
