@@ -106,6 +106,7 @@ class FrozenFeatures:
         if new:
             seconds = time.monotonic() - begin
             log.info("features of %d images in %.1f s (%.0f a second)", len(new), seconds, len(new) / seconds)
+        os.utime(folder / FEATURE_DIGESTS)  # when they were used: see make_space
         kept = np.memmap(folder / FEATURES, np.float32, "r", shape=(len(known), self._width))
         return np.array(kept[[known[digest] for digest in digests]])
 

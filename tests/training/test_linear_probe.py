@@ -1,5 +1,7 @@
 """The last layer fitted to features, which are computed once for each image."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -172,6 +174,17 @@ def test_what_follows_damaged_features_is_not_mistaken_for_later_ones(trunk, ima
     # These fill the rows from 50 on; the rows after them had the same images before.
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images[60:]), whole[60:])
     assert np.array_equal(FrozenFeatures(trunk, "float32", cache)(images), whole)
+
+
+def test_features_that_are_read_count_as_used(trunk, images, tmp_path):
+    """As decoded images do: the least recently used of the cache are removed first."""
+    cache = Cache(tmp_path, 10**9)
+    FrozenFeatures(trunk, "float32", cache)(images)
+    (folder,) = tmp_path.iterdir()
+    for path in folder.iterdir():
+        os.utime(path, (1_000, 1_000))
+    FrozenFeatures(trunk, "float32", cache)(images)
+    assert max(path.stat().st_mtime for path in folder.iterdir()) > 1_000
 
 
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
