@@ -310,10 +310,12 @@ def test_a_worker_without_a_free_descriptor_waits_for_one(server: Server):
     (worker,) = server.workers()
     before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")) + 10, before[1]))
+    held = []
     try:
-        held = [server.connect(b"GET /") for _ in range(30)]
+        # However many of those are left: the worker may still have been closing connections of the test before.
         while "cannot accept a connection (Too many open files)" not in server.log():
-            time.sleep(0.1)
+            held.append(server.connect(b"GET /"))
+            time.sleep(0.02)
     finally:
         resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
     for connection in held:
