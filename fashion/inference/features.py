@@ -38,6 +38,7 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
         best = narrowest.get((height, width))
         if best is None or channels <= best.shape[-1]:  # among equals the last, which is the deepest
             narrowest[height, width] = tensor
-    means = [keras.layers.GlobalAveragePooling2D()(tensor) for tensor in narrowest.values()]
-    spatial = [keras.layers.Concatenate()(means)] if len(means) > 1 else means
+    # In float32, whatever the training's policy was: the model that is loaded later has no other.
+    means = [keras.layers.GlobalAveragePooling2D(dtype="float32")(tensor) for tensor in narrowest.values()]
+    spatial = [keras.layers.Concatenate(dtype="float32")(means)] if len(means) > 1 else means
     return [penultimate, *spatial]

@@ -153,7 +153,7 @@ def test_the_other_choices_train(quick, tmp_path, choice):
 
 def test_bfloat16_trains_and_is_saved_as_float32(quick, tmp_path):
     try:
-        folder = quick(tmp_path / "run", "trainer.precision=mixed_bfloat16")
+        folder = quick(tmp_path / "run", "trainer.precision=mixed_bfloat16", "trainer.flip_average=true")
     finally:
         keras.config.set_dtype_policy("float32")
     model = artifact.load(folder).model
