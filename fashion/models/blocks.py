@@ -11,6 +11,8 @@ Shape = tuple[int, int, int]  # height, width, channels
 Stride = Literal[1, 2]
 StemStride = Literal["auto", 1, 2, 4]
 
+CLASSIFIER = "probabilities"  # name of the last layer
+
 # The shorter side in pixels from which an automatic stem halves an image once, and from which twice.
 HALVED_FROM, QUARTERED_FROM = 48, 128
 
@@ -89,7 +91,7 @@ def class_probabilities(features: keras.KerasTensor, classes: int, dropout: floa
     """
     if dropout:
         features = keras.layers.Dropout(dropout, name="dropout")(features)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=CLASSIFIER)(features)
 
 
 def last_dense(model: keras.Model) -> tuple[keras.layers.Dense, keras.KerasTensor] | None:

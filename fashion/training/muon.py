@@ -7,8 +7,8 @@ from keras import ops
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from fashion.config.schema import Share
+from fashion.models.blocks import CLASSIFIER
 
-CLASSIFIER = "probabilities"  # the layer whose kernel stays with AdamW
 ADAM_BETA_1, ADAM_BETA_2 = 0.9, 0.999
 # Jordan et al.: a quintic whose slope at 0 is as steep as it may be, and how often it is applied.
 NEWTON_SCHULZ_COEFFICIENTS, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 5
