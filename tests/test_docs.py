@@ -125,6 +125,8 @@ def test_own_images_are_trained_on_as_the_docs_say(command, starts_processes, tm
     small = [] if "experiment=transfer" in arguments else ["trainer.epochs=1"]
     if own_model in ([], ["model=resnet"]):
         small.append("model.widths=[8]")
+    if "experiment=finetune" in arguments:
+        small.append("data.image_size=64")
     small += ["trainer.batch_size=32", f"data.cache={tmp_path}/cache"]
     model = [] if own_model else ["model=cnn"]
     shown = [argument for argument in arguments if not argument.startswith("trainer.epochs=")]

@@ -27,6 +27,7 @@ GROUPS = (
 # What only the user can say.
 MANDATORY = {
     "folder": ["data.root=photos"],
+    "finetune": ["data.root=photos"],
     "from_scratch": ["data.root=photos"],
     "transfer": ["data.root=photos"],
     "huggingface": ["data.path=photos"],
@@ -60,6 +61,7 @@ def test_the_groups_are_those_of_the_readme(compose_train, tmp_path):
         ("augment", "random_crop"), ("augment", "randaugment"), ("augment", "mixup"), ("augment", "cutmix"),
         ("model", "efficientnetb0"), ("model", "resnet"), ("model", "cnn"),
         ("optimizer", "adam"), ("optimizer", "adamw"), ("optimizer", "sgd"), ("optimizer", "muon"),
+        ("optimizer", "discriminative_adamw"),
         ("schedule", "constant"), ("schedule", "one_cycle"),
         ("callbacks", "default"), ("callbacks", "tensorboard"), ("callbacks", "none"),
         ("experiment", "baseline"), ("experiment", "smoke"), ("experiment", "photo"),

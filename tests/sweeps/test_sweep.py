@@ -182,7 +182,7 @@ def test_a_sweep_does_not_adopt_the_jobs_of_another(run_command, tmp_path):
 WRONG = [
     (["trainer.epochz=1,2"], "trainer.epochz: there is no such key"),
     (["trainer.epochs=1,-1"], "trainer.epochs: got -1, expected greater than or equal to 0"),
-    (["optimizer=adam,nosuch"], "optimizer: got nosuch, expected one of adam, adamw, muon, sgd"),
+    (["optimizer=adam,nosuch"], "optimizer: got nosuch, expected one of adam, adamw, discriminative_adamw, muon, sgd"),
     (["optimizer="], "optimizer: got , expected one of"),
     (["optimizer=adam,"], "optimizer=adam,: cannot be read as key=value"),
     (["trainer.seed=range(3,3)"], "trainer.seed=range(3,3): got no value to choose from"),

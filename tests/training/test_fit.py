@@ -143,6 +143,7 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(quick, tmp_path):
         ["augment=randaugment", "augment.magnitude=2", "augment.min_scale=1.0"],
         ["optimizer=sgd"],
         ["optimizer=adamw"],
+        ["optimizer=discriminative_adamw"],
         ["optimizer=muon"],
     ],
 )

@@ -15,7 +15,7 @@ from fashion.training import fit
 from fashion.training.training_settings import prepare_training, start_training
 
 RECIPES = sorted(file.stem for file in (PROJECT / "configs" / "experiment").glob("*.yaml"))
-USERS_DATA = {"from_scratch": ["data.root=photos"], "transfer": ["data.root=photos"]}
+USERS_DATA = {recipe: ["data.root=photos"] for recipe in ("finetune", "from_scratch", "transfer")}
 # A network for a GPU, as narrow as it can be.
 NARROW = {"record": ["model.width_multiplier=1", "model.blocks_per_stage=1"]}
 
