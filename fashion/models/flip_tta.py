@@ -28,5 +28,6 @@ def flip_averaged(model: keras.Model) -> keras.Model:
     # The layers are called again rather than nested in a model, so that code which looks for layers finds them.
     mirrored = keras_graph.run(trunk, ops.flip(model.input, axis=2), lambda layer: layer)
     # Not in the policy of a training in bfloat16, which is still set when its model is saved.
-    both = keras.layers.Average(name="flip_average", dtype=last.dtype_policy)([features, keras.tree.flatten(mirrored)[0]])
+    average = keras.layers.Average(name="flip_average", dtype=last.dtype_policy)
+    both = average([features, keras.tree.flatten(mirrored)[0]])
     return keras.Model(model.input, last(both), name=model.name)
