@@ -71,7 +71,7 @@ class TrainingBatches(keras.utils.PyDataset):
         if len(images) < batch_size:
             raise InputError(
                 f"trainer.batch_size: got {batch_size}, but there are only {len(images)} training images; "
-                "lower trainer.batch_size or raise data.limit"
+                "lower trainer.batch_size, or train on more images"
             )
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.part = batch_size, seed, part

@@ -23,7 +23,7 @@ class _Store(NamedTuple):
     folder: Path
 
 
-def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
+def make_space(cache: Path, folder: Path, max_bytes: int, needed: int, content: str = "decoded images") -> None:
     """Remove stores, the least recently used one first, until another one fits.
 
     Processes that have images of a removed store open can still read them.
@@ -33,6 +33,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
         folder: The store that grows; it is not removed.
         max_bytes: Maximum size of all stores together.
         needed: By how many bytes it grows.
+        content: What they hold, for a message.
 
     Raises:
         InputError: When it would be larger than ``max_bytes`` by itself.
@@ -42,7 +43,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
     wanted = needed + sum(store.size for store in stores if store.folder == folder)
     if wanted > max_bytes:
         raise InputError(
-            f"data.cache_gb: the decoded images need {wanted / GIGABYTE:.2f} GB, but data.cache_gb is "
+            f"data.cache_gb: the {content} need {wanted / GIGABYTE:.2f} GB, but data.cache_gb is "
             f"{max_bytes / GIGABYTE:g}; raise it, or lower data.image_size"
         )
     excess = needed + sum(store.size for store in stores) - max_bytes
@@ -53,7 +54,7 @@ def make_space(cache: Path, folder: Path, max_bytes: int, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskFullError(
-            f"data.cache: the decoded images need {needed / GIGABYTE:.2f} GB in {cache}, but only "
+            f"data.cache: the {content} need {needed / GIGABYTE:.2f} GB in {cache}, but only "
             f"{free / GIGABYTE:.2f} GB are free there; set data.cache to another disk, or lower data.image_size"
         )
 

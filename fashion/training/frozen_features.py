@@ -90,7 +90,8 @@ class FrozenFeatures:
         digests = [_digest(image) for batch in _batches(images, range(len(images)), mirrored) for image in batch]
         known = _read_intact(folder, self._width)
         new = list({digest: number for number, digest in enumerate(digests) if digest not in known}.values())
-        make_space(cache.folder, folder, cache.max_bytes, len(new) * (4 * self._width + RECORD.itemsize))
+        size = len(new) * (4 * self._width + RECORD.itemsize)
+        make_space(cache.folder, folder, cache.max_bytes, size, content="features")
         begin = time.monotonic()
         with tqdm(total=len(new), desc="features", unit=" images", disable=not sys.stderr.isatty()) as bar:
             for start in range(0, len(new), IMAGES_PER_SAVE):

@@ -188,5 +188,5 @@ def test_features_that_are_read_count_as_used(trunk, images, tmp_path):
 
 
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
-    with pytest.raises(InputError, match=r"data\.cache_gb"):
+    with pytest.raises(InputError, match=r"data\.cache_gb: the features need"):
         FrozenFeatures(trunk, "float32", Cache(tmp_path, 1000))(images)
