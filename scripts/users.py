@@ -9,6 +9,7 @@ from typing import get_args
 
 from fashion.cli import ArgumentParser, with_exit_status
 from fashion.errors import InputError
+from fashion.server import environment
 from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts, Role
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
 
@@ -19,7 +20,8 @@ def main() -> None:
     """Do what the command line asks for."""
     options = _options()
     only_reads = options.action in (_list, _token_list)
-    accounts = Accounts(options.database_url, create=not only_reads)
+    database_url = options.database_url or environment.database_url() or DEFAULT_DATABASE_URL
+    accounts = Accounts(database_url, create=not only_reads)
     if only_reads:
         accounts.database.require_schema()
     else:
@@ -153,10 +155,10 @@ def _command(
     parser.set_defaults(action=action)
     parser.add_argument(
         "--database-url",
-        default=DEFAULT_DATABASE_URL,
         metavar="URL",
         help="sqlite:///FILE or postgresql://USER@HOST/NAME; give its password in PGPASSWORD or ~/.pgpass, as other "
-        "users can see a command's arguments (default: %(default)s)",
+        "users can see a command's arguments (default: the server's FASHION_DATABASE_URL, without it "
+        f"{DEFAULT_DATABASE_URL})",
     )
     return parser
 

@@ -447,3 +447,34 @@ def test_help_explains_the_command(run_command):
 def test_the_users_command_has_the_same_default_database():
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         assert compose("serve").server.database_url == DEFAULT_DATABASE_URL
+
+
+def test_the_environment_gives_the_settings_and_the_first_account(start_server, tmp_path, monkeypatch):
+    (tmp_path / "password").write_text("correct horse battery\n")
+    monkeypatch.setenv("FASHION_HOST", "0.0.0.0")
+    monkeypatch.setenv("FASHION_PORT", "1")  # the command line wins
+    monkeypatch.setenv("FASHION_ADMIN_PASSWORD_FILE", str(tmp_path / "password"))
+    server = start_server(folder=tmp_path).wait_until_ready()
+    assert server.predict(IMAGE).status == 401
+    assert server.predict(IMAGE, **basic("admin", "correct horse battery")).status == 200
+    assert server.lines("the account admin was created with the password of FASHION_ADMIN_PASSWORD_FILE")
+    assert "correct horse battery" not in server.log()
+
+
+def test_an_error_about_a_setting_names_its_variable(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOST", "0.0.0.0")
+    line = refused()
+    assert "there are no accounts" in line
+    assert line.endswith("server.host is set by FASHION_HOST")
+    monkeypatch.setenv("FASHION_PORT", "http")
+    assert refused().startswith("FASHION_PORT: got 'http', expected a valid integer")
+
+
+def test_the_first_password_changes_no_account(refused, tmp_path, monkeypatch):
+    accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
+    accounts.upgrade()
+    accounts.create_default()
+    monkeypatch.setenv("FASHION_ADMIN_PASSWORD", "correct horse battery")
+    assert "the account admin still has the password password" in refused("server.host=0.0.0.0")
+    assert accounts.has_default_account()
+    accounts.database.close()

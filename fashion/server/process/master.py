@@ -19,6 +19,7 @@ from fashion.backend.selection import Backend
 from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED
+from fashion.server.environment import FirstPassword
 from fashion.server.process.json_logging import GunicornLogger, configure_logging
 from fashion.server.process.log_output import LogOutput
 from fashion.server.process.worker import TimeLimitedWorker
@@ -39,7 +40,7 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 log = structlog.get_logger("fashion.server")
 
 
-def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
+def serve(artifact: Path, backend: Backend, settings: Settings, first_password: FirstPassword | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Mistakes are found here, before the first worker is forked, so that each is reported once and in one line. Keras and
@@ -49,6 +50,7 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
         artifact: A ``.keras`` file with its card beside it, or a run folder.
         backend: The Keras backend that computes.
         settings: The server's settings.
+        first_password: The password of the account ``admin``, which is created if there is none.
 
     Raises:
         InputError: If the model, the database, an account or a setting is wrong.
@@ -69,6 +71,8 @@ def serve(artifact: Path, backend: Backend, settings: Settings) -> None:
     LoginLimits(settings.redis_url)
     accounts = Accounts(settings.database_url)
     accounts.upgrade()
+    if first_password is not None:
+        _create_first_account(accounts, first_password)
     _check_accounts(settings, accounts)
     accounts.database.close()
     try:
@@ -175,6 +179,13 @@ def _check_address(settings: Settings) -> None:
             f"server.host={settings.host} server.port={settings.port}: cannot listen there ({error.strerror}); "
             "choose another port or address, or stop the program that uses it"
         ) from None
+
+
+def _create_first_account(accounts: Accounts, first: FirstPassword) -> None:
+    if accounts.create_first(first.password):
+        log.info(f"the account {DEFAULT_NAME} was created with the password of {first.variable}")
+    else:
+        log.info(f"{first.variable} changes nothing, because there are accounts already")
 
 
 def _check_accounts(settings: Settings, accounts: Accounts) -> None:

@@ -122,7 +122,7 @@ class Accounts:
             )
         if role not in get_args(Role):
             raise InputError(f"role: got {role}, expected one of {', '.join(get_args(Role))}")
-        _check_password(password, name)
+        check_password(password, name)
         if not self._insert(name, self._hash(password), role):
             raise InputError(f"account {name}: exists already; choose another name, or change its password")
 
@@ -130,6 +130,18 @@ class Accounts:
         """Create the baseline program's account, admin / password, unless the database has any account."""
         if not self.all():
             self._insert(DEFAULT_NAME, self._hash(DEFAULT_PASSWORD), "admin")
+
+    def create_first(self, password: str) -> bool:
+        """Create the account ``admin`` with a password of its own, unless the database has any account.
+
+        Returns:
+            Whether it was created.
+
+        Raises:
+            InputError: If the password is not allowed.
+        """
+        check_password(password, DEFAULT_NAME)
+        return not self.all() and self._insert(DEFAULT_NAME, self._hash(password), "admin")
 
     def has_default_account(self) -> bool:
         """Return whether admin / password is a valid log-in."""
@@ -144,7 +156,7 @@ class Accounts:
         Raises:
             InputError: If the account does not exist, or the password is not allowed.
         """
-        _check_password(password, name)
+        check_password(password, name)
         hashed = self._hash(password)
         with self.database.writing() as connection:
             statement = update(AccountRow).where(AccountRow.name == name).values(password_hash=hashed)
@@ -326,7 +338,12 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-def _check_password(password: str, name: str) -> None:
+def check_password(password: str, name: str) -> None:
+    """Refuse a password that an account must not have.
+
+    Raises:
+        InputError: If it is too short, too long, not text in UTF-8, or easy to guess.
+    """
     try:
         length = len(password.encode())
     except UnicodeEncodeError:
