@@ -3,7 +3,8 @@
 import prometheus_client
 
 from fashion.server import problems
-from fashion.server.api import health, open_inference, openapi, predict
+from fashion.server.api import health, open_inference, openapi, platform, predict
+from fashion.server.environment import platform_routes
 from fashion.server.pages import admin, history, index, login, result_page
 from fashion.server.security import address, csrf, headers
 from fashion.server.security.authentication import Authentication
@@ -59,6 +60,8 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         feedback_choices=list(dict.fromkeys([*model.classes, NONE_OF_THESE])),
         input_is_tiny=max(model.input.shape[:2]) <= result_page.TINY_SIDE,
     )
+    if app.services.platform_routes is not None:  # before the others, in case the platform asks one of their paths
+        app.register_blueprint(platform.create_blueprint(app.services.platform_routes))
     for part in (index, login, history, admin, predict, open_inference, health, openapi):
         app.register_blueprint(part.blueprint)
     return app
@@ -79,5 +82,6 @@ def _create_services(settings: Settings, model: ServedModel, accounts: Accounts,
         authentication=Authentication(accounts, login_limits, session, metrics),
         session=session,
         history=PredictionHistory(accounts.database, settings),
+        platform_routes=platform_routes(settings.platform),
         database=accounts.database,
     )

@@ -5,13 +5,14 @@ sets which key of the configuration.
 """
 
 import difflib
+import functools
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from fashion.errors import InputError
-from fashion.server.settings import Settings
+from fashion.server.settings import Platform, Settings
 from fashion.server.storage.accounts import DEFAULT_NAME, check_password
 
 PREFIX, FILE = "FASHION_", "_FILE"
@@ -19,6 +20,7 @@ PREFIX, FILE = "FASHION_", "_FILE"
 # Each variable's key. Of two that set the same key the later one wins. Cloud Run, Heroku and App Runner set PORT.
 SETTINGS = {
     "PORT": "server.port",
+    "AIP_HTTP_PORT": "server.port",  # Vertex AI's; read with server.platform=vertex only
     f"{PREFIX}ARTIFACT": "artifact",
     f"{PREFIX}BACKEND": "backend",
     **{f"{PREFIX}{name.upper()}": f"server.{name}" for name in Settings.model_fields},
@@ -34,6 +36,17 @@ SERVICE_LINK = re.compile(r"FASHION_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
+VERTEX_PORT, VERTEX_HEALTH_ROUTE, VERTEX_PREDICT_ROUTE = "AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"
+ROUTE = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")  # neither Flask's <placeholders> nor encoded characters
+
+
+class PlatformRoutes(NamedTuple):
+    """The paths that a platform asks: for health by GET, for predictions by POST."""
+
+    health: str
+    predict: str
+
+
 class FirstPassword(NamedTuple):
     """The password with which the first account is created, and the variable that gave it."""
 
@@ -41,8 +54,11 @@ class FirstPassword(NamedTuple):
     password: str
 
 
-def variables() -> list[str]:
+def variables(platform: str | None = None) -> list[str]:
     """Return the variables that are set and set a key, in the order in which they apply.
+
+    Args:
+        platform: The platform that the server is for; those of another are ignored.
 
     Raises:
         InputError: If a variable of this program's prefix does not exist, or is set beside its file's.
@@ -53,13 +69,18 @@ def variables() -> list[str]:
             close = difflib.get_close_matches(name, sorted(KNOWN), n=1)
             hint = f"; did you mean {close[0]}?" if close else "; docs/deploying.md lists all"
             raise InputError(f"{name}: there is no such environment variable of this program{hint}")
-    present = (_present(name) for name in SETTINGS)
+    present = (_present(name) for name in SETTINGS if name != VERTEX_PORT or platform == "vertex")
     return [name for name in present if name is not None]
 
 
 def setting_of(variable: str) -> str:
     """Return the key that a variable sets, itself or by its file."""
     return SETTINGS[variable if variable in SETTINGS else variable.removesuffix(FILE)]
+
+
+def variable_of(key: str) -> str:
+    """Return the variable that sets a key and wins over others that do."""
+    return [variable for variable, set_key in SETTINGS.items() if set_key == key][-1]
 
 
 def text_of(variable: str) -> str:
@@ -86,6 +107,24 @@ def database_url() -> str | None:
     return None if variable is None else text_of(variable)
 
 
+def platform_routes(platform: Platform | None) -> PlatformRoutes | None:
+    """Return the paths that a platform asks; None without one.
+
+    SageMaker's are fixed, Vertex AI's are in the environment:
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+    https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+
+    Raises:
+        InputError: If a variable of Vertex AI is missing, or is not a path.
+    """
+    if platform is None:
+        return None
+    if platform == "sagemaker":
+        return PlatformRoutes("/ping", "/invocations")
+    return PlatformRoutes(_route(VERTEX_HEALTH_ROUTE), _route(VERTEX_PREDICT_ROUTE))
+
+
 def first_password() -> FirstPassword | None:
     """Return the password of the first account, if the environment gives one.
 
@@ -101,6 +140,14 @@ def first_password() -> FirstPassword | None:
     except InputError as error:
         raise InputError(f"{variable}: {str(error).removeprefix('password: ')}") from None
     return FirstPassword(variable, password)
+
+
+def _route(variable: str) -> str:
+    route = os.environ.get(variable)
+    if route is None or not ROUTE.fullmatch(route):
+        got = "is not set" if route is None else f"got {route!r}"
+        raise InputError(f"{variable}: {got}, expected a path such as /v1/predict; Vertex AI sets it")
+    return route
 
 
 def _present(name: str) -> str | None:
@@ -121,6 +168,7 @@ def _is_service_link(name: str) -> bool:
     return is_url or SERVICE_LINK.fullmatch(name) is not None
 
 
+@functools.cache  # a pipe can be read only once
 def _content(variable: str, path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
+from fashion.server.environment import PlatformRoutes
 from fashion.server.security.authentication import Authentication
 from fashion.server.security.session import SessionCookie
 from fashion.server.service.admission import AdmissionControl
@@ -30,6 +31,7 @@ class Services:
         authentication: Authenticates requests.
         session: The session of the current request.
         history: Predictions made on the page.
+        platform_routes: The paths that are answered without a log-in for a platform, if for one.
         database: The database of accounts, sessions, requests and predictions.
     """
 
@@ -41,6 +43,7 @@ class Services:
     authentication: Authentication
     session: SessionCookie
     history: PredictionHistory
+    platform_routes: PlatformRoutes | None
     database: Database
 
 

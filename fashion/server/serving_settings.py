@@ -1,5 +1,6 @@
 """The configuration of ``scripts/serve.py``: from its files, the environment and the command line."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion.backend.selection import Backend
 from fashion.config.arguments import key_of
-from fashion.config.override_text import quote_path
+from fashion.config.override_text import quote_path, unquote_path
 from fashion.config.schema import Keys, check_values, resolved
 from fashion.errors import FashionError, InputError
 from fashion.server import environment
@@ -18,6 +19,9 @@ from fashion.server.settings import Settings
 
 SERVE = "serve"  # the argument with which SageMaker starts a container
 RESOLVER = "environment"
+PLATFORM = "server.platform"
+# Both platforms reach the container from outside, by default on this port; anything else that sets one of them wins.
+PLATFORM_DEFAULTS = ["server.host=0.0.0.0", "server.port=8080"]
 
 
 class ServingSettings(Keys):
@@ -41,9 +45,18 @@ def add_environment(arguments: list[str]) -> list[str]:
         InputError: Naming the first variable that is wrong, what it got and what is allowed.
     """
     OmegaConf.register_new_resolver(RESOLVER, _value, replace=True)
-    overrides = [_override(variable) for variable in environment.variables()]
+    arguments = arguments[1:] if arguments[:1] == [SERVE] else arguments
+    platform = _platform(arguments)
+    overrides = [_override(variable) for variable in environment.variables(platform)]
     environment.first_password()
-    return [*overrides, *(arguments[1:] if arguments[:1] == [SERVE] else arguments)]
+    return [*(PLATFORM_DEFAULTS if platform else []), *overrides, *arguments]
+
+
+def _platform(arguments: list[str]) -> str | None:
+    """Return the platform that the command line names, or the environment; ``null`` is none."""
+    named = [unquote_path(argument.partition("=")[2]) for argument in arguments if key_of(argument) == PLATFORM]
+    platform = named[-1] if named else os.environ.get(environment.variable_of(PLATFORM), "null")
+    return None if platform == "null" else platform
 
 
 def prepare_serving(cfg: DictConfig, make_folder: Callable[[], str]) -> ServingSettings:

@@ -1,7 +1,7 @@
 """The server's settings, and the fixed limits on requests."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import pydantic
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -17,6 +17,9 @@ MAX_FORM_PARTS = 100
 MAX_TEXT_BYTES = 128 * 1024
 
 
+Platform: TypeAlias = Literal["sagemaker", "vertex"]
+
+
 class Settings(pydantic.BaseModel):
     """The keys of ``configs/server``.
 
@@ -30,6 +33,7 @@ class Settings(pydantic.BaseModel):
         database_url: Database of accounts, tokens, the request log and the prediction history, as an SQLAlchemy URL.
         redis_url: Redis in which several processes count failed log-ins together; null counts in memory.
         trusted_proxies: Number of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are trusted.
+        platform: Cloud platform whose health checks and predictions are answered without a log-in; null for none.
         allowed_hosts: Host names that the server answers to (``.example.org`` includes subdomains); empty allows any.
         keep_images: Whether images uploaded on the page are stored, for their owner and admins.
         keep_images_days: Days until a stored image is deleted.
@@ -47,6 +51,7 @@ class Settings(pydantic.BaseModel):
     database_url: Annotated[str, Field(min_length=1)]
     redis_url: str | None
     trusted_proxies: NonNegativeInt
+    platform: Platform | None
     allowed_hosts: list[str]
     keep_images: bool
     keep_images_days: Annotated[int, Field(ge=1, le=3650)]

@@ -478,3 +478,16 @@ def test_the_first_password_changes_no_account(refused, tmp_path, monkeypatch):
     assert "the account admin still has the password password" in refused("server.host=0.0.0.0")
     assert accounts.has_default_account()
     accounts.database.close()
+
+
+def test_a_platform_needs_no_account(start_server, monkeypatch):
+    monkeypatch.setenv("FASHION_PLATFORM", "sagemaker")
+    server = start_server().wait_until_ready()
+    assert server.request("/ping").status == 200
+    answer = server.request("/invocations", IMAGE, {"Content-Type": "image/png"})
+    assert answer.status == 200
+    assert answer.json["probabilities"]
+    assert server.predict(IMAGE).status == 401  # there is no account, not even the default one
+    (line,) = [line for line in server.log().splitlines() if "open without a log-in" in line]
+    assert "GET /ping and POST /invocations" in line
+    assert f"0.0.0.0:{server.port}" in line

@@ -14,8 +14,10 @@ from fashion.server.api.body import Body
 from fashion.server.api.compression import FORMATS
 from fashion.server.api.health import Live, ProtocolLive, ProtocolReady, Ready
 from fashion.server.api.open_inference import BINARY, JSON, ModelConfig, ModelMetadata, ServerMetadata
+from fashion.server.api.platform import IMAGE_TYPES, InstancesRequest, PredictionsResponse
 from fashion.server.api.predict import BatchResponse, PredictResponse
 from fashion.server.api.tensors import JSON_LENGTH_HEADER, InferenceRequest, InferenceResponse, tensor_shapes
+from fashion.server.environment import PlatformRoutes
 from fashion.server.problems import PROBLEM, ProblemResponse, ProtocolError
 from fashion.server.service.served_model import ServedModel
 from fashion.server.service.upload_form import FIELD, FORM
@@ -41,6 +43,7 @@ PROBLEMS = {
     503: "The model or the storage is not available, or too many requests are waiting.",
 }
 CLASSIFICATION_PROBLEMS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
+PLATFORM_PROBLEMS = (400, 403, 408, 413, 415, 422, 503)
 INFERENCE_PROBLEMS = (400, 401, 403, 408, 413, 415, 429, 503)
 IMAGE: Schema = {"type": "string", "contentMediaType": BINARY, "description": f"{accepted()}."}
 TENSORS: Schema = {
@@ -96,15 +99,15 @@ class SchemaGenerator(GenerateJsonSchema):
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Describe the API; on a sub-path, with the address that its paths are relative to."""
-    described = document(services().model)
+    described = document(services().model, services().platform_routes)
     if flask.request.root_path:
         described = {**described, "servers": [{"url": flask.request.root_path}]}
     return jsonify(described)
 
 
 @functools.cache
-def document(model: ServedModel) -> Schema:
-    """Return the description for a served model."""
+def document(model: ServedModel, routes: PlatformRoutes | None) -> Schema:
+    """Return the description for a served model, and the paths that a platform asks."""
     name, version = (
         {"name": key, "in": "path", "required": True, "schema": {"enum": [value]}}
         for key, value in (("name", model.name), ("version", model.version))
@@ -156,6 +159,9 @@ def document(model: ServedModel) -> Schema:
         **_of_the_model("/v2/models/{name}", [name]),
         **_of_the_model("/v2/models/{name}/versions/{version}", [name, version]),
     }
+    if routes is not None:
+        for path, described in _of_the_platform(routes).items():
+            paths[path] = {**paths.get(path, {}), **described}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -247,6 +253,23 @@ def _of_the_model(path: str, parameters: list[Schema]) -> dict[str, Schema]:
     }
 
 
+def _of_the_platform(routes: PlatformRoutes) -> dict[str, Schema]:
+    """Return the paths that a platform asks, which need no log-in; both may be the same."""
+    health = operation("Whether the server is ready", Success("The server is ready.", Ready), problems=(503,))
+    predict = operation(
+        "Classify an image, or several in JSON, for the platform",
+        Success("The classification; in JSON, a classification or a problem for each image.", PredictionsResponse),
+        problems=PLATFORM_PROBLEMS,
+        request={JSON: _reference(InstancesRequest), **dict.fromkeys(IMAGE_TYPES, IMAGE)},
+    )
+    predict["security"] = [{}]
+    answers = [_reference(PredictResponse), _reference(PredictionsResponse)]
+    predict["responses"]["200"]["content"][JSON]["schema"] = {"anyOf": answers}
+    described: dict[str, Schema] = {routes.health: {"get": health}}
+    described[routes.predict] = {**described.get(routes.predict, {}), "post": predict}
+    return described
+
+
 def _form(schema: Schema) -> Schema:
     return {"type": "object", "properties": {FIELD: schema}, "required": [FIELD]}
 
@@ -259,10 +282,14 @@ def _schemas(model: ServedModel) -> Schema:
     """Return the schemas of all bodies by name, with the name, the classes and the input of the served model."""
     models: list[type[pydantic.BaseModel]] = [
         *(PredictResponse, BatchResponse, Live, Ready, ProtocolLive, ProtocolReady),
+        PredictionsResponse,
         *(ServerMetadata, ModelMetadata, ModelConfig, InferenceResponse, ProblemResponse, ProtocolError),
     ]
     _, definitions = models_json_schema(
-        [*[(model, "serialization") for model in models], (InferenceRequest, "validation")],
+        [
+            *[(model, "serialization") for model in models],
+            *[(model, "validation") for model in (InferenceRequest, InstancesRequest)],
+        ],
         ref_template=REFERENCE,
         schema_generator=SchemaGenerator,
     )

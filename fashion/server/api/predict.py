@@ -94,9 +94,7 @@ def predict() -> str | Response:
         return result_page.classify_and_show(images[0])
     result, upload = services().classifier.classify_upload(images[0])
     preview = result_page.data_url(upload.model_input.pixels) if request.args.get("preview") == "1" else None
-    return PredictResponse(
-        **dict(_classified(result)), model=_model(), request_id=g.request_id, preview=preview
-    ).response()
+    return predict_response(result, preview).response()
 
 
 @blueprint.post("/predict/batch")
@@ -115,6 +113,11 @@ def predict_batch() -> Response:
         model=_model(),
         request_id=g.request_id,
     ).response()
+
+
+def predict_response(result: Classification, preview: str | None = None) -> PredictResponse:
+    """Return the body of the current request's response to one image."""
+    return PredictResponse(**dict(_classified(result)), model=_model(), request_id=g.request_id, preview=preview)
 
 
 def _classified(result: Classification) -> ClassifiedImage:

@@ -19,7 +19,7 @@ from fashion.backend.selection import Backend
 from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
 from fashion.paths import PRETRAINED
-from fashion.server.environment import FirstPassword
+from fashion.server.environment import FirstPassword, platform_routes
 from fashion.server.process.json_logging import GunicornLogger, configure_logging
 from fashion.server.process.log_output import LogOutput
 from fashion.server.process.worker import TimeLimitedWorker
@@ -60,6 +60,7 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
             f"server.redis_url: got null with server.processes={settings.processes}, expected a Redis "
             "(redis://HOST:PORT/0) in which the processes count failed log-ins together"
         )
+    routes = platform_routes(settings.platform)
     log_output = configure_logging()
     if settings.processes > 1:
         # Read by prometheus_client when it is imported, as late as in the workers.
@@ -74,6 +75,11 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
     if first_password is not None:
         _create_first_account(accounts, first_password)
     _check_accounts(settings, accounts)
+    if routes is not None:
+        log.warning(
+            f"GET {routes.health} and POST {routes.predict} are open without a log-in to everyone who can reach "
+            f"{settings.host}:{settings.port}; any other request for a prediction needs an account"
+        )
     accounts.database.close()
     try:
         GunicornServer(settings, model, log_output).run()
@@ -191,6 +197,8 @@ def _create_first_account(accounts: Accounts, first: FirstPassword) -> None:
 def _check_accounts(settings: Settings, accounts: Accounts) -> None:
     """Create the default account for a loopback address; for any other, require other accounts.
 
+    For a platform there may be none: then nobody can log in, and only what the platform asks is answered.
+
     Raises:
         InputError: If the default password would be reachable from elsewhere, or no account exists.
     """
@@ -210,5 +218,5 @@ def _check_accounts(settings: Settings, accounts: Accounts) -> None:
             f"{where}: the account {DEFAULT_NAME} still has the password {DEFAULT_PASSWORD}, expected another; "
             f"change it with python scripts/users.py passwd {DEFAULT_NAME}, or listen on 127.0.0.1"
         )
-    if not accounts.all():
+    if not accounts.all() and settings.platform is None:
         raise InputError(f"{where}: there are no accounts; add one with python scripts/users.py add NAME")
