@@ -159,6 +159,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         flip_average=settings.flip_average,
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
         frozen_batch_norm=settings.frozen_batch_norm,
+        frozen_through=settings.frozen_through,
     )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=max(steps, 1))

@@ -1,5 +1,6 @@
 """The network that is trained: from raw pixels to probabilities, with augmentation and fast layers in one step."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from fashion.arrays import Labels
 from fashion.augment.mixup import Mixup
 from fashion.backend.devices import undistributed
 from fashion.data.batches import PADDING, EvaluationBatches
+from fashion.errors import InputError
 from fashion.models.fast_model import fast_layers, stock_layers
 from fashion.models.flip_tta import flip_averaged
 from fashion.models.keras_graph import flatten_layers
@@ -58,6 +60,11 @@ class TrainingNetwork(keras.Model):
         class_weights: ``(classes,)``, what an image of each class counts in the loss of training; None for 1.
         frozen_batch_norm: Whether batch normalisation keeps its statistics, scale and offset, and normalises in
             training as it does in inference.
+        frozen_through: Name of a layer that keeps its weights, as do all layers that its output depends on; None for
+            none.
+
+    Raises:
+        InputError: When the model has no layer of that name.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class TrainingNetwork(keras.Model):
         flip_average: bool = False,
         class_weights: Float32[np.ndarray, " classes"] | None = None,
         frozen_batch_norm: bool = False,
+        frozen_through: str | None = None,
     ) -> None:
         super().__init__(name="training")
         self.flip_average = flip_average
@@ -78,6 +86,9 @@ class TrainingNetwork(keras.Model):
             for layer in flatten_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = False
+        if frozen_through is not None:
+            for layer in _layers_through(model, frozen_through):
+                layer.trainable = False
         self.core = fast_layers(model) if fast else model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -127,3 +138,13 @@ class TrainingNetwork(keras.Model):
         with undistributed():
             model = stock_layers(self.core, dtype="float32", copy=distributed)
             return flip_averaged(model) if self.flip_average else model
+
+
+def _layers_through(model: keras.Model, name: str) -> list[keras.layers.Layer]:
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        close = difflib.get_close_matches(name, names)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"such as {names[len(names) // 2]}"
+        raise InputError(f"trainer.frozen_through: got {name}, expected the name of a layer of {model.name}; {hint}")
+    layers: list[keras.layers.Layer] = keras.Model(model.input, model.get_layer(name).output).layers
+    return layers

@@ -39,6 +39,7 @@ class TrainerSettings(Keys):
     flip_average: bool
     linear_probe: bool
     frozen_batch_norm: bool
+    frozen_through: str | None
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool

@@ -26,7 +26,7 @@ def as_before(config: dict) -> dict:
     trainer = {
         key: value
         for key, value in config["trainer"].items()
-        if key not in {"class_weights", "frozen_batch_norm", "linear_probe"}
+        if key not in {"class_weights", "frozen_batch_norm", "frozen_through", "linear_probe"}
     }
     return {**config, "model": model, "callbacks": callbacks, "data": data, "trainer": trainer}
 

@@ -1,5 +1,7 @@
 """Known answers of the loss, and what augmentation and class weights make of it in training and in validation."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -116,3 +118,34 @@ def test_frozen_batch_normalisation_trains_as_it_infers(keras_backend, batch, fa
     assert network.train_on_batch(pixels, labels) == pytest.approx(expected, rel=1e-4)
     assert all(np.array_equal(*pair) for pair in zip(before, norm.get_weights(), strict=True))
     assert not np.array_equal(kernel, model.get_layer("conv").get_weights()[0])
+
+
+def branched() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(6, 1, name="stem")(image)
+    first, second = (keras.layers.Conv2D(6, 1, name=name)(x) for name in ("first", "second"))
+    x = keras.layers.Conv2D(6, 1, name="last")(keras.layers.Add(name="sum")([first, second]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(3, activation="softmax", name="probabilities")(x), name="branched")
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(("layer", "frozen"), [("first", {"stem", "first"}), ("sum", {"stem", "first", "second"})])
+def test_a_layer_and_all_that_lead_to_it_are_frozen(keras_backend, batch, fast, layer, frozen):
+    model = branched()
+    augment = build({"_target_": "fashion.augment.none.none"}, seed=0)
+    network = TrainingNetwork(model, augment, fast=fast, frozen_through=layer)
+    network.compile(keras.optimizers.SGD(0.1), cross_entropy(0), jit_compile=keras_backend == "jax")
+    network.build((None, 4, 4, 3))
+    kernels = {each.name: each.get_weights()[0] for each in model.layers if each.get_weights()}
+    network.train_on_batch(*batch)
+    same = {name for name, kernel in kernels.items() if np.array_equal(kernel, model.get_layer(name).get_weights()[0])}
+    assert same == frozen
+
+
+def test_a_layer_that_is_not_there_is_named():
+    augment = build({"_target_": "fashion.augment.none.none"}, seed=0)
+    message = "trainer.frozen_through: got stam, expected the name of a layer of branched; did you mean stem?"
+    with pytest.raises(InputError, match=re.escape(message)):
+        TrainingNetwork(branched(), augment, fast=False, frozen_through="stam")
