@@ -1,10 +1,12 @@
 """Measure this project and its alternatives: ``python scripts/benchmark.py --help`` lists the benchmarks."""
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +78,29 @@ def _serving(options: argparse.Namespace) -> None:
         serving_speed.measure(options.artifact, options.seconds, options.rounds),
         options.folder,
     )
+
+
+def _transfer(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import transfer_speed
+
+    result = transfer_speed.measure(
+        options.root.absolute(), options.accuracy, options.epochs, options.fine_tuning_epochs, options.rounds
+    )
+    _show("transfer", transfer_speed, result, options.folder)
+
+
+def _photos_per_class(options: argparse.Namespace) -> None:
+    from fashion.config.command import training_configuration
+    from fashion.training.training_settings import start_training
+
+    folder = options.folder.absolute()
+    overrides = ["experiment=transfer", f"data.root={options.root.absolute()}", f"data.cache={folder / 'decoded'}"]
+    config = training_configuration(folder, *overrides)
+    settings = start_training(config)
+    from fashion.benchmarks import photos_per_class  # imports Keras, on the backend just chosen
+
+    result = photos_per_class.measure(config, settings, options.draws)
+    _show("photos_per_class", photos_per_class, result, options.folder)
 
 
 def _photos(options: argparse.Namespace) -> None:
@@ -220,6 +245,35 @@ def _parser() -> ArgumentParser:
     loading.add_argument(
         "--image-size", type=_positive, default=64, help="pixels a side in a batch (default: %(default)s)"
     )
+    transfer = what.add_parser(
+        "transfer",
+        help="seconds from a folder of photos to a classifier, compared with the program of Keras's guide (10 minutes)",
+        description="Both train on the same photos in turns, in processes of their own, with nothing cached. Keep the "
+        "machine idle.",
+    )
+    transfer.add_argument(
+        "--accuracy", type=_share, default=0.85, help="test accuracy to reach, as a share (default: %(default)s)"
+    )
+    transfer.add_argument(
+        "--epochs", type=_positive, default=20, help="of the guide's last layer, at most (default: %(default)s)"
+    )
+    transfer.add_argument(
+        "--fine-tuning-epochs",
+        type=partial(_positive, lowest=0),
+        default=10,
+        help="of the guide's whole network after that, at most (default: %(default)s)",
+    )
+    transfer.add_argument("--rounds", type=_positive, default=1, help="turns of each (default: %(default)s)")
+    per_class = what.add_parser(
+        "photos_per_class",
+        help="test accuracy of experiment=transfer with 5, 10, 20, 50 and all photos of each class (minutes)",
+        description="Features are computed once; the last layer is fitted to random subsets of the training photos.",
+    )
+    per_class.add_argument(
+        "--draws", type=_positive, default=20, help="random subsets of each size (default: %(default)s)"
+    )
+    for each in (transfer, per_class):
+        each.add_argument("root", type=Path, metavar="ROOT", help="class folders, or train and test with such folders")
     serving = what.add_parser(
         "serving",
         help="requests/s of the server, compared with the baseline and with servers that compute nothing (5 minutes)",
@@ -269,8 +323,8 @@ def _parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     measures = {
-        training: _training, loading: _loading, layers: _layers, serving: _serving, photos: _photos,
-        renderings: _renderings, scenes: _scenes, records: _records,
+        training: _training, loading: _loading, layers: _layers, serving: _serving, transfer: _transfer,
+        per_class: _photos_per_class, photos: _photos, renderings: _renderings, scenes: _scenes, records: _records,
     }  # fmt: skip
     for each, measure in measures.items():
         each.set_defaults(measure=measure)
@@ -291,9 +345,16 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+def _share(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0, at most 1")
+
+
+def _positive(text: str, lowest: int = 1) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from {lowest}")
     return int(text)
 
 

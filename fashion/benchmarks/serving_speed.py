@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import json
+import mimetypes
 import os
 import socket
 import statistics
@@ -82,17 +83,17 @@ def measure(artifact: Path, seconds: float, rounds: int) -> ServingSpeed:
         InputError: When the model is not what its card says, or a contender does not start.
     """
     verify(artifact)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         request = Path(folder) / "request"
         request.write_bytes(_request())
-        ports = {name: running.enter_context(_running(name, artifact, Path(folder))) for name in NAMES}
+        ports = {name: servers.enter_context(running(name, artifact, Path(folder))) for name in NAMES}
         turns: dict[str, dict[str, list[LoadOutcome]]] = {
             name: {str(clients): [] for clients in CLIENTS} for name in ports
         }
         for turn in range(rounds):
             for clients in CLIENTS:
                 for name, port in ports.items():
-                    outcome = _run_clients(port, clients, seconds, request)
+                    outcome = run_clients(port, clients, seconds, request)
                     turns[name][str(clients)].append(outcome)
                     _say(
                         f"round {turn + 1}/{rounds}  {clients:>2} clients  {NAMES[name]:<30}"
@@ -149,8 +150,17 @@ def _command(name: str, artifact: Path, port: int, database_url: str) -> list[st
 
 
 @contextlib.contextmanager
-def _running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
-    """Start a contender, wait until it predicts, and yield its port."""
+def running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
+    """Start a contender, wait until it predicts, and yield its port.
+
+    Args:
+        name: A key of ``NAMES``.
+        artifact: A ``.keras`` file with its card beside it, or the folder of a run.
+        folder: Gets the database and the log.
+
+    Raises:
+        InputError: When it does not start; the message has its last line.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -197,20 +207,41 @@ def _predicts(port: int) -> bool:
         return False
 
 
-def _run_clients(port: int, clients: int, seconds: float, request: Path) -> LoadOutcome:
+def run_clients(port: int, clients: int, seconds: float, request: Path) -> LoadOutcome:
+    """Send a request over and over, for some seconds after a warm-up.
+
+    Args:
+        port: The server's.
+        clients: Number of clients, each with one request at a time.
+        seconds: How long.
+        request: A file with the whole HTTP request.
+    """
     command = [sys.executable, "-m", "fashion.benchmarks.load_client", port, clients, seconds, request]
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=PROJECT, check=True)
     return cast(LoadOutcome, json.loads(finished.stdout))
 
 
 def _request() -> bytes:
-    """Return a whole HTTP request: a 28 x 28 PNG in a form, with the default password."""
+    """Return a whole HTTP request with a 28 x 28 PNG."""
     stream = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     Image.fromarray(pixels).save(stream, "PNG")
+    return form_request(stream.getvalue(), "shoe.png")
+
+
+def form_request(content: bytes, name: str) -> bytes:
+    """Return a whole HTTP request: an image file in a form, with the default password.
+
+    Args:
+        content: The file.
+        name: Its name.
+    """
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     body = (
-        b'--XX\r\nContent-Disposition: form-data; name="file"; filename="shoe.png"\r\nContent-Type: image/png\r\n\r\n'
-        + stream.getvalue()
+        (
+            f'--XX\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
+        ).encode()
+        + content
         + b"\r\n--XX--\r\n"
     )
     head = (
