@@ -23,7 +23,7 @@ def main() -> None:
     parser = _parser()
     options, others = parser.parse_known_args()
     # argparse would take overrides before the first flag alone.
-    if others and ("recipe" not in options or any(each.startswith("-") for each in others)):
+    if others and (options.measure not in TRAINS or any(each.startswith("-") for each in others)):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     options.overrides = others
     use_one_opencv_thread()
@@ -84,7 +84,12 @@ def _transfer(options: argparse.Namespace) -> None:
     from fashion.benchmarks import transfer_speed
 
     result = transfer_speed.measure(
-        options.root.absolute(), options.accuracy, options.epochs, options.fine_tuning_epochs, options.rounds
+        options.root.absolute(),
+        ["experiment=transfer", *options.overrides],
+        options.accuracy,
+        options.epochs,
+        options.fine_tuning_epochs,
+        options.rounds,
     )
     _show("transfer", transfer_speed, result, options.folder)
 
@@ -95,7 +100,7 @@ def _photos_per_class(options: argparse.Namespace) -> None:
 
     folder = options.folder.absolute()
     overrides = ["experiment=transfer", f"data.root={options.root.absolute()}", f"data.cache={folder / 'decoded'}"]
-    config = training_configuration(folder, *overrides)
+    config = training_configuration(folder, *overrides, *options.overrides)
     settings = start_training(config)
     from fashion.benchmarks import photos_per_class  # imports Keras, on the backend just chosen
 
@@ -170,6 +175,9 @@ def _records(options: argparse.Namespace) -> None:
     rows = json.loads(known.read_text())["rows"] if known.exists() else []
     fresh = recipe_records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
     _show("records", recipe_records, {"rows": recipe_records.merged(rows, fresh)}, options.folder)
+
+
+TRAINS = (_transfer, _photos_per_class, _records)  # these take overrides of scripts/train.py
 
 
 def _provenance() -> dict[str, str]:
@@ -247,6 +255,7 @@ def _parser() -> ArgumentParser:
     )
     transfer = what.add_parser(
         "transfer",
+        usage="%(prog)s ROOT [KEY=VALUE ...] [OPTION ...]",
         help="seconds from a folder of photos to a classifier, compared with the program of Keras's guide (10 minutes)",
         description="Both train on the same photos in turns, in processes of their own, with nothing cached. Keep the "
         "machine idle.",
@@ -266,6 +275,7 @@ def _parser() -> ArgumentParser:
     transfer.add_argument("--rounds", type=_positive, default=1, help="turns of each (default: %(default)s)")
     per_class = what.add_parser(
         "photos_per_class",
+        usage="%(prog)s ROOT [KEY=VALUE ...] [--draws DRAWS] [--folder FOLDER]",
         help="test accuracy of experiment=transfer with 5, 10, 20, 50 and all photos of each class (minutes)",
         description="Features are computed once; the last layer is fitted to random subsets of the training photos.",
     )

@@ -92,7 +92,9 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
     last = last_dense(network.core)
     if not last or not network.flip_average:
         raise InputError("expected a recipe with trainer.flip_average=true whose network ends in a dense layer")
-    frozen = FrozenFeatures(keras.Model(network.core.input, last[1]), settings.precision, feature_cache(config["data"]))
+    frozen = FrozenFeatures(
+        keras.Model(network.core.input, last[1], name="features"), settings.precision, feature_cache(config["data"])
+    )
     pool, test = _labelled(frozen, data.train, data.validation), _labelled(frozen, data.test)
     counts = np.bincount(pool.labels)
     rows = []

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, cast
 
+from matplotlib.axes import Axes
 from PIL import Image
 
 from fashion import machine
@@ -31,7 +32,7 @@ from fashion.plural import counted
 from fashion.runs.folder import RunFolder
 
 PACKAGES = ("keras", "tensorflow-cpu", "scikit-learn", "numpy")
-RECIPE, GUIDE = "experiment=transfer", "Keras's guide"
+GUIDE = "Keras's guide"
 GUIDE_PROGRAM = ("-m", "fashion.benchmarks.transfer_guide")
 SERVED_SECONDS = 5
 
@@ -64,6 +65,7 @@ class TransferSpeed(TypedDict):
     """
 
     machine: machine.MachineDescription
+    recipe: list[str]
     photos: dict[str, int]
     classes: int
     image_size: int
@@ -76,7 +78,7 @@ class TransferSpeed(TypedDict):
 
 
 def measure(
-    root: Path, accuracy: float, epochs: int, fine_tuning_epochs: int, rounds: int, recipe: Sequence[str] = (RECIPE,)
+    root: Path, recipe: Sequence[str], accuracy: float, epochs: int, fine_tuning_epochs: int, rounds: int
 ) -> TransferSpeed:
     """Train on a folder of photos by the recipe and by the guide's program, in turns.
 
@@ -85,11 +87,11 @@ def measure(
 
     Args:
         root: A folder of class folders, or of train, validation and test with such folders.
+        recipe: Overrides of ``scripts/train.py``, which choose the recipe.
         accuracy: Test accuracy whose time is compared.
         epochs: Maximum number of epochs of the guide's last layer alone.
         fine_tuning_epochs: Maximum number of epochs of its whole network after that.
         rounds: Turns of each.
-        recipe: Overrides of ``scripts/train.py``.
 
     Raises:
         InputError: When the folder is not one of photos, or a turn fails.
@@ -105,13 +107,14 @@ def measure(
         for turn in range(rounds):
             own.append(_train(root, folder / f"round_{turn}", recipe, turn, photo))
             _say(
-                f"round {turn + 1}/{rounds}  {RECIPE}: {own[-1]['accuracy']:.2%} in {own[-1]['seconds']:.1f} s, "
-                f"its layer fitted after {own[-1]['fitted']:.1f} s"
+                f"round {turn + 1}/{rounds}\n  {' '.join(recipe)}: {own[-1]['accuracy']:.2%} after "
+                f"{own[-1]['seconds']:.1f} s, its last layer fitted after {own[-1]['fitted']:.1f} s"
             )
             target = max(accuracy, own[-1]["accuracy"])
             guide.append(_run_guide(folder / "photos", (size, epochs, fine_tuning_epochs, turn), data, target))
     return TransferSpeed(
         machine=machine.describe_machine(PACKAGES),
+        recipe=list(recipe),
         photos={name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         classes=len(data.classes),
         image_size=size,
@@ -158,7 +161,7 @@ def _train(root: Path, folder: Path, recipe: Sequence[str], seed: int, photo: Pa
     finished = subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - started
     if finished.returncode:
-        raise InputError(f"{RECIPE} failed with exit status {finished.returncode}; the reason is above")
+        raise InputError(f"{' '.join(recipe)} failed with exit status {finished.returncode}; the reason is above")
     timings = RunFolder(run).read_record().timings_seconds
     with running("this", run, folder) as port:
         request = folder / "request"
@@ -225,31 +228,36 @@ def times_as_long(result: TransferSpeed, accuracy: float | None) -> tuple[float,
 def table(result: TransferSpeed) -> str:
     """Return the result as the lines that a terminal shows."""
     own, guide, target = result["project"], result["guide"], result["accuracy"]
-    photos, percent = result["photos"], f"{100 * target:g} %"
-    wide, high, size = result["photo"]
-    lines = [
-        machine.summarise_machine(result["machine"], result["machine"]["versions"]),
-        f"{photos['train']:,} training, {photos['validation']:,} validation and {photos['test']:,} test photos of "
-        f"{result['classes']} classes, {result['image_size']} x {result['image_size']} pixels; "
-        f"medians of {counted(len(own), 'round')}",
-        "",
-        f"{'':<40}test accuracy{f'seconds to {percent}':>20}{'to equal accuracy':>20}",
-    ]
+    photos, percent, recipe = result["photos"], f"{100 * target:g} %", " ".join(result["recipe"])
     accuracy = statistics.median(turn["accuracy"] for turn in own)
-    for name, key in (("whole command", "seconds"), ("last layer fitted", "fitted")):
-        times = [turn["seconds" if key == "seconds" else "fitted"] for turn in own]
+    rows = []
+    for name, times in (
+        ("whole command", [turn["seconds"] for turn in own]),
+        ("last layer fitted", [turn["fitted"] for turn in own]),
+    ):
         reached = [
             seconds if turn["accuracy"] >= target else math.inf for seconds, turn in zip(times, own, strict=True)
         ]
-        lines.append(f"{f'{RECIPE}, {name}':<40}{100 * accuracy:>11.2f} %{_seconds(reached)}{_seconds(times)}")
+        rows.append((f"{recipe}, {name}", accuracy, reached, times))
     best = statistics.median(max(epoch["accuracy"] for epoch in epochs) for epochs in guide)
     to_target = [seconds_to(target, epochs) for epochs in guide]
     to_equal = [seconds_to(turn["accuracy"], epochs) for turn, epochs in zip(own, guide, strict=True)]
-    name = f"{GUIDE}, at most {result['epochs']} + {result['fine_tuning_epochs']} epochs"
-    lines.append(f"{name:<40}{100 * best:>11.2f} %{_seconds(to_target)}{_seconds(to_equal)}")
+    most = f"at most {result['epochs']} + {result['fine_tuning_epochs']} epochs"
+    rows.append((f"{GUIDE}, {most}", best, to_target, to_equal))
+    width = max(len(name) for name, *_ in rows) + 2
+    wide, high, size = result["photo"]
     return "\n".join(
         [
-            *lines,
+            machine.summarise_machine(result["machine"], result["machine"]["versions"]),
+            f"{photos['train']:,} training, {photos['validation']:,} validation and {photos['test']:,} test photos of "
+            f"{result['classes']} classes, {result['image_size']} x {result['image_size']} pixels; medians of "
+            f"{counted(len(own), 'round')}",
+            "",
+            f"{'':<{width}}test accuracy{f'seconds to {percent}':>19}{'to equal accuracy':>20}",
+            *(
+                f"{name:<{width}}{100 * share:>11.2f} %{_seconds(first):>19}{_seconds(second):>20}"
+                for name, share, first, second in rows
+            ),
             "",
             f"{GUIDE} takes {_times(*times_as_long(result, target))} as long as the whole command to {percent}, "
             f"{_times(*times_as_long(result, None))} to equal accuracy",
@@ -261,7 +269,7 @@ def table(result: TransferSpeed) -> str:
 
 def _seconds(turns: Sequence[float]) -> str:
     median = statistics.median(turns)
-    return f"{'never' if math.isinf(median) else f'{median:.0f} s':>20}"
+    return "never" if math.isinf(median) else f"{median:.0f} s"
 
 
 def _times(ratio: float, bound: bool) -> str:
@@ -274,28 +282,33 @@ def chart(result: TransferSpeed, path: Path) -> None:
         axes = figure.subplots()
         axes.axhline(100 * result["accuracy"], color=MUTED, linestyle="--", linewidth=1)
         for number, epochs in enumerate(result["guide"]):
-            for fine_tuning, color, label in ((False, MUTED, "last layer"), (True, ACCENT, "fine-tuning")):
-                part = [epoch for epoch in epochs if epoch["fine_tuning"] == fine_tuning]
-                if part:
-                    axes.plot(
-                        [epoch["seconds"] for epoch in part],
-                        [100 * epoch["accuracy"] for epoch in part],
-                        "o-",
-                        color=color,
-                        markersize=4,
-                        label=f"{GUIDE}, {label}" if number == 0 else None,
-                    )
-        axes.plot(
-            [turn["seconds"] for turn in result["project"]],
-            [100 * turn["accuracy"] for turn in result["project"]],
-            "D",
-            color=PRIMARY,
-            label=f"{RECIPE}, whole command",
-        )
+            labels = [None if number else f"{GUIDE}, {phase}" for phase in ("last layer", "fine-tuning")]
+            frozen = sum(not epoch["fine_tuning"] for epoch in epochs)
+            _line(axes, epochs[:frozen], MUTED, labels[0])
+            if frozen < len(epochs):
+                _line(axes, epochs[frozen - 1 :], ACCENT, labels[1])
+        accuracies = [100 * turn["accuracy"] for turn in result["project"]]
+        for name, times, fill in (
+            ("last layer fitted", [turn["fitted"] for turn in result["project"]], "white"),
+            ("whole command", [turn["seconds"] for turn in result["project"]], PRIMARY),
+        ):
+            axes.plot(
+                times,
+                accuracies,
+                "D",
+                color=PRIMARY,
+                markerfacecolor=fill,
+                label=f"{' '.join(result['recipe'])}, {name}",
+            )
         axes.set_xlim(left=0)
         axes.set_xlabel(f"seconds on {result['machine']['processor']}, {result['machine']['cores']} cores")
         axes.set_ylabel("test accuracy, %")
         axes.legend(loc="lower right")
+
+
+def _line(axes: Axes, epochs: Sequence[GuideEpoch], color: str, label: str | None) -> None:
+    seconds, accuracies = [epoch["seconds"] for epoch in epochs], [100 * epoch["accuracy"] for epoch in epochs]
+    axes.plot(seconds, accuracies, "o-", color=color, markersize=4, label=label)
 
 
 def _say(line: str) -> None:
