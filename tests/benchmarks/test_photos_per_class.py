@@ -20,7 +20,7 @@ SMALL = ["experiment=transfer", "data.image_size=32", "model=cnn", "model.widths
 
 def test_a_subset_has_as_many_of_each_class_and_differs_by_draw():
     labels = np.array([0] * 30 + [1] * 8 + [2] * 12)
-    subsets = [photos_per_class.class_balanced(labels, 5, draw) for draw in range(20)]
+    subsets = [photos_per_class.class_balanced(labels, 5, draw) for draw in range(80)]
     for subset in subsets:
         assert np.bincount(labels[subset]).tolist() == [5, 5, 5]
         assert len(set(subset.tolist())) == 15
