@@ -127,9 +127,21 @@ def model_infer(name: str, version: str | None = None) -> Response:
     refuse_other_model(name, version)
     if request.mimetype not in BODY_TYPES:
         raise UnsupportedMediaType(f"The body must be {JSON}, or {BINARY} with tensors as bytes after the JSON.")
-    model, admission = services().model, services().admission
     with _limit_explained():
         received = request.get_data(cache=False)
+    return infer(received)
+
+
+def infer(received: bytes) -> Response:
+    """Answer the current request for the class probabilities of tensors.
+
+    Args:
+        received: Its body.
+
+    Raises:
+        HTTPException: If the body is malformed, or too many requests are waiting.
+    """
+    model, admission = services().model, services().admission
     with admission.admit():
         with admission.decode_slot():
             with _limit_explained():

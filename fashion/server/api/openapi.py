@@ -260,10 +260,13 @@ def _of_the_platform(routes: PlatformRoutes) -> dict[str, Schema]:
         "Classify an image, or several in JSON, for the platform",
         Success("The classification; in JSON, a classification or a problem for each image.", PredictionsResponse),
         problems=PLATFORM_PROBLEMS,
-        request={JSON: _reference(InstancesRequest), **dict.fromkeys(IMAGE_TYPES, IMAGE)},
+        request={
+            JSON: {"anyOf": [_reference(InstancesRequest), _reference(InferenceRequest)]},
+            **dict.fromkeys(IMAGE_TYPES, IMAGE),
+        },
     )
     predict["security"] = [{}]
-    answers = [_reference(PredictResponse), _reference(PredictionsResponse)]
+    answers = [_reference(body) for body in (PredictResponse, PredictionsResponse, InferenceResponse)]
     predict["responses"]["200"]["content"][JSON]["schema"] = {"anyOf": answers}
     described: dict[str, Schema] = {routes.health: {"get": health}}
     described[routes.predict] = {**described.get(routes.predict, {}), "post": predict}

@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 from fashion.server.api.body import Body
 from fashion.server.api.health import Ready
-from fashion.server.api.open_inference import JSON, LARGE_BODY_BYTES
+from fashion.server.api.open_inference import JSON, LARGE_BODY_BYTES, infer
 from fashion.server.api.predict import FailedImage, PredictResponse, predict_response
 from fashion.server.environment import PlatformRoutes
 from fashion.server.problems import describe
@@ -70,7 +70,10 @@ def health() -> Response:
 
 
 def predict() -> Response:
-    """Classify the image that is the body, or the images in its JSON, of which one that is bad does not fail others."""
+    """Classify the image that is the body, or the images in its JSON, of which one that is bad does not fail others.
+
+    The JSON may also be an inference request with tensors, as ``/v2`` takes it.
+    """
     if content_encoding() != IDENTITY:
         raise UnsupportedMediaType("The request has a Content-Encoding; send its body uncompressed, without one.")
     if request.mimetype in IMAGE_TYPES:
@@ -78,7 +81,10 @@ def predict() -> Response:
         return predict_response(result).response()
     if request.mimetype != JSON:
         raise UnsupportedMediaType(f"The body must be {JSON}, or an image: {', '.join(IMAGE_TYPES)}.")
-    contents = _contents(request.get_data(cache=False))
+    body = request.get_data(cache=False)
+    if b'"inputs"' in body and b'"instances"' not in body:  # no base64 contains a quotation mark
+        return infer(body)
+    contents = _contents(body)
     images = [content for content in contents if isinstance(content, bytes)]
     classified = iter(services().classifier.classify_batch(images))
     results = [next(classified) if isinstance(content, bytes) else content for content in contents]

@@ -78,6 +78,17 @@ def test_the_same_json_is_accepted_by_sagemaker(sagemaker, predicted):
     assert without_id(prediction) == predicted(IMAGE)
 
 
+def test_tensors_are_answered_as_by_the_open_inference_protocol(sagemaker):
+    pixels = np.arange(784).reshape(1, 28, 28) % 256
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 28, 28], "data": pixels.tolist()}
+    answer = sagemaker.post("/invocations", json={"inputs": [tensor]})
+    asked = sagemaker.post("/v2/models/fashion_mnist/infer", json={"inputs": [tensor]}, headers=ADMIN)
+    assert answer.status_code == asked.status_code == 200
+    assert answer.json == asked.json
+    refused = sagemaker.post("/invocations", json={"inputs": [{**tensor, "shape": [1, 27, 28]}]})
+    assert refused.status_code == refused.json["status"] == 400
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
