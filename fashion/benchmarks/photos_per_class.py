@@ -78,7 +78,7 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
     """Fit the last layer to random subsets of the training and validation photos, and test each.
 
     Args:
-        config: A run's configuration, of frozen features that are averaged with those of the mirror image.
+        config: A run's configuration; with ``flip_average`` features are averaged with those of the mirror image.
         settings: Its checked ``trainer`` group; Keras runs on its backend already.
         draws: Number of random subsets of each size, at least 2.
 
@@ -90,12 +90,13 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
     data: Dataset = build(config["data"], seed=settings.seed)
     network = build_network(config, settings, data, steps=1)
     last = last_dense(network.core)
-    if not last or not network.flip_average:
-        raise InputError("expected a recipe with trainer.flip_average=true whose network ends in a dense layer")
+    if not last:
+        raise InputError("expected a recipe whose network ends in a dense layer")
     frozen = FrozenFeatures(
         keras.Model(network.core.input, last[1], name="features"), settings.precision, feature_cache(config["data"])
     )
-    pool, test = _labelled(frozen, data.train, data.validation), _labelled(frozen, data.test)
+    pool = _labelled(frozen, network.flip_average, data.train, data.validation)
+    test = _labelled(frozen, network.flip_average, data.test)
     counts = np.bincount(pool.labels)
     rows = []
     for size in SIZES:
@@ -126,8 +127,11 @@ def class_balanced(labels: Labels, size: int, draw: int) -> Positions:
     return np.sort(np.concatenate(of_each))
 
 
-def _labelled(frozen: FrozenFeatures, *splits: Split) -> Labelled:
-    features = [(frozen(split.images) + frozen(split.images, mirrored=True)) / 2 for split in splits]
+def _labelled(frozen: FrozenFeatures, flip_average: bool, *splits: Split) -> Labelled:
+    features = [frozen(split.images) for split in splits]
+    if flip_average:
+        mirrored = [frozen(split.images, mirrored=True) for split in splits]
+        features = [(one + other) / 2 for one, other in zip(features, mirrored, strict=True)]
     sources = [source for split in splits for source in split.sources.tolist()]
     return Labelled(np.concatenate(features), np.concatenate([split.labels for split in splits]), sources)
 
@@ -135,7 +139,7 @@ def _labelled(frozen: FrozenFeatures, *splits: Split) -> Labelled:
 def _row(size: int | None, pool: Labelled, test: Labelled, subsets: Sequence[Positions]) -> Row:
     accuracies, macro_accuracies = [], []
     for seed, subset in enumerate(subsets):
-        probe = fit(pool.features[subset][:, None], pool.labels[subset], seed, balanced=False)
+        probe = fit(pool.features[subset], pool.labels[subset], seed, balanced=False)
         predicted = np.argmax(test.features @ probe.kernel + probe.bias, axis=1)
         counts = confusion_matrix(test.labels, predicted, probe.bias.size)
         accuracies.append(float(np.mean(predicted == test.labels)))

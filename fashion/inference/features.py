@@ -26,7 +26,7 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
     _, penultimate = found
     if penultimate.shape[-1] > MAX_FEATURES:
         return []
-    narrowest: dict[tuple[int, ...], keras.KerasTensor] = {}
+    narrowest: dict[tuple[int, ...], tuple[str, keras.KerasTensor]] = {}
     for layer in model.layers:
         # A layer may be called more than once (see fashion.models.flip_tta): first on the image, then on its mirror.
         tensor = first_call(layer).outputs[0]
@@ -36,9 +36,12 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
         if min(height, width) < MIN_MAP_SIDE or channels <= model.input_shape[-1]:  # no more than the image itself
             continue
         best = narrowest.get((height, width))
-        if best is None or channels <= best.shape[-1]:  # among equals the last, which is the deepest
-            narrowest[height, width] = tensor
+        if best is None or channels <= best[1].shape[-1]:  # among equals the last, which is the deepest
+            narrowest[height, width] = layer.name, tensor
     # In float32, whatever the training's policy was: the model that is loaded later has no other.
-    means = [keras.layers.GlobalAveragePooling2D(dtype="float32")(tensor) for tensor in narrowest.values()]
-    spatial = [keras.layers.Concatenate(dtype="float32")(means)] if len(means) > 1 else means
+    means = [
+        keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(tensor)
+        for name, tensor in narrowest.values()
+    ]
+    spatial = [keras.layers.Concatenate(dtype="float32", name="spatial_means")(means)] if len(means) > 1 else means
     return [penultimate, *spatial]

@@ -20,11 +20,18 @@ from fashion.runs.predictions import ValidationPredictions
 from fashion.runs.run_record import now
 from fashion.training.callbacks import EpochRecorder
 from fashion.training.example_images import example_images
+from fashion.uncertainty.abstention import FeatureVectors
 from fashion.uncertainty.fitting import add_to_card, fit_uncertainty
 from fashion.uncertainty.posthoc import Outputs
 
 
-def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: ActiveRun) -> Summary:
+def write(
+    model: keras.Model,
+    data: Dataset,
+    recorder: EpochRecorder,
+    run: ActiveRun,
+    training_features: FeatureVectors | None = None,
+) -> Summary:
     """Evaluate the trained model and write it with its card and report; the only place that reads the test set.
 
     Args:
@@ -32,6 +39,7 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
         data: The data it was trained on.
         recorder: The history of its training.
         run: Its run, whose metrics are filled in.
+        training_features: What abstention is fitted to, for each training image; None to compute it.
 
     Returns:
         The metrics of the test images.
@@ -61,7 +69,7 @@ def write(model: keras.Model, data: Dataset, recorder: EpochRecorder, run: Activ
             )
         )
     augment = build(run.config["augment"], seed=run.config["trainer"]["seed"])
-    fitted = fit_uncertainty(predictor.outputs, data, validation_outputs, augment)
+    fitted = fit_uncertainty(predictor.outputs, data, validation_outputs, augment, training_features)
     card = _card(run, data, recorder, test, validation)
     card = add_to_card(card, fitted, data.validation.labels, validation_outputs)
     path = artifact.save(model, card, run.folder.path)

@@ -33,6 +33,7 @@ from fashion.training.linear_probe import feature_cache, fit_linear_probe
 from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 from fashion.training.tracking import Tracker, notify_trackers
 from fashion.training.training_settings import TrainerSettings, Training
+from fashion.uncertainty.abstention import FeatureVectors
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +84,14 @@ def train(training: Training) -> dict[str, float]:
         if not writes:
             callbacks = [keras.callbacks.Callback() if isinstance(each, WRITERS) else each for each in callbacks]
         with notify_trackers(callbacks, run):
-            recorder = _fit(network, data, run, settings, part, callbacks, stop)
+            recorder, features = _fit(network, data, run, settings, part, callbacks, stop)
             coordination.disconnect()
             if not writes:
                 return {name: recorder.history[name][-1] for name in ("val_accuracy", "val_loss")}
             model = network.deployable()
             keras.distribution.set_distribution(None)
             with run.timing("evaluation"):
-                test = finalize.write(model, data, recorder, run)
+                test = finalize.write(model, data, recorder, run, features)
             # For a resumed run: this process, and the epochs that were finished before it.
             run.timings["total"] = round(recorder.seconds_before + seconds_at(time.monotonic()), 3)
     log.info("model          %s", folder.model)
@@ -192,18 +193,24 @@ def _fit(
     part: BatchPart,
     callbacks: Sequence[keras.callbacks.Callback],
     stop: GracefulStop,
-) -> EpochRecorder:
-    """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped."""
+) -> tuple[EpochRecorder, FeatureVectors | None]:
+    """Run Keras's ``fit``, from the beginning or from where an unfinished run stopped.
+
+    Returns:
+        The history, and what abstention is fitted to, if it is known: nothing has changed since a linear probe.
+    """
     state = _state_to_resume(run.folder) if settings.resume else None
+    features = None
     if settings.linear_probe and state is None:
+        cache = feature_cache(run.config["data"])
         with run.timing("linear_probe"):
-            fit_linear_probe(network, data, settings.precision, settings.seed, feature_cache(run.config["data"]))
+            features = fit_linear_probe(network, data, settings.precision, settings.seed, cache)
     folder = run.folder if coordination.is_first() else None
     if not settings.epochs:
         recorder = EpochRecorder(folder, run.config, None, callbacks, state)
         recorder.set_model(network)
         recorder.seconds = run.timings["linear_probe"]
-        return recorder
+        return recorder, features if settings.precision == "float32" else None  # as the artifact computes them
     batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
     recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
     recorder.seconds += run.timings.get("linear_probe", 0.0)
@@ -232,7 +239,7 @@ def _fit(
             log.info("stopped early: %s was best in epoch %d%s", callback.monitor, callback.best_epoch + 1, kept)
     stop.stop_instead_of_ending()
     run.timings |= {"start_up": _start_up_seconds(recorder), "training": round(recorder.seconds, 3)}
-    return recorder
+    return recorder, None
 
 
 def _state_to_resume(folder: RunFolder) -> ResumeState | None:

@@ -23,9 +23,11 @@ from fashion.data.cache_space import GIGABYTE
 from fashion.data.dataset import Dataset
 from fashion.data.split import seeded_generator
 from fashion.errors import InputError
+from fashion.inference.features import feature_tensors
 from fashion.models.blocks import last_dense
 from fashion.training.frozen_features import Cache, Features, FrozenFeatures
 from fashion.training.network import TrainingNetwork
+from fashion.uncertainty.abstention import FeatureVectors
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +63,12 @@ def feature_cache(data: ResolvedConfig) -> Cache | None:
     return Cache(Path(data["cache"]).expanduser().absolute(), int(data["cache_gb"] * GIGABYTE))
 
 
-def fit_linear_probe(network: TrainingNetwork, data: Dataset, precision: str, seed: int, cache: Cache | None) -> None:
+def fit_linear_probe(
+    network: TrainingNetwork, data: Dataset, precision: str, seed: int, cache: Cache | None
+) -> FeatureVectors:
     """Fit the last layer of a network by logistic regression on the features of the training images.
 
-    Each image is used as it is and mirrored: as two images, or as one whose features are averaged, if the model
-    averages over mirror images (``flip_average``).
+    If the model averages over mirror images (``flip_average``), so are the features.
 
     Args:
         network: Its last dense layer gets new weights; nothing else changes.
@@ -73,6 +76,9 @@ def fit_linear_probe(network: TrainingNetwork, data: Dataset, precision: str, se
         precision: Of the network, by Keras's name.
         seed: Divides the images for the choice of the regularisation.
         cache: Where features are kept.
+
+    Returns:
+        What abstention is fitted to, for each training image; see ``fashion.inference.features``.
 
     Raises:
         InputError: When the model does not end in a dense layer, or scikit-learn is missing.
@@ -82,23 +88,27 @@ def fit_linear_probe(network: TrainingNetwork, data: Dataset, precision: str, se
     if not found:
         raise InputError("trainer.linear_probe: got a model that does not end in a dense layer; set it to false")
     last, penultimate = found
-    frozen = FrozenFeatures(keras.Model(network.core.input, penultimate, name="features"), precision, cache)
-    images = data.train.images
-    views = np.stack([frozen(images), frozen(images, mirrored=True)], axis=1)
+    tensors = feature_tensors(network.core)
+    outputs = keras.layers.Concatenate(dtype="float32", name="features")(tensors) if len(tensors) > 1 else penultimate
+    frozen = FrozenFeatures(keras.Model(network.core.input, outputs, name="features"), precision, cache)
+    features = frozen(data.train.images)
+    inputs, spatial = np.split(features, [penultimate.shape[-1]], axis=1)
     if network.flip_average:
-        views = views.mean(axis=1, keepdims=True)
+        mirrored = frozen(data.train.images, mirrored=True)[:, : inputs.shape[1]]
+        inputs = (inputs + mirrored) / 2
     begin = time.monotonic()
-    probe = fit(views, data.train.labels, seed, balanced=network.class_weights is not None)
+    probe = fit(inputs, data.train.labels, seed, balanced=network.class_weights is not None)
     last.set_weights([probe.kernel, probe.bias])
     chosen = "" if probe.loss is None else f", cross-validated loss {probe.loss:.4f}"
     log.info("linear probe fitted in %.1f s: C %.2g%s", time.monotonic() - begin, probe.strength, chosen)
+    return (inputs, spatial)[: len(tensors)]
 
 
-def fit(views: Features, labels: Labels, seed: int, *, balanced: bool) -> Probe:
+def fit(features: Features, labels: Labels, seed: int, *, balanced: bool) -> Probe:
     """Fit a softmax layer to features, its L2 penalty chosen by cross-validation.
 
     Args:
-        views: ``(n, v, d)`` float32: the features of each view of each image.
+        features: ``(n, d)`` float32.
         labels: ``(n,)`` int64, class numbers, each of which occurs.
         seed: Divides the images into folds.
         balanced: Whether all classes weigh the same, however many images they have.
@@ -112,18 +122,15 @@ def fit(views: Features, labels: Labels, seed: int, *, balanced: bool) -> Probe:
         from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
     except ImportError:
         raise InputError(f"trainer.linear_probe: needs scikit-learn, which is not installed; {INSTALL}") from None
-    count, number, _ = views.shape
-    rows = views.reshape(count * number, -1).astype(np.float32)
-    targets = np.repeat(labels, number)
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
-    rows = (rows - mean) / deviation
+    rows = (features - mean) / deviation
     options = {"class_weight": "balanced" if balanced else None, "max_iter": MAX_ITERATIONS, "tol": TOLERANCE}
     # The products are small: on two cores that other work shares, two threads took 24 times as long as one.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is far from it has no good loss either
-        strength, loss = _choose_strength(rows, targets, _splits(labels, number, seed), options)
-        model = LogisticRegression(C=strength, **options).fit(rows, targets)
+        strength, loss = _choose_strength(rows, labels, _splits(labels, seed), options)
+        model = LogisticRegression(C=strength, **options).fit(rows, labels)
     weights, intercept = model.coef_, model.intercept_
     if len(weights) == 1:  # of two classes scikit-learn gives the second's logit alone
         weights, intercept = np.concatenate([0 * weights, weights]), np.array([0, intercept[0]])
@@ -132,7 +139,7 @@ def fit(views: Features, labels: Labels, seed: int, *, balanced: bool) -> Probe:
 
 
 def _choose_strength(
-    rows: Features, targets: Labels, splits: Sequence[tuple[Rows, Rows]], options: Mapping[str, Any]
+    rows: Features, labels: Labels, splits: Sequence[tuple[Rows, Rows]], options: Mapping[str, Any]
 ) -> tuple[float, float | None]:
     """Return the inverse strength of the lowest cross-validated loss, and that loss.
 
@@ -148,9 +155,9 @@ def _choose_strength(
     for strength in STRENGTHS:
         losses = []
         for model, (train, validation) in zip(models, splits, strict=True):
-            model.set_params(C=strength).fit(rows[train], targets[train])
+            model.set_params(C=strength).fit(rows[train], labels[train])
             probabilities = model.predict_proba(rows[validation])
-            losses.append(log_loss(targets[validation], probabilities, labels=model.classes_))
+            losses.append(log_loss(labels[validation], probabilities, labels=model.classes_))
         loss = statistics.fmean(losses)
         if loss >= lowest:
             break
@@ -158,18 +165,12 @@ def _choose_strength(
     return best, lowest
 
 
-def _splits(labels: Labels, views: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Return the rows of each fold's two parts; all views of an image are in the same. Empty where there is no fold."""
+def _splits(labels: Labels, seed: int) -> list[tuple[Rows, Rows]]:
+    """Return the rows of each fold's two parts; empty where there is no fold."""
     from sklearn.model_selection import StratifiedKFold
 
     folds = min(FOLDS, int(np.bincount(labels).min()))
     if folds < 2:
         return []
     state = int(seeded_generator(seed).integers(2**32))
-    view = np.arange(views)
-
-    def rows(images: Rows) -> Rows:
-        return (images[:, None] * views + view).ravel()
-
-    divided = StratifiedKFold(folds, shuffle=True, random_state=state).split(labels, labels)
-    return [(rows(train), rows(validation)) for train, validation in divided]
+    return list(StratifiedKFold(folds, shuffle=True, random_state=state).split(labels, labels))

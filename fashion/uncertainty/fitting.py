@@ -41,7 +41,11 @@ Network = Callable[[Pixels], Outputs]
 
 
 def fit_uncertainty(
-    network: Network, data: Dataset, validation: Outputs, augment: keras.layers.Layer | None = None
+    network: Network,
+    data: Dataset,
+    validation: Outputs,
+    augment: keras.layers.Layer | None = None,
+    training_features: FeatureVectors | None = None,
 ) -> PosthocUncertainty:
     """Fit a trained network's temperature and abstention; the test images are not used.
 
@@ -51,15 +55,19 @@ def fit_uncertainty(
         validation: Its outputs for the validation images.
         augment: The augmentation it was trained with; if that is ``Photo``, and the data set has knowledge of photos,
             abstention on photos is fitted as well.
+        training_features: Its features of each training image; None to compute them.
     """
     labels = data.train.labels
     random = np.random.Generator(np.random.PCG64(SUBSET_SEED))
     chosen = stratified_sample(labels, min(FITTED_IMAGES, len(labels)), random)
-    training = _in_parts(network, data.train.images, chosen)
     temperature = fit_temperature(data.validation.labels, validation.probabilities)
     if not validation.features or len(data.validation) < MIN_VALIDATION_IMAGES:
         return PosthocUncertainty(temperature)
-    abstention = fit_abstention(training.features, labels[chosen], validation.features)
+    if training_features is None:
+        training = _in_parts(network, data.train.images, chosen)
+    else:
+        training = tuple(features[chosen] for features in training_features)
+    abstention = fit_abstention(training, labels[chosen], validation.features)
     if not isinstance(augment, Photo) or data.photos is None:
         return PosthocUncertainty(temperature, abstention)
     priors = np.array([data.photos.priors.get(name, 1.0) for name in data.classes], np.float32)
@@ -67,13 +75,10 @@ def fit_uncertainty(
     return PosthocUncertainty(temperature, abstention, photo_ood, priors)
 
 
-def _in_parts(network: Network, images: ImageArray, rows: Positions) -> Outputs:
-    """Return what a network computes for some of the images, which are never all in memory."""
-    parts = [network(images[rows[start : start + PART]]) for start in range(0, len(rows), PART)]
-    features = zip(*(part.features for part in parts), strict=True)
-    return Outputs(
-        np.concatenate([part.probabilities for part in parts]), tuple(np.concatenate(each) for each in features)
-    )
+def _in_parts(network: Network, images: ImageArray, rows: Positions) -> FeatureVectors:
+    """Return a network's features of some of the images, which are never all in memory."""
+    parts = [network(images[rows[start : start + PART]]).features for start in range(0, len(rows), PART)]
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
 def add_to_card(card: Card, uncertainty: PosthocUncertainty, labels: Labels, validation: Outputs) -> Card:

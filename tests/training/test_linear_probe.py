@@ -1,6 +1,7 @@
 """The last layer fitted to features, which are computed once for each image."""
 
 import os
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,20 +11,20 @@ from sklearn.linear_model import LogisticRegression
 from fashion.data.cache_space import FEATURE_DIGESTS, FEATURES
 from fashion.data.image_rows import ImageRows
 from fashion.errors import InputError
+from fashion.inference.predictor import Predictor
 from fashion.training.frozen_features import Cache, FrozenFeatures
-from fashion.training.linear_probe import WITHOUT_CHOICE, fit
+from fashion.training.linear_probe import WITHOUT_CHOICE, fit, fit_linear_probe
+from fashion.training.network import TrainingNetwork
 
 CLASSES, WIDTH = 3, 12
 
 
-def features(count: int = 60, classes: int = CLASSES, views: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def features(count: int = 60, classes: int = CLASSES) -> tuple[np.ndarray, np.ndarray]:
     """Features of classes that overlap, of different scales, one of them constant."""
     random = np.random.default_rng(0)
     labels = np.arange(count) % classes
     centres = random.normal(size=(classes, WIDTH))
-    rows = centres[labels][:, None] + random.normal(size=(count, 1, WIDTH)) + 0.1 * random.normal(
-        size=(count, views, WIDTH)
-    )  # fmt: skip
+    rows = centres[labels] + random.normal(size=(count, WIDTH))
     rows = 10 ** np.linspace(-2, 2, WIDTH) * rows + 5
     rows[..., 3] = 7
     return rows.astype(np.float32), labels
@@ -41,7 +42,6 @@ def test_the_layer_is_the_logistic_regression_on_standardised_features(classes, 
     rows, labels = features(classes=classes)
     labels[:9] = 0
     probe = fit(rows, labels, seed=0, balanced=balanced)
-    rows = rows[:, 0]
     standardised = (rows - rows.mean(axis=0)) / np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1)
     reference = LogisticRegression(C=probe.strength, class_weight="balanced" if balanced else None, tol=1e-8)
     expected = reference.fit(standardised, labels).predict_proba(standardised)
@@ -56,16 +56,6 @@ def test_the_penalty_follows_the_noise():
     clear = fit(rows, labels, seed=0, balanced=False)
     noise = fit(rows, np.random.default_rng(1).permutation(labels), seed=0, balanced=False)
     assert clear.strength > noise.strength
-
-
-def test_views_of_an_image_are_never_divided():
-    """Were the copies of an image in both parts, unrelated labels would be predicted, and the penalty would be weak."""
-    rows, labels = features(60, views=1)
-    labels = np.random.default_rng(1).permutation(labels)
-    once = fit(rows, labels, seed=0, balanced=False)
-    copied = fit(np.repeat(rows, 4, axis=1), labels, seed=0, balanced=False)
-    assert copied.loss == pytest.approx(once.loss, rel=0.2)
-    assert copied.loss > 0.95 * np.log(CLASSES)
 
 
 def test_a_class_with_a_single_image_leaves_no_choice():
@@ -190,3 +180,21 @@ def test_features_that_are_read_count_as_used(trunk, images, tmp_path):
 def test_a_cache_that_is_too_small_is_refused(trunk, images, tmp_path):
     with pytest.raises(InputError, match=r"data\.cache_gb: the features need"):
         FrozenFeatures(trunk, "float32", Cache(tmp_path, 1000))(images)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_abstention_is_fitted_to_what_the_saved_model_computes(images, flip_average):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(6, 3, activation="relu", name="wide")(image)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="narrow")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(x))
+    network = TrainingNetwork(model, keras.layers.Identity(), fast=True, flip_average=flip_average)
+    labels = np.arange(len(images)) % CLASSES
+    data = SimpleNamespace(train=SimpleNamespace(images=images, labels=labels))
+    known = fit_linear_probe(network, data, "float32", seed=0, cache=None)
+    computed = Predictor(network.deployable(), features=True).outputs(images).features
+    assert [rows.shape[1] for rows in known] == [4, 6 + 4]
+    for one, other in zip(known, computed, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
