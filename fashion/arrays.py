@@ -16,6 +16,7 @@ ImagePixels = UInt8[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"]  # 0-255
 RgbImage = UInt8[np.ndarray, "h w 3"]
 Mask = Bool[np.ndarray, "h w"]
 HeatMap = Float32[np.ndarray, "h w"]  # in [0, 1]
+PhotoHeatMap = Float32[np.ndarray, "y x"]  # the same, of the photo that a model's input was made from
 ModelInputs = Float32[np.ndarray, "n h w c"]  # in [0, 1]
 
 Labels = Int[np.ndarray, "n"]  # index of the class

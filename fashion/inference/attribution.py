@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from fashion.arrays import HeatMap, ImagePixels, ModelInputs, Pixels, Probabilities
-from fashion.inference.batcher import batch_sizes
+from fashion.inference.batcher import are_joined, batch_sizes
 
 PATCH, STRIDE = 6 / 28, 2 / 28  # of the image's side
 # Of larger images, for which somebody waits as well, the square is larger and takes fewer positions: with model=resnet
@@ -58,7 +58,7 @@ def _covered(
     pixels: ImagePixels, rows: Bool[np.ndarray, "y h"], columns: Bool[np.ndarray, "x w"], fill: np.ndarray
 ) -> Iterator[ModelInputs]:
     """Yield the image as it is, then with the square at each position, row by row, in batches of bounded size."""
-    size = max(each for each in batch_sizes(pixels.shape) if each <= MAX_BATCH)
+    size = max(each for each in batch_sizes(pixels.shape) if each <= MAX_BATCH) if are_joined(pixels.shape) else 1
     batch = [pixels]
     for vertical, horizontal in product(rows, columns):
         if len(batch) == size:

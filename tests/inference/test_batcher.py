@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from fashion.inference.batcher import Batcher
+from fashion.inference.batcher import Batcher, are_joined
 from fashion.uncertainty.posthoc import Prediction
 
 
@@ -76,3 +76,8 @@ def test_an_error_reaches_its_callers_and_nobody_after_them():
     with pytest.raises(ValueError, match="too bright"):
         batcher.predict(np.full((1, 28, 28, 1), 2.0, np.float32))
     assert batcher.predict(np.ones((1, 28, 28, 1), np.float32)).scores == [-1]
+
+
+def test_images_whose_maps_exceed_a_cache_are_predicted_one_by_one():
+    assert all(are_joined(shape) for shape in ((28, 28, 1), (32, 32, 3), (128, 128, 3)))
+    assert not any(are_joined(shape) for shape in ((160, 160, 3), (224, 224, 3), (224, 160, 3)))

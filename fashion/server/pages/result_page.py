@@ -7,7 +7,7 @@ import numpy as np
 from flask import g, render_template
 from PIL import Image
 
-from fashion import palette
+from fashion.server.pages import overlay
 from fashion.server.service.classify import Classification
 from fashion.server.service.uploads import Upload
 from fashion.server.services import services
@@ -32,10 +32,17 @@ def classify_and_show(content: bytes) -> str:
     if thumbnail is None:
         raise ValueError("an upload for a page needs a thumbnail")
     prediction = _add_to_history(result, upload, _jpeg(thumbnail, KEPT_QUALITY) if keeps_images else None)
-    is_tiny = max(thumbnail.size) <= TINY_SIDE
     thumbnail.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    is_tiny = _is_tiny(thumbnail)
     ranking = sorted(result.probabilities.items(), key=lambda item: -item[1])
     pixels = upload.model_input.pixels
+    spec = services().model.input
+    drives_on_photo = spec.preprocessing == "resize"  # any other changes what is where
+    if drives_on_photo:
+        sensitivity = overlay.photo_sensitivity(sensitivity, thumbnail.size, spec)
+        highlighted = overlay.spotlight(np.asarray(thumbnail), sensitivity)
+    else:
+        highlighted = overlay.highlight(pixels, sensitivity)
     return render_template(
         "result.html",
         result=result,
@@ -43,28 +50,14 @@ def classify_and_show(content: bytes) -> str:
         others=ranking[SHOWN_CLASSES:],
         model_version=services().model.version,
         is_tiny=is_tiny,
-        image=data_url(np.asarray(thumbnail)) if is_tiny else _url("jpeg", _jpeg(thumbnail, SHOWN_QUALITY)),
+        photo_size=thumbnail.size,
+        image=_shown(thumbnail),
         model_input=data_url(pixels),
-        highlighted=data_url(highlight(pixels, sensitivity)),
+        drives_on_photo=drives_on_photo,
+        driving_place=overlay.strongest_place(sensitivity),
+        highlighted=_shown(Image.fromarray(highlighted)) if drives_on_photo else data_url(highlighted),
         prediction=prediction,
     )
-
-
-def highlight(pixels: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
-    """Colour the pixels that support the prediction.
-
-    Args:
-        pixels: ``(h, w, c)`` uint8, 0-255.
-        sensitivity: ``(h, w)`` float32 in [0, 1].
-
-    Returns:
-        ``(h, w, 3)`` uint8, 0-255, RGB.
-    """
-    weight = sensitivity[..., np.newaxis] ** 2  # emphasises the strongest
-    dimmed = np.broadcast_to(pixels * 0.6, (*pixels.shape[:2], 3))
-    coloured = np.array(palette.rgb(palette.HIGHLIGHT)) * (0.45 + 0.55 * pixels.mean(axis=2, keepdims=True) / 255)
-    mixed: np.ndarray = dimmed * (1 - weight) + coloured * weight
-    return mixed.astype(np.uint8)
 
 
 def data_url(pixels: np.ndarray) -> str:
@@ -102,6 +95,15 @@ def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) 
         jpeg=jpeg,
     )
     return history.find(number, owner.name)
+
+
+def _is_tiny(image: Image.Image) -> bool:
+    return max(image.size) <= TINY_SIDE
+
+
+def _shown(image: Image.Image) -> str:
+    """Return an image in a data URL: as a PNG where the page enlarges its pixels, and as a smaller JPEG elsewhere."""
+    return data_url(np.asarray(image)) if _is_tiny(image) else _url("jpeg", _jpeg(image, SHOWN_QUALITY))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

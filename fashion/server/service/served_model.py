@@ -9,7 +9,7 @@ from fashion import artifact
 from fashion.backend.memory import return_large_blocks
 from fashion.backend.selection import Backend, start_backend
 from fashion.errors import InputError
-from fashion.inference.batcher import Batcher
+from fashion.inference.batcher import Batcher, are_joined
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
@@ -73,7 +73,7 @@ class ServedModel:
             raise InputError(f"{self.path}: was replaced after the server started; restart the server")
         for size in predictor.batch_sizes:
             predictor.predict(np.zeros((size, *self.input.shape), np.uint8))
-        self._batcher = Batcher(predictor.predict, MAX_BATCH_IMAGES)
+        self._batcher = Batcher(predictor.predict, MAX_BATCH_IMAGES if are_joined(self.input.shape) else 1)
 
     def predict(self, images: np.ndarray) -> Prediction:
         """Compute probabilities and scores of images.

@@ -58,8 +58,11 @@ def test_a_visit(browser, site, scheme, width):
     result = page.locator(".result")
     expect(result.locator(".bars li")).to_have_count(10)
     expect(result.locator(".others")).to_have_text(re.compile(r"^190 other classes: [\d.]+ % together$"))
-    for image in result.locator("img").all()[1:]:
-        assert image.evaluate("image => image.decode().then(() => image.naturalHeight)") == 96
+    for image, side in zip(result.locator("img").all(), (120, 120, 96), strict=True):  # the photo, twice, and the input
+        assert image.evaluate("image => image.decode().then(() => image.naturalHeight)") == side
+    photo, driving, _ = (image.bounding_box() for image in result.locator("img").all())
+    assert (driving["width"], driving["height"]) == pytest.approx((photo["width"], photo["height"]), abs=1)
+    assert photo["height"] == pytest.approx(photo["width"] * 120 / 90, abs=1)  # in the photo's own aspect ratio
     page.get_by_text("No, correct it").click()
     choice = page.get_by_label("Correct class")
     for typed, accepted in (("kind", False), (HOSTILE[0], True)):
