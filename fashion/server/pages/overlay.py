@@ -51,7 +51,8 @@ def photo_sensitivity(sensitivity: HeatMap, size: tuple[int, int], spec: InputSp
     """
     coarse = np.asarray(Image.fromarray(sensitivity).resize((CELLS, CELLS), Image.Resampling.BOX))
     smooth = on_photo(coarse, size, spec)
-    return np.clip(smooth / max(float(smooth.max()), np.finfo(np.float32).tiny), 0, 1)
+    relative: np.ndarray = np.clip(smooth / max(float(smooth.max()), np.finfo(np.float32).tiny), 0, 1)
+    return relative
 
 
 def spotlight(photo: RgbImage, strength: HeatMap) -> RgbImage:
@@ -86,4 +87,5 @@ def _outline(strength: HeatMap) -> HeatMap:
         return np.zeros_like(strength)
     slope = np.hypot(*np.gradient(strength))
     distance = np.abs(strength - OUTLINE_AT) / np.maximum(slope, np.finfo(np.float32).tiny)  # in pixels
-    return np.clip(OUTLINE_WIDTH / 2 + 0.5 - distance, 0, 1).astype(np.float32)
+    opacity: np.ndarray = np.clip(OUTLINE_WIDTH / 2 + 0.5 - distance, 0, 1).astype(np.float32)
+    return opacity
