@@ -14,8 +14,8 @@ from fashion.server.settings import Settings
 SERVER = PROJECT / "fashion" / "server"
 # From top to bottom. Within a folder, the test below looks for circles.
 ROOMS = (
-    "process", "app", "api", "pages", "access", "services", "security", "service", "storage", "problems",
-    "serving_settings", "settings",
+    "process", "app", "api", "pages", "access", "services", "security", "service", "serving_settings",
+    "environment", "storage", "problems", "settings",
 )  # fmt: skip
 MODULES = {
     ".".join(["fashion.server", *file.relative_to(SERVER).with_suffix("").parts]).removesuffix(".__init__"): file
