@@ -68,15 +68,31 @@ def pool_stem(x: keras.KerasTensor, stride: Literal[1, 2, 4]) -> keras.KerasTens
     return keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
-def convolution(inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
-    """Convolve ``(n, h, w, c)`` without a bias, which batch normalisation makes redundant; weights start He-normal."""
+def convolution(
+    inputs: keras.KerasTensor,
+    filters: int,
+    kernel: int,
+    stride: int,
+    name: str,
+    initializer: str | keras.Initializer = "he_normal",
+) -> keras.KerasTensor:
+    """Convolve ``(n, h, w, c)`` without a bias, which batch normalisation makes redundant.
+
+    Args:
+        inputs: The maps.
+        filters: Channels of the result.
+        kernel: Pixels a side of the kernel.
+        stride: Pixels from one output to the next.
+        name: Of the layer, before ``_conv``.
+        initializer: Of the weights; not one that another layer has, which would get equal weights.
+    """
     return keras.layers.Conv2D(
         filters,
         kernel,
         stride,
         padding="same",
         use_bias=False,
-        kernel_initializer="he_normal",
+        kernel_initializer=initializer,
         name=f"{name}_conv",
     )(inputs)
 

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 
 import keras
 
+from fashion.models.blocks import convolution
+
 
 class Stage(NamedTuple):
     """One row of table 1 of the paper: ``repeats`` MBConv blocks."""
@@ -109,16 +111,7 @@ def _squeeze_and_excite(inputs: keras.KerasTensor, squeezed: int, name: str) -> 
 def _convolution(
     inputs: keras.KerasTensor, filters: int, kernel: int, stride: int, momentum: float, name: str
 ) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_kernel_initializer(),
-        name=f"{name}_conv",
-    )(inputs)
-    return _batch_norm(x, momentum, name)
+    return _batch_norm(convolution(inputs, filters, kernel, stride, name, _kernel_initializer()), momentum, name)
 
 
 def _batch_norm(inputs: keras.KerasTensor, momentum: float, name: str) -> keras.KerasTensor:
