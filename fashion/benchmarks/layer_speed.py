@@ -21,6 +21,7 @@ from fashion import machine
 from fashion.backend.imports import import_keras
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import start_backend
+from fashion.benchmarks.progress import say
 from fashion.config.build import build
 from fashion.config.command import training_configuration
 from fashion.data.dataset import PixelStatistics
@@ -94,7 +95,7 @@ def measure(
             last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
             raise InputError(f"benchmark: {model} at {size} pixels on {backend} stopped: {last[0]}")
         cases.append(json.loads(finished.stdout.splitlines()[-1]))
-        print(_row(cases[-1]), file=sys.stderr, flush=True)
+        say(_row(cases[-1]))
     return {"machine": machine.describe_machine(PACKAGES), "rounds": rounds, "cases": cases}
 
 

@@ -4,7 +4,6 @@ The features of all photos are computed once; the last layer is then fitted to t
 """
 
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -14,6 +13,7 @@ import numpy as np
 
 from fashion import machine
 from fashion.arrays import Labels, Positions
+from fashion.benchmarks.progress import say
 from fashion.config.build import build
 from fashion.config.nodes import ResolvedConfig
 from fashion.data.dataset import Dataset, Split
@@ -101,7 +101,7 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
     rows = []
     for size in SIZES:
         if size > counts.min():
-            _say(f"{size} photos of each class: left out, a class has only {counts.min()}")
+            say(f"{size} photos of each class: left out, a class has only {counts.min()}")
             continue
         subsets = [class_balanced(pool.labels, size, draw) for draw in range(draws)]
         rows.append(_row(size, pool, test, subsets))
@@ -150,7 +150,7 @@ def _row(size: int | None, pool: Labelled, test: Labelled, subsets: Sequence[Pos
         accuracy=estimate(accuracies),
         macro_accuracy=estimate(macro_accuracies),
     )
-    _say(_line(row))
+    say(_line(row))
     return row
 
 
@@ -212,7 +212,3 @@ def chart(result: PhotosPerClass, path: Path) -> None:
         axes.set_xlabel("photos per class; bars: 95 % interval of the mean, bands: 95 % of single draws")
         axes.set_ylabel("test accuracy, %")
         axes.legend(loc="lower right")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from fashion import machine
+from fashion.benchmarks.progress import say
 from fashion.benchmarks.training_speed import TrainingSpeed
 from fashion.config.command import training_configuration
 from fashion.errors import InputError
@@ -108,7 +109,7 @@ def measure(recipe: str, seeds: Sequence[int], overrides: Sequence[str], folder:
     for seed, (run, command) in zip(seeds, commands.items(), strict=True):
         _train(run, command)
         runs.append(_read(run))
-        _say(f"{name}  seed {seed}  test accuracy {100 * runs[-1].accuracy:.2f} %  {runs[-1].seconds:.0f} s")
+        say(f"{name}  seed {seed}  test accuracy {100 * runs[-1].accuracy:.2f} %  {runs[-1].seconds:.0f} s")
     return make_row(recipe, list(overrides), list(seeds), runs)
 
 
@@ -292,7 +293,3 @@ def original_seconds(here: Mapping[str, object]) -> float | None:
 
 def _label(axes: Axes, text: str, seconds: float, accuracy: float, above: int = 6) -> None:
     axes.annotate(text, (seconds, accuracy), xytext=(8, above), textcoords="offset points")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -28,6 +28,7 @@ from PIL import Image
 from fashion import machine
 from fashion.artifact import verify
 from fashion.benchmarks.load_client import LoadOutcome
+from fashion.benchmarks.progress import say
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import MUTED, PRIMARY
@@ -95,7 +96,7 @@ def measure(artifact: Path, seconds: float, rounds: int) -> ServingSpeed:
                 for name, port in ports.items():
                     outcome = run_clients(port, clients, seconds, request)
                     turns[name][str(clients)].append(outcome)
-                    _say(
+                    say(
                         f"round {turn + 1}/{rounds}  {clients:>2} clients  {NAMES[name]:<30}"
                         f"{outcome['requests_per_second']:7.0f} requests/s"
                     )
@@ -304,7 +305,3 @@ def _bars(axes: Axes, values: dict[str, float], title: str, label_format: str) -
     axes.set_title(title)
     axes.margins(x=0.15)
     axes.grid(visible=False, axis="y")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from fashion import machine
 from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS, TrainingSeconds
+from fashion.benchmarks.progress import say
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
@@ -147,14 +148,14 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpe
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if "onnx" in contenders:
-            _say("exporting the network as ONNX")
+            say("exporting the network as ONNX")
             with _running("tensorflow", folder) as process:
                 process.ask("export")
         turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         for turn in range(rounds):
             for name in contenders:
                 turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
-                _say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
+                say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
         result: TrainingSpeed = {
             "machine": machine.describe_machine(PACKAGES),
             "batch_size": BATCH_SIZE,
@@ -240,7 +241,7 @@ def _starts(folder: Path) -> dict[str, float]:
     """Run ``scripts/train.py`` twice with an empty cache: seconds from the start of the process to its first step."""
     seconds = {}
     for name in ("first", "second"):
-        _say(f"{name} start of scripts/train.py")
+        say(f"{name} start of scripts/train.py")
         run = folder / f"start_{name}"
         overrides = ["trainer.epochs=1", "data.limit=1000", f"hydra.run.dir={run}"]
         subprocess.run(
@@ -310,10 +311,6 @@ def _bars(axes: Axes, rates: dict[str, float], title: str) -> None:
     axes.set_title(title)
     axes.margins(x=0.15)
     axes.grid(visible=False, axis="y")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def available() -> tuple[str, ...]:

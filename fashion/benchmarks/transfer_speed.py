@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from fashion import machine
+from fashion.benchmarks.progress import say
 from fashion.benchmarks.serving_speed import form_request, run_clients, running
 from fashion.config.build import build
 from fashion.config.command import training_configuration
@@ -106,7 +107,7 @@ def measure(
         photo = root / str(data.test.sources[0])
         for turn in range(rounds):
             own.append(_train(root, folder / f"round_{turn}", recipe, turn, photo))
-            _say(
+            say(
                 f"round {turn + 1}/{rounds}\n  {' '.join(recipe)}: {own[-1]['accuracy']:.2%} after "
                 f"{own[-1]['seconds']:.1f} s, its last layer fitted after {own[-1]['fitted']:.1f} s"
             )
@@ -191,7 +192,7 @@ def _run_guide(photos: Path, numbers: Sequence[int], data: Dataset, target: floa
                 continue
             epochs.append(cast(GuideEpoch, {**content, "seconds": seconds}))
             phase = "fine-tuning" if content["fine_tuning"] else "last layer"
-            _say(f"  {GUIDE}, {phase}, epoch {content['epoch']}: {content['accuracy']:.2%} after {seconds:.1f} s")
+            say(f"  {GUIDE}, {phase}, epoch {content['epoch']}: {content['accuracy']:.2%} after {seconds:.1f} s")
             if content["accuracy"] >= target:
                 process.kill()
                 break
@@ -309,7 +310,3 @@ def chart(result: TransferSpeed, path: Path) -> None:
 def _line(axes: Axes, epochs: Sequence[GuideEpoch], color: str, label: str | None) -> None:
     seconds, accuracies = [epoch["seconds"] for epoch in epochs], [100 * epoch["accuracy"] for epoch in epochs]
     axes.plot(seconds, accuracies, "o-", color=color, markersize=4, label=label)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
