@@ -16,11 +16,13 @@ from fashion.server.settings import Platform, Settings
 from fashion.server.storage.accounts import DEFAULT_NAME, check_password
 
 PREFIX, FILE = "FASHION_", "_FILE"
+# Set by Vertex AI, and read with server.platform=vertex only.
+VERTEX_PORT, VERTEX_HEALTH_ROUTE, VERTEX_PREDICT_ROUTE = "AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"
 
 # Each variable's key. Of two that set the same key the later one wins. Cloud Run, Heroku and App Runner set PORT.
 SETTINGS = {
     "PORT": "server.port",
-    "AIP_HTTP_PORT": "server.port",  # Vertex AI's; read with server.platform=vertex only
+    VERTEX_PORT: "server.port",
     f"{PREFIX}ARTIFACT": "artifact",
     f"{PREFIX}BACKEND": "backend",
     **{f"{PREFIX}{name.upper()}": f"server.{name}" for name in Settings.model_fields},
@@ -34,9 +36,6 @@ KNOWN = {*SETTINGS, *SECRETS, *(name + FILE for name in SECRETS), f"{PREFIX}DEBU
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 SERVICE_LINK = re.compile(r"FASHION_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
-
-
-VERTEX_PORT, VERTEX_HEALTH_ROUTE, VERTEX_PREDICT_ROUTE = "AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"
 ROUTE = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")  # neither Flask's <placeholders> nor encoded characters
 
 
