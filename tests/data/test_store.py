@@ -222,6 +222,20 @@ def test_a_worker_that_dies_is_one_line(root, monkeypatch, is_dead):
             worker.wait()
         return worker
 
+    ended, serve, decode = threading.Event(), decoding._serve, decoding.Decoder.decode
+
+    def serve_to_the_end(*arguments):
+        try:
+            serve(*arguments)
+        finally:
+            ended.set()
+
+    def decode_afterwards(*arguments):  # otherwise this process may have taken the last file before the worker's death
+        assert ended.wait(60)
+        return decode(*arguments)
+
+    monkeypatch.setattr(decoding, "_serve", serve_to_the_end)
+    monkeypatch.setattr(decoding.Decoder, "decode", decode_afterwards)
     monkeypatch.setattr(decoding, "BYTES_PER_WORKER", 100)
     monkeypatch.setattr(decoding, "_start", start)
     monkeypatch.setattr(store, "available_cores", lambda: [0, 1])
