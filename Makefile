@@ -1,6 +1,6 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train serve test test-fast services lint benchmark format constraints clean
+.PHONY: help install install-dev train serve test test-fast services lint deploy-check benchmark format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
@@ -50,6 +50,21 @@ lint: install-dev  ## ruff, mypy, spelling, vocabulary, and the schemas of the w
 	$(PY) scripts/check_vocabulary.py
 	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+deploy-check: .venv/checkov/bin/checkov  ## checkov, a security linter, on deploy/; each finding is fixed, or explained in its file
+	@rm -rf .venv/rendered && mkdir .venv/rendered
+	for overlay in single scaled; do \
+	    .venv/bin/kubectl kustomize deploy/kubernetes/overlays/$$overlay > .venv/rendered/$$overlay.yaml || exit 1; \
+	done
+	$(CHECKOV) --framework kubernetes --directory .venv/rendered
+
+CHECKOV = .venv/checkov/bin/checkov --quiet --compact --skip-download
+
+# In an environment of its own, since its pins conflict with this project's.
+.venv/checkov/bin/checkov: tests/deploy/checkov.txt | install-dev
+	$(PY) -m venv --without-pip .venv/checkov
+	$(PY) -m pip --python .venv/checkov/bin/python install --quiet --requirement $<
+	@touch $@
 
 benchmark:  ## measure speed, compared with the baseline and others: training, then serving (15 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark
