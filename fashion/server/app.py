@@ -42,14 +42,13 @@ def create_app(settings: Settings, model: ServedModel, accounts: Accounts, reque
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         MAX_FORM_PARTS=MAX_FORM_PARTS,
         MAX_FORM_MEMORY_SIZE=MAX_TEXT_BYTES,
-        TRUSTED_HOSTS=settings.allowed_hosts or None,
         PROPAGATE_EXCEPTIONS=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.services = _create_services(settings, model, accounts, request_log)
     # In this order: a request is monitored from its beginning, and refused before its body or its session is read.
     app.services.monitor.init_app(app)
-    address.init_app(app, settings.trusted_proxies)
+    address.init_app(app, settings.trusted_proxies, settings.allowed_hosts)
     csrf.init_app(app)
     headers.init_app(app)
     problems.init_app(app)

@@ -144,7 +144,7 @@ def test_the_host_name_is_changed_in_one_place(render, overlays, tmp_path):
         assert "www.example.org" in strings(overlays[overlay])
         changed = list(strings(render(tmp_path / "kubernetes" / "overlays" / overlay)))
         assert "www.example.org" not in changed
-        assert changed.count("a.test") == 6  # the setting, three probes, the Ingress and its certificate
+        assert changed.count("a.test") == 3  # the setting, the Ingress and its certificate
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

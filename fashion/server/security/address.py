@@ -1,5 +1,6 @@
 """The address that a client used: which host it asked for, and what proxies say about it."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from flask import Flask, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map
+from werkzeug.wsgi import get_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,16 +21,21 @@ PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")  # without the 
 # An IPv6 address in brackets, or an IPv4 address, each with the port that some proxies append.
 ADDRESS_AND_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}")
 MAX_PORT = 65535
+# Load balancers probe an address and cannot send the Host header of a site; these answers contain no link.
+HEALTH_ENDPOINTS = {"health.livez", "health.readyz", "health.v2_live", "health.v2_ready", "platform.health"}
 
 
-def init_app(app: Flask, trusted_proxies: int) -> None:
+def init_app(app: Flask, trusted_proxies: int, allowed_hosts: list[str]) -> None:
     """Let an application see the address that its clients used, and refuse what is none.
 
     Args:
         app: The application.
         trusted_proxies: Number of reverse proxies whose X-Forwarded-* headers are trusted.
+        allowed_hosts: Host names that it answers to, except for probes; empty allows any.
     """
     app.before_request(_refuse_malformed_address)
+    if allowed_hosts:
+        app.before_request(functools.partial(_refuse_other_hosts, allowed_hosts))
     app.wsgi_app = _remove_prefix(app.wsgi_app, app.url_map)  # type: ignore[assignment]
     if trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -55,6 +62,16 @@ def _refuse_malformed_address() -> None:
             raise BadRequest("The Host header is not a host name or address with an optional port.")
     if not PREFIX.fullmatch(request.root_path):
         raise BadRequest("The X-Forwarded-Prefix header is not a path such as /fashion.")
+
+
+def _refuse_other_hosts(allowed_hosts: list[str]) -> None:
+    """Refuse a request for a host that this server is not, unless it asks for its health.
+
+    Raises:
+        SecurityError: If the host is another.
+    """
+    if request.endpoint not in HEALTH_ENDPOINTS:
+        get_host(request.environ, allowed_hosts)
 
 
 def _check_address(application: "WSGIApplication") -> "WSGIApplication":

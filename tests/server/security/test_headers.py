@@ -63,10 +63,21 @@ def test_without_a_trusted_proxy_forwarded_headers_mean_nothing(client):
 def test_other_host_names_are_refused(make_app):
     client = make_app(allowed_hosts=["fashion.example", ".example.org"]).test_client()
     for host, status in (("fashion.example", 200), ("a.example.org:5000", 200), ("evil.example", 400)):
-        answer = client.get("/livez", headers={"Host": host})
+        answer = client.get("/openapi.json", headers={"Host": host})
         assert answer.status_code == status
     assert answer.json["detail"] == "This server does not answer to that host name."
+    for path in ("/nothing", "/static/nothing", "/history"):
+        assert client.get(path, headers={"Host": "evil.example"}).status_code == 400
     assert client.get("/", headers={"Host": "evil.example", "Accept": "text/html"}).status_code == 400
+
+
+def test_probes_need_no_host_name(make_app):
+    """Such as those of a load balancer of AWS, whose Host is the server's address."""
+    client = make_app(allowed_hosts=["fashion.example"], platform="sagemaker").test_client()
+    for path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/ping"):
+        assert client.get(path, headers={"Host": "10.0.0.7:8080"}).status_code == 200
+    assert client.get("/metrics", headers={"Host": "10.0.0.7:8080"}).status_code == 400
+    assert client.post("/invocations", headers={"Host": "10.0.0.7:8080"}).status_code == 400
 
 
 @pytest.mark.parametrize(
