@@ -1,6 +1,6 @@
 # One command each, on a machine with python3 and make. GNU make 3.81 (macOS) is enough.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev train serve test test-fast services lint deploy-check benchmark format constraints clean
+.PHONY: help install install-dev train serve test test-fast services lint image image-test deploy-check benchmark format constraints clean
 
 # An existing .venv keeps the Python it was made with; `PYTHON=python3.12 make train` moves it to another.
 PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
@@ -31,18 +31,24 @@ test: lint  ## lint, then the tests on JAX, then those marked `backend` on Tenso
 test-fast: install-dev  ## the tests that start no process, use no network and need no service: a minute and a half, on JAX
 	KERAS_BACKEND=jax $(PY) -m pytest --fast --numprocesses 2 --dist worksteal $(ARGS)
 
-services:  ## install PostgreSQL, Redis, nginx, Chromium and Slurm on Debian; tests start their own, and are skipped where one is missing
-	@if command -v redis-server && command -v chromium && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && ls /usr/lib/postgresql/*/bin/postgres; then \
+image:  ## build the server's container image with podman or docker; ARGS="--build-arg ..." go to its build
+	@deploy/build.sh $(ARGS)
+
+image-test: install-dev  ## start that image as an operator would, and test it over HTTP
+	KERAS_BACKEND=jax $(PY) -m pytest --image tests/deploy $(ARGS)
+
+services:  ## install PostgreSQL, Redis, nginx, Chromium, Slurm and podman on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
 	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	        chromium munge nginx-light postgresql redis-server slurm-wlm; \
+	        buildah catatonit chromium mmdebstrap munge nginx-light podman postgresql redis-server runc slurm-wlm; \
 	else \
 	    echo 'install PostgreSQL, Redis, nginx and Chromium as this system does it (macOS: brew install postgresql redis nginx chromium)'; \
 	fi
 
-lint: install-dev  ## ruff, mypy, spelling, vocabulary, and the schemas of the workflow and CITATION.cff; changes nothing
+lint: install-dev  ## ruff, mypy, spelling, vocabulary, hadolint, and the schemas of the workflow and CITATION.cff; changes nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -50,6 +56,7 @@ lint: install-dev  ## ruff, mypy, spelling, vocabulary, and the schemas of the w
 	$(PY) scripts/check_vocabulary.py
 	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	.venv/bin/hadolint deploy/Dockerfile
 
 deploy-check: .venv/checkov/bin/checkov  ## checkov, a security linter, on deploy/; each finding is fixed, or explained in its file
 	@rm -rf .venv/rendered && mkdir .venv/rendered

@@ -34,7 +34,7 @@ from fashion.paths import PROJECT
 start_backend(os.environ.get("KERAS_BACKEND", "jax"), deterministic=True)
 register_resolvers()
 
-pytest_plugins = ["isolation", "services", "clusters", "serving"]
+pytest_plugins = ["isolation", "services", "clusters", "serving", "containers"]
 
 OTHER_KERAS_SETTINGS = '{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}'
 

@@ -210,6 +210,16 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+def send_request(port: int, path: str, body: bytes | None = None, headers=None, timeout: float = 30) -> Answer:
+    """Send a request to a server on this machine."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return Answer(response.status, dict(response.headers), response.read())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, dict(error.headers), error.read())
+
+
 class Server:
     """``python scripts/serve.py`` as a process, spoken to over HTTP."""
 
@@ -236,12 +246,7 @@ class Server:
             )
 
     def request(self, path: str, body: bytes | None = None, headers=None, timeout: float = 30) -> Answer:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers or {})
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
-                return Answer(response.status, dict(response.headers), response.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, dict(error.headers), error.read())
+        return send_request(self.port, path, body, headers, timeout)
 
     def predict(self, content: bytes, timeout: float = 30, **headers: str) -> Answer:
         body, kind = form(("file", content))
