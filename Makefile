@@ -37,13 +37,13 @@ image:  ## build the server's container image with podman or docker; ARGS="--bui
 image-test: install-dev  ## start that image as an operator would, and test it over HTTP
 	KERAS_BACKEND=jax $(PY) -m pytest --image tests/deploy $(ARGS)
 
-services:  ## install PostgreSQL, Redis, nginx, Chromium, Slurm and podman on Debian; tests start their own, and are skipped where one is missing
-	@if command -v redis-server && command -v chromium && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && ls /usr/lib/postgresql/*/bin/postgres; then \
+services:  ## install PostgreSQL, Redis, nginx, Caddy, Chromium, Slurm, podman and systemd on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && command -v caddy && command -v systemd-analyze && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
 	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	        buildah catatonit chromium mmdebstrap munge nginx-light podman postgresql redis-server runc slurm-wlm; \
+	        buildah caddy catatonit chromium mmdebstrap munge nginx-light podman postgresql redis-server runc slurm-wlm systemd; \
 	else \
 	    echo 'install PostgreSQL, Redis, nginx and Chromium as this system does it (macOS: brew install postgresql redis nginx chromium)'; \
 	fi
@@ -60,10 +60,11 @@ lint: install-dev  ## ruff, mypy, spelling, vocabulary, hadolint, and the schema
 
 deploy-check: .venv/checkov/bin/checkov  ## checkov, a security linter, on deploy/; each finding is fixed, or explained in its file
 	@rm -rf .venv/rendered && mkdir .venv/rendered
-	for overlay in single scaled; do \
-	    .venv/bin/kubectl kustomize deploy/kubernetes/overlays/$$overlay > .venv/rendered/$$overlay.yaml || exit 1; \
+	for part in overlays/single overlays/scaled training; do \
+	    .venv/bin/kubectl kustomize deploy/kubernetes/$$part > .venv/rendered/$$(basename $$part).yaml || exit 1; \
 	done
 	$(CHECKOV) --framework kubernetes --directory .venv/rendered
+	$(CHECKOV) --framework cloudformation --directory deploy/aws
 
 CHECKOV = .venv/checkov/bin/checkov --quiet --compact --skip-download
 
