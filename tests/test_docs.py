@@ -17,7 +17,7 @@ from image_folders import write_classes
 from PIL import Image
 from services import free_port
 
-from fashion.paths import PROJECT
+from fashion.paths import PRETRAINED, PROJECT
 from fashion.server.settings import Settings
 from fashion.server.storage.accounts import Accounts
 
@@ -153,6 +153,9 @@ def test_a_script_of_the_docs_runs(command, smoke_run, tmp_path):
         arguments = ["records", *arguments[1:2], *SHORTENED, "--seeds", "1", "--folder", "run", "--runs", "runs"]
     elif script == "scripts/train.py":
         arguments += [*SHORTENED, f"{place}={tmp_path}/run"]
+    elif script == "scripts/export.py":
+        shutil.copytree(artifact, tmp_path / "run")  # which tests share
+        arguments += [f"artifact={tmp_path}/run", "data.limit=1000"]
     elif script == "scripts/predict.py":
         arguments += ["--artifact", str(artifact)]
     elif script == "scripts/benchmark.py":
@@ -226,6 +229,8 @@ def test_the_srun_of_the_docs_trains(fashion_mnist_root, slurm, tmp_path):
 def test_a_server_of_the_docs_serves(command, small_artifact, start_server, redis_url):
     _, _, *arguments = shlex.split(command)
     shown = [argument for argument in arguments if not argument.startswith(("artifact=", "server.port="))]
+    if "server.runtime=onnx" in shown:
+        shown.append(f"artifact={PRETRAINED}")  # with its exported file
     server = start_server(*(re.sub("redis://HOST.*", redis_url, argument) for argument in shown)).wait_until_ready()
     assert server.request("/livez").status == 200
     assert server.stop() == 0
@@ -410,7 +415,7 @@ def test_every_key_of_a_config_group_has_a_line_with_its_default():
     assert not gone, f"documented, but not in configs/: {', '.join(gone)}"
 
 
-@pytest.mark.parametrize("command", ["train", "audit", "evaluate", "explore", "serve"])
+@pytest.mark.parametrize("command", ["train", "audit", "evaluate", "explore", "export", "serve"])
 def test_every_key_of_a_command_has_a_line_with_its_default(command):
     settings = yaml.safe_load((PROJECT / "configs" / f"{command}.yaml").read_text())
     own = {name: value for name, value in settings.items() if name not in ("defaults", "hydra")}

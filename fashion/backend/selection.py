@@ -23,6 +23,7 @@ from fashion.backend.signals import deferred_signals
 from fashion.errors import InputError
 
 Backend = Literal["jax", "tensorflow"]
+Runtime = Literal["keras", "onnx"]  # what computes predictions: Keras on its backend, or ONNX Runtime without either
 Precision = Literal["float32", "mixed_bfloat16"]
 
 

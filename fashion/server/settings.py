@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 import pydantic
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from fashion.backend.selection import Runtime
+
 MEBIBYTE = 1024 * 1024
 
 # No deployment needs larger limits; a reverse proxy can set smaller ones.
@@ -26,6 +28,7 @@ class Settings(pydantic.BaseModel):
     Attributes:
         host: Address to listen on; any but a loopback address requires accounts of your own.
         port: TCP port; 0 picks a free one.
+        runtime: What computes predictions: Keras, or ONNX Runtime, with the file that ``scripts/export.py`` writes.
         processes: Worker processes, each with its own copy of the model; more than one needs ``redis_url``.
         threads: Images that one process decodes at the same time.
         queue: Further requests that may wait to be decoded or for the model; any more are answered 503 at once.
@@ -44,6 +47,7 @@ class Settings(pydantic.BaseModel):
 
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=0, lt=65536)]
+    runtime: Runtime
     processes: PositiveInt
     threads: Annotated[int, Field(ge=1, le=256)]
     queue: NonNegativeInt

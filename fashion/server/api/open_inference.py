@@ -98,7 +98,7 @@ def model_metadata(name: str, version: str | None = None) -> Response:
     return ModelMetadata(
         name=model.name,
         versions=[model.version],
-        platform="keras",
+        platform=model.platform,
         inputs=[TensorMetadata(name="images", datatype="FP32", shape=[-1, *model.input.shape])],
         outputs=[TensorMetadata(name="probabilities", datatype="FP32", shape=[-1, len(model.classes)])],
     ).response()
@@ -112,7 +112,7 @@ def model_config(name: str, version: str | None = None) -> Response:
     model = services().model
     return ModelConfig(
         name=model.name,
-        platform="keras",
+        platform=model.platform,
         max_batch_size=max_images(model.input.shape),
         input=[TensorConfig(name="images", data_type="TYPE_FP32", dims=list(model.input.shape))],
         output=[TensorConfig(name="probabilities", data_type="TYPE_FP32", dims=[len(model.classes)])],

@@ -66,7 +66,7 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
         # Read by prometheus_client when it is imported, as late as in the workers.
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
     _check_address(settings)
-    model = ServedModel(artifact, backend)
+    model = ServedModel(artifact, backend, settings.runtime)
     if artifact == PRETRAINED:
         log.info("no model is trained yet, serving the pretrained one", path=str(model.path))
     LoginLimits(settings.redis_url)

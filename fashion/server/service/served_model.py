@@ -7,9 +7,11 @@ import numpy as np
 
 from fashion import artifact
 from fashion.backend.memory import return_large_blocks
-from fashion.backend.selection import Backend, start_backend
+from fashion.backend.selection import Backend, Runtime
 from fashion.errors import InputError
+from fashion.exported import onnx_file, verify_export
 from fashion.inference.batcher import Batcher, are_joined
+from fashion.inference.engine import load_engine
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
@@ -18,6 +20,7 @@ from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
 # up to 16 and 355 of up to 64, which are padded to the next size that is compiled.
 MAX_BATCH_IMAGES = 8
 LOADING_SECONDS = 5  # a guess for Retry-After
+PLATFORMS: dict[Runtime, str] = {"keras": "keras", "onnx": "onnxruntime_onnx"}
 
 
 class ServedModel:
@@ -25,7 +28,8 @@ class ServedModel:
 
     Args:
         path: A ``.keras`` file with its card beside it, or a run folder.
-        backend_name: The Keras backend that computes.
+        backend_name: The Keras backend, if that computes.
+        runtime: What computes: Keras, or ONNX Runtime with the exported file beside the ``.keras`` file.
 
     Attributes:
         path: The model file.
@@ -33,21 +37,25 @@ class ServedModel:
         uncertainty: Calibration and abstention, as the card describes them.
         classes: Class names, in the order of the probabilities.
         input: What the model takes.
+        platform: What computes, as the Open Inference Protocol names it.
         name: In addresses and responses: that of the data it was trained on.
         version: The first characters of the model file's SHA-256.
         stopping: Set once the process is asked to stop.
 
     Raises:
-        InputError: If the model file does not match its card; nothing of it was executed.
+        InputError: If the model file, or the exported one, does not match its card; nothing of it was executed.
     """
 
-    def __init__(self, path: Path, backend_name: Backend) -> None:
-        self._backend_name = backend_name
+    def __init__(self, path: Path, backend_name: Backend, runtime: Runtime = "keras") -> None:
+        self._backend_name, self._runtime = backend_name, runtime
         # Resolved: `outputs/latest` may point elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
+        if runtime == "onnx":
+            verify_export(onnx_file(self.path), self.card)
         self.uncertainty = PosthocUncertainty.from_card(self.card)
         self.classes = self.card.classes
         self.input: InputSpec = self.card.input
+        self.platform = PLATFORMS[runtime]
         self.name = self.card.data.name
         self.version = self.card.version
         self.stopping = threading.Event()
@@ -65,15 +73,12 @@ class ServedModel:
             InputError: If the model cannot be loaded, or is no longer the verified one.
         """
         return_large_blocks()
-        start_backend(self._backend_name)
-        from fashion.inference.predictor import Predictor  # imports Keras, on the backend just selected
-
-        predictor, loaded = Predictor.load(self.path)
-        if loaded.card.sha256 != self.card.sha256:
+        engine, sha256 = load_engine(self._runtime, self._backend_name, self.path)
+        if sha256 != self.card.sha256:
             raise InputError(f"{self.path}: was replaced after the server started; restart the server")
-        for size in predictor.batch_sizes:
-            predictor.predict(np.zeros((size, *self.input.shape), np.uint8))
-        self._batcher = Batcher(predictor.predict, MAX_BATCH_IMAGES if are_joined(self.input.shape) else 1)
+        for size in engine.batch_sizes:
+            engine.predict(np.zeros((size, *self.input.shape), np.uint8))
+        self._batcher = Batcher(engine.predict, MAX_BATCH_IMAGES if are_joined(self.input.shape) else 1)
 
     def predict(self, images: np.ndarray) -> Prediction:
         """Compute probabilities and scores of images.

@@ -1,0 +1,85 @@
+"""Export a trained model, measure the result on all test images, and keep it if it is as good as the original."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from fashion import machine
+from fashion.config.build import build
+from fashion.data.dataset import Dataset
+from fashion.data.split import stratified_sample
+from fashion.evaluation.artifact_data import refuse_other_classes
+from fashion.export import agreement
+from fashion.export.export_settings import ExportSettings
+from fashion.export.formats import FORMATS
+from fashion.export.whole_model import whole_model
+from fashion.exported import CARD_SUFFIX, ExportCard, uncertainty_digest
+from fashion.files import replacing, write_json
+from fashion.inference.predictor import Predictor
+from fashion.runs.run_record import git_state, now
+
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "onnx", "tf2onnx", "onnxruntime", "numpy")
+RANGE_IMAGES, RANGE_SEED = 500, 0  # of the training images, from which the ranges of 8-bit numbers are measured
+
+
+def export(settings: ExportSettings) -> Path:
+    """Write a model in another format beside its ``.keras`` file, with a card of its own.
+
+    Args:
+        settings: The checked configuration; Keras already runs on TensorFlow.
+
+    Returns:
+        The exported file.
+
+    Raises:
+        InputError: When the artifact or the data is not available, or the exported model is worse than the original;
+            then an earlier export is intact.
+    """
+    predictor, loaded = Predictor.load(Path(settings.artifact))
+    data: Dataset = build(settings.data, seed=loaded.card.seed)
+    refuse_other_classes(data, loaded.card)
+    module = FORMATS[settings.format].load()
+    path = FORMATS[settings.format].file(loaded.path, settings.quantise)
+    original = predictor.predict(data.test.images)
+    with replacing(path) as partial:
+        module.write(whole_model(loaded.model, predictor.uncertainty), partial, settings.quantise, _range_images(data))
+        engine = module.open_engine(partial)
+        found = agreement.measure(
+            data.test.labels, original, engine.predict(data.test.images), predictor.uncertainty.threshold
+        )
+        agreement.refuse(found, settings.quantise)
+        git = git_state()
+        card = ExportCard(
+            format=settings.format,
+            quantise=settings.quantise,
+            artifact_sha256=loaded.card.sha256,
+            card_sha256=uncertainty_digest(loaded.card),
+            sha256=hashlib.sha256(partial.read_bytes()).hexdigest(),
+            bytes=partial.stat().st_size,
+            test=found,
+            milliseconds=agreement.single_image_milliseconds(engine, data),
+            versions=machine.versions(PACKAGES),
+            hardware=machine.hardware(),
+            git=git and git.model_dump(),
+            created=now(),
+        )
+    write_json(path.with_name(path.name + CARD_SUFFIX), card.model_dump(mode="json", exclude_none=True))
+    _print(path, card)
+    return path
+
+
+def _range_images(data: Dataset) -> np.ndarray:
+    random = np.random.Generator(np.random.PCG64(RANGE_SEED))
+    chosen = stratified_sample(data.train.labels, min(RANGE_IMAGES, len(data.train)), random)
+    return data.train.images[chosen]
+
+
+def _print(path: Path, card: ExportCard) -> None:
+    found = card.test
+    print(f"test accuracy  {found.accuracy:.2%}, of the original {found.keras_accuracy:.2%} ({found.images:,} images)")
+    print(f"same class     {found.same_class:,} images; probabilities differ by {found.max_probability_difference:.1g}")
+    if found.same_decision is not None:
+        print(f"same decision  {found.same_decision:,} images; scores differ by {found.max_score_difference:.1g}")
+    print(f"one image      {card.milliseconds:.2f} ms on one thread of {card.hardware['processor']}")
+    print(f"written        {path}  {card.bytes / 1e6:.2f} MB")
