@@ -61,7 +61,7 @@ def export(settings: ExportSettings) -> Path:
             milliseconds=agreement.single_image_milliseconds(engine, data),
             versions=machine.versions(PACKAGES),
             hardware=machine.hardware(),
-            git=git and git.model_dump(),
+            git=git.model_dump() if git else None,
             created=now(),
         )
     write_json(path.with_name(path.name + CARD_SUFFIX), card.model_dump(mode="json", exclude_none=True))

@@ -76,7 +76,7 @@ def _write_int8(model: Any, path: Path, images: Images) -> None:
     """Quantise weights per channel, and activations to the ranges that they have for some training images."""
     quantization: Any = importlib.import_module("onnxruntime.quantization")
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         """Gives one image at a time."""
 
         def __init__(self) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from fashion.arrays import Pixels
 from fashion.backend.selection import Backend, Runtime, start_backend
+from fashion.data.image_rows import ImageArray
 from fashion.uncertainty.posthoc import Prediction
 
 
@@ -18,7 +19,7 @@ class Engine(Protocol):
 
     batch_sizes: tuple[int, ...]
 
-    def predict(self, images: Pixels) -> Prediction:
+    def predict(self, images: Pixels | ImageArray) -> Prediction:
         """Return the predictions for images."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fashion import artifact
 from fashion.arrays import Pixels
+from fashion.data.image_rows import ImageArray
 from fashion.errors import InputError
 from fashion.exported import onnx_file, verify_export
 from fashion.uncertainty.posthoc import Prediction
@@ -63,7 +64,7 @@ class OnnxEngine:
         verify_export(exported, card)
         return cls(exported), card.sha256
 
-    def predict(self, images: Pixels) -> Prediction:
+    def predict(self, images: Pixels | ImageArray) -> Prediction:
         """Return the predictions for images."""
         largest = self.batch_sizes[-1]
         parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
@@ -71,7 +72,7 @@ class OnnxEngine:
 
     def _batch(self, images: Pixels) -> Prediction:
         batch = images if images.dtype == np.float32 else images.astype(np.float32) / 255
-        found = dict(zip(self._outputs, self._session.run(None, {INPUT: batch}), strict=True))
+        found: dict[str, np.ndarray] = dict(zip(self._outputs, self._session.run(None, {INPUT: batch}), strict=True))
         probabilities = found[PROBABILITIES]
         scores = found.get(SCORE, np.full(len(batch), np.nan, np.float32))
         return Prediction(
