@@ -20,7 +20,7 @@ from fashion.backend.selection import seed_everything
 from fashion.models import efficientnet
 from fashion.models.cnn import cnn
 from fashion.models.efficientnet import Stage
-from fashion.models.efficientnet_lite0 import efficientnet_lite0
+from fashion.models.efficientnet_lite import efficientnet_lite
 from fashion.models.efficientnetb0 import efficientnetb0
 from fashion.models.flip_tta import flip_averaged
 from fashion.models.resnet import resnet
@@ -43,7 +43,7 @@ def saved(tmp_path_factory) -> Path:
             patch.setattr(efficientnet, name, value)
         models = {
             "efficientnetb0": efficientnetb0(32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28),
-            "efficientnet_lite0": efficientnet_lite0(None, 32, 0.9, 0.2, 0.1, **GREY_28),
+            "efficientnet_lite0": efficientnet_lite(0, None, 32, 0.9, 0.2, 0.1, **GREY_28),
             "cnn": cnn([4], [8], 0.3, **images_of(40, 1)),
             "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
             "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, 4, **images_of(40, 3)),  # colour, with a max-pooled stem

