@@ -1,7 +1,7 @@
 """EfficientNet-Lite, trained on ImageNet or from scratch: EfficientNet without what small devices compute slowly.
 
-By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitation, relu6 in place of silu, and a stem and
-head that do not grow with the network.
+By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitation, relu6 in place of silu, and a stem
+and a head that do not grow with the network.
 """
 
 from math import ceil
@@ -58,7 +58,9 @@ def efficientnet_lite(
         batch_norm_momentum=batch_norm_momentum,
         drop_connect_rate=drop_connect_rate,
     )
-    return keras.Model(trunk.input, class_probabilities(trunk.output, classes, dropout), name=f"efficientnet_lite{version}")
+    return keras.Model(
+        trunk.input, class_probabilities(trunk.output, classes, dropout), name=f"efficientnet_lite{version}"
+    )
 
 
 def backbone(

