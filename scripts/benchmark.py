@@ -56,6 +56,17 @@ def _layers(options: argparse.Namespace) -> None:
     print(f"{layer_speed.table(result)}\n\nwritten: {options.folder / 'layers.json'}")
 
 
+def _precision(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import precision_speed
+
+    recipes = [each for each in options.recipes if "=" not in each] or precision_speed.RECIPES
+    overrides = [each for each in options.recipes if "=" in each]
+    result = precision_speed.measure(recipes, overrides, options.rounds, options.steps)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "precision.json", {**_provenance(), **result})
+    print(f"{precision_speed.table(result)}\n\nwritten: {options.folder / 'precision.json'}")
+
+
 def _loading(options: argparse.Namespace) -> None:
     from fashion.benchmarks import loading_speed
 
@@ -241,6 +252,16 @@ def _parser() -> ArgumentParser:
     layers.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
     )
+    precision = what.add_parser(
+        "precision",
+        usage="%(prog)s [RECIPE ...] [KEY=VALUE ...] [--rounds ROUNDS] [--steps STEPS] [--folder FOLDER]",
+        help="milliseconds of a training step on each backend and in each precision, and what auto chooses (minutes)",
+        description="Four ways of training a recipe take turns, each in its own process. Keep the machine idle.",
+    )
+    precision.add_argument(
+        "recipes", nargs="*", metavar="RECIPE", help="choices of experiment (default: those for Fashion-MNIST)"
+    )
+    precision.add_argument("--steps", type=_positive, default=20, help="steps of a turn (default: %(default)s)")
     loading = what.add_parser(
         "loading",
         help="files/s from a folder of images to batches, compared with Keras's loader (minutes)",
@@ -333,12 +354,13 @@ def _parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     measures = {
-        training: _training, loading: _loading, layers: _layers, serving: _serving, transfer: _transfer,
-        per_class: _photos_per_class, photos: _photos, renderings: _renderings, scenes: _scenes, records: _records,
+        training: _training, precision: _precision, loading: _loading, layers: _layers, serving: _serving,
+        transfer: _transfer, per_class: _photos_per_class, photos: _photos, renderings: _renderings, scenes: _scenes,
+        records: _records,
     }  # fmt: skip
     for each, measure in measures.items():
         each.set_defaults(measure=measure)
-        if each in (training, loading, layers, serving):
+        if each in (training, precision, loading, layers, serving):
             each.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: %(default)s)")
         if each in (renderings, scenes):
             each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")

@@ -1,7 +1,7 @@
 """The contenders of the training benchmark, each in a process of its own.
 
-``python -m fashion.benchmarks.contenders NAME FOLDER`` reads one command in JSON from each line of standard input,
-``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
+``python -m fashion.benchmarks.contenders NAME FOLDER [KEY=VALUE ...]`` reads one command in JSON from each line of
+standard input, ``{"do": METHOD, ...arguments}``, and answers with one line of JSON.
 """
 
 import abc
@@ -73,7 +73,7 @@ class _Fit(Contender):
         """Return the input of ``fit``, at least ``steps`` batches."""
 
     def train(self, steps: int) -> TrainingSeconds:
-        """Train for some steps of 128 images, after the warm-up steps."""
+        """Train for some steps, after the warm-up steps."""
         first, begin, end = 0, WARM_UP_STEPS - 1, WARM_UP_STEPS + steps - 1
         clock = _clock(first, begin, end)
         started = time.perf_counter()
@@ -142,9 +142,10 @@ class Project(_Fit):
 
     overrides: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *overrides: str) -> None:
         super().__init__(folder)
-        config = training_configuration(folder, *self.overrides)
+        config = training_configuration(folder, *self.overrides, *overrides)
+        self.batch_size = config["trainer"]["batch_size"]
         self.data = build(config["data"], seed=0)
         self.model = self.network(config)
 
@@ -160,8 +161,8 @@ class Project(_Fit):
         from fashion.data.batches import TrainingBatches, as_pipeline
 
         images, labels = self.data.train.images, self.data.train.labels
-        count = steps * BATCH_SIZE
-        return as_pipeline(TrainingBatches(images[:count], labels[:count], BATCH_SIZE, seed=0))
+        count = steps * self.batch_size
+        return as_pipeline(TrainingBatches(images[:count], labels[:count], self.batch_size, seed=0))
 
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
         """Return the compiled call that ``predict`` and the server use."""
@@ -232,7 +233,8 @@ class OnnxRuntime(Contender):
         return {"compiled": lambda images: self._session.run(None, {name: images})[0]}
 
 
-CONTENDERS: dict[str, type[Contender]] = {
+CONTENDERS: dict[str, Callable[..., Contender]] = {
+    "project": Project,
     "baseline": Baseline,
     "stock_jax": StockOnJax,
     "jax": ProjectOnJax,
@@ -257,7 +259,7 @@ def main() -> None:
     """Build the contender, report that it is ready, and execute commands until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # keeps what libraries print out of the answers
-    contender = CONTENDERS[sys.argv[1]](Path(sys.argv[2]))
+    contender = CONTENDERS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
     print(json.dumps("ready"), file=answers)
     for line in sys.stdin:
         command = json.loads(line)

@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict
 from matplotlib.axes import Axes
 
 from fashion import machine
-from fashion.benchmarks.contenders import BATCH_SIZE, CONTENDERS, TrainingSeconds
+from fashion.benchmarks.contenders import BATCH_SIZE, TrainingSeconds
 from fashion.benchmarks.progress import say
 from fashion.errors import InputError
 from fashion.figures import saved_figure
@@ -91,13 +91,14 @@ class ContenderProcess:
         name: A key of ``CONTENDERS``.
         folder: Where contenders leave files for each other; gets the log.
         cache: Cache folder, with the compiled programs.
+        overrides: Of the contender's configuration.
 
     Raises:
         InputError: The process stopped; the message has its last line.
     """
 
-    def __init__(self, name: str, folder: Path, cache: Path) -> None:
-        command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder)]
+    def __init__(self, name: str, folder: Path, cache: Path, *overrides: str) -> None:
+        command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder), *overrides]
         environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.name, self._log = name, folder / f"{name}.log"
         with self._log.open("w") as log:
@@ -149,7 +150,7 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpe
         folder = Path(temporary)
         if "onnx" in contenders:
             say("exporting the network as ONNX")
-            with _running("tensorflow", folder) as process:
+            with running("tensorflow", folder) as process:
                 process.ask("export")
         turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         for turn in range(rounds):
@@ -173,8 +174,9 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpe
 
 
 @contextlib.contextmanager
-def _running(name: str, folder: Path) -> Iterator[ContenderProcess]:
-    process = ContenderProcess(name, folder, folder / "cache")
+def running(name: str, folder: Path, *overrides: str) -> Iterator[ContenderProcess]:
+    """Run a contender in a process of its own while the block runs."""
+    process = ContenderProcess(name, folder, folder / "cache", *overrides)
     try:
         yield process
     finally:
@@ -183,7 +185,7 @@ def _running(name: str, folder: Path) -> Iterator[ContenderProcess]:
 
 def _turn(name: str, folder: Path, steps: int) -> Turn:
     """Have one contender train and infer, alone in memory, as it would for a user."""
-    with _running(name, folder) as process:
+    with running(name, folder) as process:
         training: TrainingSeconds | None = process.ask("train", steps=steps) if name != "onnx" else None
         gflops = process.ask("matrix_product") if name == "jax" else None
         turn: Turn = {
@@ -315,7 +317,7 @@ def _bars(axes: Axes, rates: dict[str, float], title: str) -> None:
 
 def available() -> tuple[str, ...]:
     """Return the contenders that can run here: ONNX Runtime only where the ``benchmark`` extra is installed."""
-    found = [name for name in CONTENDERS if name != "onnx"]
+    found = [name for name in NAMES if name != "onnx"]
     if {"onnxruntime", "tf2onnx"} <= set(machine.versions(("onnxruntime", "tf2onnx"))):
         found.append("onnx")
     return tuple(found)

@@ -134,6 +134,8 @@ class CheckBeforeRun(Callback):
 
         try:
             self.command.prepared = self.command.prepare(task, make_folder)
+            with read_write(config):
+                config.merge_with(task)  # Hydra saves what was decided
             if coordination.is_first():
                 refuse_busy(Path(make_folder()))  # before Hydra writes there
             else:

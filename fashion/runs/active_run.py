@@ -32,6 +32,7 @@ class ActiveRun:
         config: Its resolved configuration.
         overrides: What was set on the command line.
         environment: What it runs with.
+        decided: Why ``auto`` became what is in the configuration.
         metrics: Its results, filled in at its end.
         timings: Named durations in seconds.
         started: When, ISO 8601.
@@ -42,6 +43,7 @@ class ActiveRun:
     config: ResolvedConfig
     overrides: Sequence[str]
     environment: Environment
+    decided: str = ""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
     started: str = dataclasses.field(default_factory=now)
@@ -67,6 +69,7 @@ class ActiveRun:
                 timings_seconds=self.timings,
                 peak_memory_mb=machine.peak_memory_mb(),
                 data=self.data,
+                decided=self.decided,
             )
         )
 

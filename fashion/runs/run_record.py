@@ -56,6 +56,7 @@ class RunRecord(Environment):
         timings_seconds: What took how long: ``start_up``, ``training``, ``evaluation``, ``total``.
         peak_memory_mb: The most memory that its process had.
         data: Digests of the data that it reads, once that is known.
+        decided: Why ``auto`` became what is in the configuration; empty if it had no such value.
     """
 
     started: str = ""
@@ -64,6 +65,7 @@ class RunRecord(Environment):
     timings_seconds: dict[str, float] = {}
     peak_memory_mb: float | None = None
     data: dict[str, str] | None = None
+    decided: str = ""
 
 
 def environment(backend: str, device: str) -> Environment:

@@ -17,6 +17,7 @@ from fashion.runs.identity import comparable
 from fashion.runs.result import RunResult
 from fashion.sweeps import launchers, preflight
 from fashion.sweeps.manifest import ENDED, SweepJob, SweepManifest, refuse_other_configurations
+from fashion.training.auto_settings import applied, decide
 
 
 class JobRunner:
@@ -51,7 +52,7 @@ class JobRunner:
         Raises:
             InputError: When the configuration of one is wrong.
         """
-        preflight.check([self.compose(overrides) for overrides in choices])
+        preflight.check([applied(config, decide(config).values) for config in map(self.compose, choices)])
 
     def add(
         self, choices: Sequence[tuple[Sequence[str], int | None]], first: int = 0, *, checked: bool = False
@@ -71,7 +72,11 @@ class JobRunner:
         """
         given = []
         for number, (overrides, trial) in enumerate(choices, start=first):
-            given.append((SweepJob(number, list(overrides), {}, trial), self.compose(overrides)))
+            config = self.compose(overrides)
+            kept = self.jobs[number].config.get("trainer") if number < len(self.jobs) else None
+            decided = decide(config, kept).values
+            every = [*overrides, *(f"trainer.{key}={value}" for key, value in decided.items())]
+            given.append((SweepJob(number, every, {}, trial), applied(config, decided)))
         for job, config in given:
             job.config = comparable(config)
         jobs = [job for job, _ in given]

@@ -70,12 +70,15 @@ def train(training: Training) -> dict[str, float]:
     """
     config, settings = training.config, training.trainer
     folder = RunFolder(training.folder)
-    run = ActiveRun(folder, config, task_overrides(), environment(keras.backend.backend(), describe_devices()))
+    computing = environment(keras.backend.backend(), describe_devices())
+    run = ActiveRun(folder, config, task_overrides(), computing, training.decided)
     writes = coordination.is_first()
     with GracefulStop() as stop, recorded(run) if writes else contextlib.nullcontext(), coordination.together():
         data: Dataset = build(config["data"], seed=settings.seed)
         if writes:
             run.record_data(data)
+            if run.decided:
+                log.info("auto           %s, %s: %s", settings.backend, settings.precision, run.decided)
         _refuse_other_training(config, data)
         part = _spread_over_devices(settings)
         steps = settings.epochs * (len(data.train) // settings.batch_size)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from pydantic import NonNegativeInt, PositiveInt
 
 from fashion.backend import coordination, process_group
@@ -15,6 +15,7 @@ from fashion.config.schema import Keys, Seed, Share, check_target, check_values,
 from fashion.data.folds import check_fold
 from fashion.errors import InputError
 from fashion.runs import resume_override
+from fashion.training.auto_settings import decide
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
 ADDED_BY_CODE = {
@@ -56,29 +57,34 @@ class Training(NamedTuple):
         config: The whole configuration, as recorded with the run.
         trainer: Its ``trainer`` group.
         folder: Where the run writes.
+        decided: Why ``auto`` became what is in the configuration; empty if it has no such key.
     """
 
     config: ResolvedConfig
     trainer: TrainerSettings
     folder: Path
+    decided: str = ""
 
 
 def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = None) -> Training:
     """Check a composed configuration, and start the backend that it names; nothing is written.
 
     Args:
-        cfg: A configuration composed from ``configs/train.yaml``.
+        cfg: A configuration composed from ``configs/train.yaml``. What it leaves to the machine is filled in.
         make_folder: Makes the run's folder, once the configuration is known to be valid; None takes ``run_folder``.
 
     Raises:
         InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
+    decision = decide(resolved(cfg, run_folder="."))
+    with read_write(cfg):
+        cfg.merge_with({"trainer": dict(decision.values)})
     trainer = start_training(resolved(cfg, run_folder="."))
     folder = Path(make_folder() if make_folder else cfg.run_folder)
     folder = Path(coordination.gather("run_folder", str(folder))[0])  # a default folder has the time in its name
     config = resolved(cfg, run_folder=folder)
     resume_override.check(config, folder)
-    return Training(config, trainer, folder)
+    return Training(config, trainer, folder, decision.reason)
 
 
 def start_training(config: ResolvedConfig) -> TrainerSettings:

@@ -1,0 +1,94 @@
+"""``trainer.backend=auto`` and ``trainer.precision=auto``: decided once for a run, by its network and this machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from fashion.backend.processor import Processor, find_processor
+from fashion.backend.selection import Backend, Precision
+from fashion.config.nodes import ResolvedConfig, has_target
+from fashion.errors import InputError
+from fashion.runs.folder import RunFolder
+
+AUTO = "auto"
+DECIDED: dict[str, tuple[str, ...]] = {"backend": get_args(Backend), "precision": get_args(Precision)}
+# Networks of depthwise convolutions, which neither backend computes faster in bfloat16 on a CPU. They are named here
+# because importing a network imports Keras, which runs on one backend from then on.
+DEPTHWISE = (
+    "fashion.models.efficientnetb0.efficientnetb0",
+    "fashion.models.efficientnet_lite.efficientnet_lite",
+    "fashion.models.keras_application.keras_application",
+)
+SMALL_IMAGE = (
+    32  # pixels a side up to which this project's depthwise convolutions are faster on JAX: docs/benchmarks.md
+)
+
+
+class Decision(NamedTuple):
+    """What replaces ``auto`` in a configuration.
+
+    Attributes:
+        values: Keys of the ``trainer`` group, and the value of each.
+        reason: Why, in a few words; empty if nothing was to be decided.
+    """
+
+    values: dict[str, str]
+    reason: str
+
+
+def decide(config: ResolvedConfig, kept: Mapping[str, Any] | None = None) -> Decision:
+    """Decide what a configuration leaves to the machine.
+
+    Args:
+        config: A resolved training configuration, not checked yet.
+        kept: The ``trainer`` group of what is resumed, whose decisions stay; by default that of ``trainer.resume``.
+
+    Raises:
+        InputError: When the ``trainer`` group has another word than those that are allowed.
+    """
+    trainer = config.get("trainer")
+    if not isinstance(trainer, dict):
+        return Decision({}, "")  # what is wrong with it is said by the check of the whole
+    for key, allowed in DECIDED.items():
+        if key in trainer and trainer[key] not in (AUTO, *allowed):
+            words = ", ".join(map(repr, (AUTO, *allowed[:-1])))
+            raise InputError(f"trainer.{key}: got {trainer[key]!r}, expected {words} or {allowed[-1]!r}")
+    wanted = [key for key in DECIDED if trainer.get(key) == AUTO]
+    if not wanted:
+        return Decision({}, "")
+    reason = ""
+    if kept is None and isinstance(trainer.get("resume"), str):
+        run = RunFolder(Path(trainer["resume"]))
+        kept, reason = run.read_config()["trainer"], run.read_record().decided
+    if kept is not None:
+        return Decision({key: kept[key] for key in wanted}, reason)
+    choice = fastest(config, find_processor())
+    return Decision({key: choice.values[key] for key in wanted}, choice.reason)
+
+
+def applied(config: ResolvedConfig, values: Mapping[str, str]) -> ResolvedConfig:
+    """Return a configuration with decided values in place of ``auto``."""
+    return config | {"trainer": config["trainer"] | values} if values else config
+
+
+def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
+    """Return backend and precision that train a configuration's network fastest.
+
+    Args:
+        config: A resolved training configuration.
+        processor: What it is to be trained on.
+    """
+    model, data = config.get("model"), config.get("data")
+    size = data.get("image_size", SMALL_IMAGE) if isinstance(data, dict) else SMALL_IMAGE
+    spread = config["trainer"].get("distribution") == "data_parallel"  # complete on JAX alone
+    if processor.is_gpu:
+        backend, reason = "jax", f"{processor.name} {processor.reason}"
+        precision = "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
+    elif has_target(model, *DEPTHWISE):
+        is_small = isinstance(size, int) and size <= SMALL_IMAGE
+        backend, precision = "jax" if is_small else "tensorflow", "float32"
+        reason = f"depthwise convolutions of images of {'up to' if is_small else 'more than'} {SMALL_IMAGE} pixels"
+    else:
+        backend, precision = "tensorflow", "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
+        reason = f"{processor.name} {processor.reason}"
+    return Decision({"backend": "jax" if spread else backend, "precision": precision}, reason)
