@@ -1,0 +1,75 @@
+"""``auto`` becomes what a processor computes fastest, once for a run and for a sweep."""
+
+import json
+
+import pytest
+import yaml
+
+from fashion.backend.processor import Processor
+from fashion.config.command import training_configuration
+from fashion.config.schema import resolved
+from fashion.errors import InputError
+from fashion.paths import PROJECT
+from fashion.training import auto_settings
+from fashion.training.auto_settings import AUTO, DEPTHWISE, applied, decide, fastest
+
+FAST = Processor("Some CPU", False, True, "with avx512_bf16")
+PLAIN = Processor("Some CPU", False, False, "without avx512_bf16")
+GPU = Processor("Some GPU", True, True, "with compute capability 9.0")
+OLD_GPU = Processor("Some GPU", True, False, "with compute capability 7.0")
+BOTH = ("trainer.backend=auto", "trainer.precision=auto")
+
+
+@pytest.mark.parametrize(
+    ("processor", "overrides", "expected"),
+    [
+        (FAST, ["model=resnet"], ("tensorflow", "mixed_bfloat16")),
+        (PLAIN, ["model=resnet"], ("tensorflow", "float32")),
+        (FAST, ["model=efficientnetb0"], ("jax", "float32")),
+        (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos"], ("tensorflow", "float32")),
+        (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos", "data.image_size=32"], ("jax", "float32")),
+        (GPU, ["model=efficientnetb0"], ("jax", "mixed_bfloat16")),
+        (OLD_GPU, ["model=resnet"], ("jax", "float32")),
+        (FAST, ["model=resnet", "trainer.distribution=data_parallel"], ("jax", "mixed_bfloat16")),
+    ],
+)
+def test_the_fastest_depends_on_processor_network_and_image(tmp_path, processor, overrides, expected):
+    values, reason = fastest(training_configuration(tmp_path, *overrides), processor)
+    assert tuple(values.values()) == expected
+    assert reason.startswith(processor.name) or reason.startswith("depthwise convolutions")
+
+
+def test_depthwise_networks_are_those_that_have_such_layers():
+    listed = {name.rpartition(".")[2] for name in DEPTHWISE}
+    for file in (PROJECT / "configs" / "model").glob("*.yaml"):
+        target = yaml.safe_load(file.read_text())["_target_"]
+        module = PROJECT / (target.rpartition(".")[0].replace(".", "/") + ".py")
+        source = module.read_text()
+        depthwise = "DepthwiseConv2D" in source or "fashion.models.efficientnet " in source
+        assert (target in DEPTHWISE) == (depthwise or target.endswith("keras_application")), target
+    assert len(listed) == len(DEPTHWISE)
+
+
+def test_only_what_is_auto_is_decided(tmp_path, monkeypatch):
+    monkeypatch.setattr(auto_settings, "find_processor", lambda: FAST)
+    config = training_configuration(tmp_path, "model=resnet", "trainer.precision=auto")
+    decision = decide(config)
+    assert decision == ({"precision": "mixed_bfloat16"}, "Some CPU with avx512_bf16")
+    assert applied(config, decision.values)["trainer"] == config["trainer"] | {"precision": "mixed_bfloat16"}
+    assert decide(training_configuration(tmp_path)) == ({}, "")
+
+
+def test_another_word_is_refused_with_those_that_are_allowed(tmp_path):
+    for key, words in (("backend", "'auto', 'jax' or 'tensorflow'"), ("precision", "'auto', 'float32' or 'mixed_bfloat16'")):
+        with pytest.raises(InputError) as error:
+            decide(training_configuration(tmp_path, f"trainer.{key}=fast"))
+        assert str(error.value) == f"trainer.{key}: got 'fast', expected {words}"
+
+
+def test_every_recipe_leaves_both_to_the_machine(tmp_path):
+    for file in (PROJECT / "configs" / "experiment").glob("*.yaml"):
+        if file.stem in ("smoke", "baseline"):  # whose figures are those of JAX in float32
+            continue
+        root = ["data.root=photos"] if "data: folder" in file.read_text() else []
+        trainer = training_configuration(tmp_path, f"experiment={file.stem}", *root)["trainer"]
+        assert (trainer["backend"], trainer["precision"]) == (AUTO, AUTO), file.stem
