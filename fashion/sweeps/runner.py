@@ -52,7 +52,7 @@ class JobRunner:
         Raises:
             InputError: When the configuration of one is wrong.
         """
-        preflight.check([applied(config, decide(config).values) for config in map(self.compose, choices)])
+        preflight.check([self.compose(overrides) for overrides in choices])
 
     def add(
         self, choices: Sequence[tuple[Sequence[str], int | None]], first: int = 0, *, checked: bool = False

@@ -15,7 +15,7 @@ from fashion.config.schema import Keys, Seed, Share, check_target, check_values,
 from fashion.data.folds import check_fold
 from fashion.errors import InputError
 from fashion.runs import resume_override
-from fashion.training.auto_settings import decide
+from fashion.training.auto_settings import applied, decide
 
 # The groups whose choice is one _target_, and the arguments that code adds to what its yaml gives.
 ADDED_BY_CODE = {
@@ -114,7 +114,7 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
     """Check what can be checked without Keras: that every group is there, and the ``trainer`` group.
 
     Returns:
-        The checked ``trainer`` group.
+        The checked ``trainer`` group, without ``auto``.
 
     Raises:
         InputError: Naming the first key that is wrong, what it got and what is allowed.
@@ -125,7 +125,8 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
     for key in GROUPS:
         if key not in config:
             raise InputError(f"{key}: is missing; give it one of the choices in configs/{key}/")
-    trainer = check_values("trainer", config["trainer"], TrainerSettings)
+    decided = applied(config, decide(config).values)
+    trainer = check_values("trainer", decided["trainer"], TrainerSettings)
     if trainer.distribution == "data_parallel" and trainer.backend != "jax":
         raise InputError(
             f"trainer.distribution: got data_parallel on {trainer.backend}, expected it with trainer.backend=jax: "

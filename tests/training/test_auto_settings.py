@@ -4,12 +4,14 @@ import json
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from fashion.backend.processor import Processor
 from fashion.config.command import training_configuration
-from fashion.config.schema import resolved
 from fashion.errors import InputError
 from fashion.paths import PROJECT
+from fashion.sweeps.manifest import SweepManifest
+from fashion.sweeps.runner import JobRunner
 from fashion.training import auto_settings
 from fashion.training.auto_settings import AUTO, DEPTHWISE, applied, decide, fastest
 
@@ -27,7 +29,11 @@ BOTH = ("trainer.backend=auto", "trainer.precision=auto")
         (PLAIN, ["model=resnet"], ("tensorflow", "float32")),
         (FAST, ["model=efficientnetb0"], ("jax", "float32")),
         (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos"], ("tensorflow", "float32")),
-        (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos", "data.image_size=32"], ("jax", "float32")),
+        (
+            FAST,
+            ["model=efficientnet_lite0", "data=folder", "data.root=photos", "data.image_size=32"],
+            ("jax", "float32"),
+        ),
         (GPU, ["model=efficientnetb0"], ("jax", "mixed_bfloat16")),
         (OLD_GPU, ["model=resnet"], ("jax", "float32")),
         (FAST, ["model=resnet", "trainer.distribution=data_parallel"], ("jax", "mixed_bfloat16")),
@@ -40,14 +46,12 @@ def test_the_fastest_depends_on_processor_network_and_image(tmp_path, processor,
 
 
 def test_depthwise_networks_are_those_that_have_such_layers():
-    listed = {name.rpartition(".")[2] for name in DEPTHWISE}
     for file in (PROJECT / "configs" / "model").glob("*.yaml"):
         target = yaml.safe_load(file.read_text())["_target_"]
         module = PROJECT / (target.rpartition(".")[0].replace(".", "/") + ".py")
         source = module.read_text()
         depthwise = "DepthwiseConv2D" in source or "fashion.models.efficientnet " in source
         assert (target in DEPTHWISE) == (depthwise or target.endswith("keras_application")), target
-    assert len(listed) == len(DEPTHWISE)
 
 
 def test_only_what_is_auto_is_decided(tmp_path, monkeypatch):
@@ -59,8 +63,45 @@ def test_only_what_is_auto_is_decided(tmp_path, monkeypatch):
     assert decide(training_configuration(tmp_path)) == ({}, "")
 
 
+def test_a_resumed_run_keeps_what_was_decided_on_another_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(auto_settings, "find_processor", lambda: PLAIN)
+    saved = {"trainer": {"backend": "tensorflow", "precision": "mixed_bfloat16"}}
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(saved))
+    (tmp_path / "run.json").write_text(json.dumps({"decided": "Some CPU with avx512_bf16"}))
+    config = training_configuration(tmp_path, "model=resnet", *BOTH)
+    assert decide(config).values == {"backend": "tensorflow", "precision": "float32"}
+    config["trainer"]["resume"] = str(tmp_path)
+    assert decide(config) == (saved["trainer"], "Some CPU with avx512_bf16")
+
+
+class Composed(JobRunner):
+    """A runner whose jobs leave both to the machine."""
+
+    def compose(self, overrides):
+        return training_configuration(self.folder, "model=resnet", *BOTH, *overrides)
+
+
+def test_a_sweep_decides_once_for_all_its_jobs(tmp_path, monkeypatch):
+    def jobs():
+        config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+        runner = Composed(config, None, None, manifest)
+        return runner.add([([f"trainer.seed={seed}"], None) for seed in range(2)], checked=True)
+
+    manifest = SweepManifest([], {})
+    monkeypatch.setattr(auto_settings, "find_processor", lambda: FAST)
+    decided = ["trainer.backend=tensorflow", "trainer.precision=mixed_bfloat16"]
+    assert [job.overrides for job in jobs()] == [[f"trainer.seed={seed}", *decided] for seed in range(2)]
+    assert [job.config["trainer"]["precision"] for job in manifest.jobs] == ["mixed_bfloat16"] * 2
+    monkeypatch.setattr(auto_settings, "find_processor", lambda: PLAIN)  # where it is resumed
+    assert [job.overrides[1:] for job in jobs()] == [decided, decided]
+
+
 def test_another_word_is_refused_with_those_that_are_allowed(tmp_path):
-    for key, words in (("backend", "'auto', 'jax' or 'tensorflow'"), ("precision", "'auto', 'float32' or 'mixed_bfloat16'")):
+    for key, words in (
+        ("backend", "'auto', 'jax' or 'tensorflow'"),
+        ("precision", "'auto', 'float32' or 'mixed_bfloat16'"),
+    ):
         with pytest.raises(InputError) as error:
             decide(training_configuration(tmp_path, f"trainer.{key}=fast"))
         assert str(error.value) == f"trainer.{key}: got 'fast', expected {words}"
