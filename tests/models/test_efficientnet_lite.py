@@ -42,7 +42,6 @@ def rings(height: int, width: int) -> np.ndarray:
 CASES = [  # version, keys of the file, their images, and whether the fast layers compute them
     (0, ["gradient", "rings"], [gradient(160, 160), rings(160, 160)], False),
     (0, ["oblong"], [rings(97, 131)], True),
-    (1, ["oblong_1"], [rings(97, 131)], False),
     (2, ["oblong_2"], [rings(97, 131)], True),
 ]
 
