@@ -44,6 +44,7 @@ def saved(tmp_path_factory) -> Path:
         models = {
             "efficientnetb0": efficientnetb0(32, 2, [1, 2, 2], "standardise", 0.9, 0.2, [8], 0.1, **GREY_28),
             "efficientnet_lite0": efficientnet_lite(0, None, 32, 0.9, 0.2, 0.1, **GREY_28),
+            "efficientnet_lite2": efficientnet_lite(2, None, 32, 0.9, 0.2, 0.1, **GREY_28),
             "cnn": cnn([4], [8], 0.3, **images_of(40, 1)),
             "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
             "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, 4, **images_of(40, 3)),  # colour, with a max-pooled stem

@@ -1,6 +1,7 @@
 """What EfficientNetB0 (Tan and Le, 2019, arXiv:1905.11946) and EfficientNet-Lite share: all but input and output."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Literal, NamedTuple
 
 import keras
@@ -39,14 +40,25 @@ class Variant(NamedTuple):
         squeeze: Whether each block scales its channels by squeeze-and-excitation.
         drop_connect_rate: Probability of dropping the last residual block; it grows linearly from 0 at the first.
         momentum: Share of the moving statistics that batch normalisation keeps at each step.
-        stages: The blocks.
+        width: Factor of the filters of the stages, which are rounded to a multiple of 8.
+        depth: Factor of the repeats of all stages but the first and the last, rounded up, as in EfficientNet-Lite.
     """
 
     activation: Literal["silu", "relu6"]
     squeeze: bool
     drop_connect_rate: float
     momentum: float
-    stages: Sequence[Stage] = STAGES
+    width: float = 1.0
+    depth: float = 1.0
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages of this network."""
+        stages = list(STAGES)
+        if self.width != 1:
+            stages = [stage._replace(filters=8 * round(stage.filters * self.width / 8)) for stage in stages]
+        deeper = [stage._replace(repeats=ceil(stage.repeats * self.depth)) for stage in stages[1:-1]]
+        return [stages[0], *deeper, stages[-1]]
 
 
 def pooled_features(

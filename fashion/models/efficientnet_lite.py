@@ -4,7 +4,6 @@ By its authors (tensorflow/tpu, ``efficientnet/lite``): no squeeze-and-excitatio
 and a head that do not grow with the network.
 """
 
-from math import ceil
 from typing import Annotated
 
 import keras
@@ -12,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from fashion.data.dataset import PixelStatistics
 from fashion.models.blocks import Shape, class_probabilities, grey_to_rgb, image_input, pad_to
-from fashion.models.efficientnet import STAGES, Stage, Variant, pooled_features
+from fashion.models.efficientnet import Variant, pooled_features
 from fashion.models.lite_weights import LiteVersion, LiteWeights, load_weights
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -83,20 +82,8 @@ def backbone(
     images = image_input(input_shape)
     x = keras.layers.Rescaling(255 / 128, offset=-127 / 128, name="scale")(images)
     x = pad_to(grey_to_rgb(x), min_image_size)
-    stages = _scaled_stages(*SCALES[version])
-    variant = Variant("relu6", False, drop_connect_rate, batch_norm_momentum, stages)
+    variant = Variant("relu6", False, drop_connect_rate, batch_norm_momentum, *SCALES[version])
     trunk = keras.Model(images, pooled_features(x, variant), name=f"efficientnet_lite{version}_backbone")
     if weights is not None:
         load_weights(trunk, weights, version)
     return trunk
-
-
-def _scaled_stages(width: float, depth: float) -> list[Stage]:
-    """Return the stages with more filters, a multiple of 8, and more repeats but in the first and last stage."""
-    return [
-        stage._replace(
-            filters=8 * round(stage.filters * width / 8),
-            repeats=stage.repeats if stage in (STAGES[0], STAGES[-1]) else ceil(stage.repeats * depth),
-        )
-        for stage in STAGES
-    ]
