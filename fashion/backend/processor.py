@@ -92,7 +92,7 @@ def cpu_features() -> set[str]:
 
 
 def _gpu() -> tuple[str, float] | None:
-    """Return name and compute capability of the first NVIDIA GPU, if JAX is installed for it and its environment does not rule it out."""
+    """Return name and compute capability of the first NVIDIA GPU, if JAX is installed for it and may use it."""
     platforms = os.environ.get("JAX_PLATFORMS", "cuda").split(",")
     if not {"cuda", "gpu", ""} & set(platforms) or not any(map(importlib.util.find_spec, JAX_GPU_PACKAGES)):
         return None
