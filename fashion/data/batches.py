@@ -3,6 +3,7 @@
 So a resumed run reads exactly the batches it would have read, on either backend, and no generator state is saved.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from fashion.data.split import seeded_generator
 from fashion.errors import InputError
 
 PREFETCHED_BATCHES = 2
+MAX_SIZE = 500  # of a batch of images that are evaluated
+# Of its pixels, all channels counted: 24 images of 240 x 240 in colour. A network's first layers take some thirty times
+# as many numbers for each of several maps, and more images at once are no faster.
+MAX_VALUES = 4 * 2**20
 PADDING = -1  # the label of an image that fills a batch; its loss is 0, and no prediction of it is correct
 
 
@@ -102,15 +107,19 @@ class EvaluationBatches(keras.utils.PyDataset):
     Args:
         images: ``(n, h, w, c)`` uint8, 0-255.
         labels: ``(n,)`` int64, class numbers.
-        max_size: Largest batch, unless there are more devices.
+        max_size: Largest batch, unless there are more devices; None takes as many images as ``MAX_VALUES`` allows.
         part: What this process reads of every batch.
 
     Attributes:
         padded: How many images there are with the padding.
     """
 
-    def __init__(self, images: ImageArray, labels: Labels, max_size: int = 500, part: BatchPart = WHOLE) -> None:
+    def __init__(
+        self, images: ImageArray, labels: Labels, max_size: int | None = None, part: BatchPart = WHOLE
+    ) -> None:
         super().__init__()
+        if max_size is None:
+            max_size = min(MAX_SIZE, max(1, MAX_VALUES // math.prod(images.shape[1:])))
         self.images, self.labels, self.part = images, labels, part
         self.padded = -(-len(images) // part.devices) * part.devices
         self.batch_size = even_batch_size(self.padded, max_size, part.devices)

@@ -75,6 +75,12 @@ def test_evaluation_batches_are_of_one_size_where_the_count_allows(count, size):
     assert even_batch_size(count, 500) == size
 
 
+@pytest.mark.parametrize(("shape", "size"), [((28, 28, 1), 500), ((240, 240, 3), 24), ((2000, 2000, 3), 1)])
+def test_large_images_are_evaluated_in_smaller_batches(shape, size):
+    images = np.broadcast_to(np.uint8(0), (24_000, *shape))
+    assert EvaluationBatches(images, np.zeros(24_000, np.int64)).batch_size == size
+
+
 @given(st.integers(1, 5000), st.integers(8, 600), st.integers(1, 8))
 def test_batches_are_divisible_among_the_devices_and_within_their_bound(count, max_size, devices):
     size = even_batch_size(count * devices, max_size, devices)
