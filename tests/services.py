@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,14 @@ def start_nginx(starts_processes) -> Iterator[Callable[[str, int], None]]:
             running.enter_context(_running(command, folder, lambda: greet().close(), ConnectionRefusedError))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def kubectl(starts_processes) -> str:
+    """The kubectl of the environment, which has a wheel for Linux only."""
+    return shutil.which("kubectl", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}") or missing(
+        "kubectl"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from services import missing
 
 import fashion
 from fashion.paths import PROJECT
@@ -23,12 +21,9 @@ Render = Callable[[Path], list[dict]]
 
 
 @pytest.fixture(scope="module")
-def render(starts_processes) -> Render:
-    kubectl = Path(sys.executable).parent / "kubectl"
-    program = kubectl if kubectl.exists() else shutil.which("kubectl") or missing("kubectl")
-
+def render(kubectl) -> Render:
     def rendered(folder: Path) -> list[dict]:
-        finished = subprocess.run([program, "kustomize", folder], capture_output=True, text=True)
+        finished = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True)
         assert finished.returncode == 0, finished.stderr
         assert finished.stderr == ""  # where kustomize warns of deprecated fields
         return list(yaml.safe_load_all(finished.stdout))
@@ -85,6 +80,8 @@ def test_the_overlays_hold_what_they_say(overlays):
     single = of_kind(overlays["single"], "Deployment")["spec"]
     assert single["replicas"] == 1
     assert single["strategy"] == {"type": "Recreate"}  # never two processes on one SQLite file
+    claim = of_kind(overlays["single"], "PersistentVolumeClaim")["metadata"]["name"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim}} in pod(overlays["single"])["volumes"]
     assert "replicas" not in of_kind(overlays["scaled"], "Deployment")["spec"]
     assert of_kind(overlays["scaled"], "HorizontalPodAutoscaler")["spec"]["minReplicas"] >= 2
 
