@@ -1,6 +1,6 @@
 #!/bin/sh
-# Build the image with podman or docker, whichever works here, as localhost/fashion:VERSION and :latest.
-# Arguments go to its `build`: deploy/build.sh --build-arg PIP_INDEX_URL=https://...
+# Build the server's image with podman or docker, whichever works here, as localhost/fashion:VERSION and :latest, or
+# with `--target training` as localhost/fashion-training. All arguments go to its `build`.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,11 @@ fi
 . tests/deploy/without_registry.sh  # defines where_no_registry, for machines of CI
 
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' fashion/__init__.py)
-set -- --tag "localhost/fashion:$version" --tag localhost/fashion:latest \
+case " $* " in
+*" --target training "* | *" --target=training "*) name=localhost/fashion-training ;;
+*) name=localhost/fashion ;;
+esac
+set -- --tag "$name:$version" --tag "$name:latest" \
     --build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" "$@"
 # OCI's own format has no health check, and docker writes only its own.
 [ "$engine" = docker ] || set -- --format docker "$@"

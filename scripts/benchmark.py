@@ -90,6 +90,15 @@ def _serving(options: argparse.Namespace) -> None:
     )
 
 
+def _container(options: argparse.Namespace) -> None:
+    from fashion.benchmarks import container_start
+
+    result = container_start.measure(options.image, options.rounds)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_json(options.folder / "container.json", {**_provenance(), **result})
+    print(f"{container_start.table(result)}\n\nwritten: {options.folder / 'container.json'}")
+
+
 def _transfer(options: argparse.Namespace) -> None:
     from fashion.benchmarks import transfer_speed
 
@@ -212,7 +221,7 @@ MEASURES = {
     measure.__name__.removeprefix("_"): measure
     for measure in (
         *(_training, _precision, _layers, _loading, _transfer, _photos_per_class),
-        *(_serving, _photos, _renderings, _scenes, _records),
+        *(_serving, _container, _photos, _renderings, _scenes, _records),
     )
 }
 

@@ -23,9 +23,8 @@ from fashion.paths import PROJECT
 IMAGE = "localhost/fashion:latest"
 PASSWORD = "correct horse battery"
 ADMIN = basic("admin", PASSWORD)
-UNPRIVILEGED = [
-    *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "2g"),
-]
+UNPRIVILEGED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+MEMORY = ["--memory", "400m", "--memory-swap", "400m"]  # the second is the sum with swap, so none is used
 MARKER = "image"
 
 Start = Callable[..., "Container"]
@@ -75,7 +74,7 @@ class Container:
 
     def __init__(self, engine: Engine, port: int, *arguments: object) -> None:
         self.engine, self.port, self.name = engine, port, f"fashion-test-{uuid.uuid4().hex[:8]}"
-        engine.check("run", "--detach", "--name", self.name, "--network", "host", *UNPRIVILEGED, *arguments)
+        engine.check("run", "--detach", "--name", self.name, "--network", "host", *UNPRIVILEGED, *MEMORY, *arguments)
 
     def request(self, path: str, body: bytes | None = None, headers=None, timeout: float = 30) -> Answer:
         return send_request(self.port, path, body, headers, timeout)

@@ -112,6 +112,12 @@ def benchmark_parser() -> ArgumentParser:
         description="Contenders are queried in turns over HTTP; medians are printed. Keep the machine idle.",
     )
     serving.add_argument("--seconds", type=_positive, default=5, help="length of a turn (default: %(default)s)")
+    container = what.add_parser(
+        "container",
+        help="seconds until a new container of the image is ready, its memory, and the image's size (a minute)",
+        description="Containers of the image that `make image` built start one after the other. Keep the machine idle.",
+    )
+    container.add_argument("--image", default="localhost/fashion", help="(default: %(default)s)")
     photos = what.add_parser(
         "photos",
         help="accuracy on photos, compared with simpler preprocessing (a minute for 300 photos)",
@@ -155,7 +161,7 @@ def benchmark_parser() -> ArgumentParser:
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
     for each in what.choices.values():
-        if each in (training, precision, loading, layers, serving):
+        if each in (training, precision, loading, layers, serving, container):
             each.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: %(default)s)")
         if each in (renderings, scenes):
             each.add_argument("--data", type=Path, default=DATA, help="the data set's folder (default: %(default)s)")

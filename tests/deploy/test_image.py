@@ -48,7 +48,7 @@ def test_it_contains_what_serving_needs_only(container):
     listed = container.execute("python", "-c", "import os; print(*os.listdir('/app'), *os.listdir('/app/scripts'))")
     assert set(listed.stdout.split()) >= {"serve.py", "users.py"}
     assert not {"tests", "data", "train.py", ".git"} & set(listed.stdout.split())
-    for package in ("tensorflow", "pip", "pytest", "optuna"):
+    for package in ("tensorflow", "keras", "jax", "pip", "pytest", "optuna"):
         assert "ModuleNotFoundError" in container.execute("python", "-c", f"import {package}").stderr
 
 
