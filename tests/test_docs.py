@@ -102,6 +102,7 @@ def test_the_pages_have_commands():
     assert COMMANDS[:2] == ["make train", "make serve"]
     together = r"srun [-\w= ]+|(JAX_\w+=\S+ ){3}"
     kinds = rf"({together})?python scripts/|make [a-z]+$|curl |\.venv/bin/python scripts/setup_venv\.py "
+    kinds += r"|sbatch deploy/slurm/train\.sbatch "  # which tests/deploy/test_slurm.py runs
     assert [command for command in COMMANDS if not re.match(kinds, command)] == []
 
 
@@ -461,7 +462,7 @@ def test_every_image_is_shown_and_every_page_is_reached():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
-    named = re.findall(r"`((?:fashion|scripts|configs|tests|results|hydra_plugins)/[\w./]*)`", PAGES[page])
+    named = re.findall(r"`((?:deploy|fashion|scripts|configs|tests|results|hydra_plugins)/[\w./]*)`", PAGES[page])
     placeholder = re.compile(r"/mine\.|[A-Z]{2}")
     gone = [path for path in named if not placeholder.search(path) and not (PROJECT / path).exists()]
     assert not gone, f"{page} names {', '.join(gone)}"
