@@ -64,7 +64,7 @@ deploy-check: .venv/checkov/bin/checkov  ## checkov, a security linter, on deplo
 	    .venv/bin/kubectl kustomize deploy/kubernetes/$$part > .venv/rendered/$$(basename $$part).yaml || exit 1; \
 	done
 	$(CHECKOV) --framework kubernetes --directory .venv/rendered
-	$(CHECKOV) --framework cloudformation --directory deploy/aws
+	$(CHECKOV) --framework cloudformation dockerfile --directory deploy
 
 CHECKOV = .venv/checkov/bin/checkov --quiet --compact --skip-download
 

@@ -10,6 +10,7 @@ import http.client
 import os
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,13 +104,13 @@ def replicas(container_engine, kubectl, postgresql_url, redis_url, tmp_path_fact
         (secrets / name).write_text(content)
     started = []
     try:
-        for number in (1, 2):
-            folder, port = tmp_path_factory.mktemp("replica"), free_port()
-            write_overlay(folder, f"-{number}", port, secrets)
+        for _ in range(2):
+            folder, port, suffix = tmp_path_factory.mktemp("replica"), free_port(), f"-{uuid.uuid4().hex[:8]}"
+            write_overlay(folder, suffix, port, secrets)
             rendered = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True)
             manifest = folder / "rendered.yaml"
             manifest.write_text(rendered.stdout)
-            started.append(Replica(container_engine, f"fashion-{number}", port, manifest))
+            started.append(Replica(container_engine, f"fashion{suffix}", port, manifest))
             container_engine.check("play", "kube", "--network", "host", manifest)
         for replica in started:
             replica.wait_until_ready()
