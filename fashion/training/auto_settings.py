@@ -1,5 +1,6 @@
 """``trainer.backend=auto`` and ``trainer.precision=auto``: decided once for a run, by its network and this machine."""
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -91,4 +92,7 @@ def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
     else:
         backend, precision = "tensorflow", "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
         reason = f"{processor.name} {processor.reason}"
-    return Decision({"backend": "jax" if spread else backend, "precision": precision}, reason)
+    backend = "jax" if spread else backend
+    if not importlib.util.find_spec(backend):  # as in an image that has one alone
+        backend, reason = "jax" if backend == "tensorflow" else "tensorflow", f"{reason}; {backend} is not installed"
+    return Decision({"backend": backend, "precision": precision}, reason)

@@ -45,6 +45,15 @@ def test_the_fastest_depends_on_processor_network_and_image(tmp_path, processor,
     assert reason.startswith(processor.name) or reason.startswith("depthwise convolutions")
 
 
+def test_a_backend_that_is_not_installed_is_not_chosen(tmp_path, monkeypatch):
+    config = training_configuration(tmp_path, "model=resnet")
+    monkeypatch.setattr(auto_settings.importlib.util, "find_spec", lambda name: name == "jax" or None)
+    assert fastest(config, FAST) == (
+        {"backend": "jax", "precision": "mixed_bfloat16"},
+        "Some CPU with avx512_bf16; tensorflow is not installed",
+    )
+
+
 def test_depthwise_networks_are_those_that_have_such_layers():
     for file in (PROJECT / "configs" / "model").glob("*.yaml"):
         target = yaml.safe_load(file.read_text())["_target_"]
