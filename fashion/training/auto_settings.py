@@ -1,6 +1,7 @@
 """``trainer.backend=auto`` and ``trainer.precision=auto``: decided once for a run, by its network and this machine."""
 
-import importlib.util
+import contextlib
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -20,6 +21,7 @@ DEPTHWISE = (
     "fashion.models.efficientnet_lite.efficientnet_lite",
     "fashion.models.keras_application.keras_application",
 )
+PACKAGES = {"jax": ("jax",), "tensorflow": ("tensorflow-cpu", "tensorflow")}  # by backend, either of them
 SMALL_IMAGE = (
     32  # pixels a side up to which this project's depthwise convolutions are faster on JAX: docs/benchmarks.md
 )
@@ -93,6 +95,14 @@ def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
         backend, precision = "tensorflow", "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
         reason = f"{processor.name} {processor.reason}"
     backend = "jax" if spread else backend
-    if not importlib.util.find_spec(backend):  # as in an image that has one alone
+    if not _is_installed(backend):  # as in an image that has one alone
         backend, reason = "jax" if backend == "tensorflow" else "tensorflow", f"{reason}; {backend} is not installed"
     return Decision({"backend": backend, "precision": precision}, reason)
+
+
+def _is_installed(backend: str) -> bool:
+    for package in PACKAGES[backend]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(package)
+            return True
+    return False

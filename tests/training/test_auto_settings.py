@@ -47,7 +47,7 @@ def test_the_fastest_depends_on_processor_network_and_image(tmp_path, processor,
 
 def test_a_backend_that_is_not_installed_is_not_chosen(tmp_path, monkeypatch):
     config = training_configuration(tmp_path, "model=resnet")
-    monkeypatch.setattr(auto_settings.importlib.util, "find_spec", lambda name: name == "jax" or None)
+    monkeypatch.setitem(auto_settings.PACKAGES, "tensorflow", ("no-such-package",))
     assert fastest(config, FAST) == (
         {"backend": "jax", "precision": "mixed_bfloat16"},
         "Some CPU with avx512_bf16; tensorflow is not installed",
