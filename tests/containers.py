@@ -20,7 +20,7 @@ from serving import Answer, basic, form, send_request
 
 from fashion.paths import PROJECT
 
-IMAGE = "localhost/fashion:latest"
+IMAGE, TRAINING_IMAGE = "localhost/fashion:latest", "localhost/fashion-training:latest"
 PASSWORD = "correct horse battery"
 ADMIN = basic("admin", PASSWORD)
 UNPRIVILEGED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
@@ -127,6 +127,14 @@ def container_engine(starts_processes) -> Engine:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def training_image(container_engine) -> str:
+    """The training image, which is optional: it takes minutes to build."""
+    if container_engine.run("image", "inspect", TRAINING_IMAGE).returncode != 0:
+        pytest.skip(f'there is no image {TRAINING_IMAGE}; `make image ARGS="--target training"` builds it')
+    return TRAINING_IMAGE
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The container image: what is in it, as whom it runs, how it starts, refuses to start, and stops."""
 
+import io
 import json
 import re
 import socket
@@ -8,12 +9,15 @@ import tomllib
 from itertools import chain
 
 import pytest
-from containers import ADMIN, IMAGE, PASSWORD
+from containers import ADMIN, IMAGE, PASSWORD, UNPRIVILEGED
+from image_folders import write_classes
+from PIL import Image
 from services import free_port
-from serving import basic, form
+from serving import basic, form, png
 
 import fashion
 from fashion import artifact
+from fashion.benchmarks import container_start
 from fashion.paths import PRETRAINED, PROJECT
 
 EXAMPLE = artifact.verify(PRETRAINED)[1].examples[0]
@@ -68,6 +72,19 @@ def test_predictions_need_the_account_of_the_secret(container):
     answer = container.predict(EXAMPLE.content, ADMIN)
     assert (answer.status, answer.json["predicted_class"]) == (200, EXAMPLE.label)
     assert PASSWORD not in container.log()
+
+
+def test_every_kind_of_image_file_is_read(container):
+    """Each needs a package of its own, some of which are imported as late as here."""
+    example = Image.open(io.BytesIO(EXAMPLE.content))
+    files = {kind: png(example, kind) for kind in ("PNG", "WEBP", "AVIF")}
+    files["upscaled"] = png(example.resize((280, 280), Image.Resampling.BICUBIC))
+    steps = {}
+    for name, content in files.items():
+        answer = container.predict(content, ADMIN)
+        assert (answer.status, answer.json["predicted_class"]) == (200, EXAMPLE.label), (name, answer.body)
+        steps[name] = answer.json["preprocessing"]["steps"]
+    assert steps["upscaled"] == ["restored to 28 x 28 from 280 x 280 (bicubic interpolation)"]
 
 
 def test_its_health_check_asks_the_server(container, container_engine):
@@ -135,3 +152,32 @@ def test_state_stays_on_its_volume_and_no_request_is_lost(container, start_conta
         assert second.predict(EXAMPLE.content, account).status == 200
     second.remove()
     container.remove()
+
+
+def test_the_benchmark_of_starts_measures_this_image(container_engine):
+    result = container_start.measure(IMAGE, rounds=1)
+    (start,) = result["starts"]
+    assert (result["seconds"], result["memory_mb"]) == (start["seconds"], start["memory_mb"])
+    assert 0 < start["memory_mb"] < 400
+    assert container_start.table(result).endswith(f"| {start['seconds']:.1f} s | {start['memory_mb']:,.0f} MB |")
+    assert "fashion-benchmark-" not in container_engine.check("ps", "--all", "--format", "{{.Names}}")
+
+
+def test_a_training_image_trains_on_a_mounted_folder(training_image, container_engine, tmp_path):
+    """`make image ARGS="--target training"` builds it; no part of it is writable but its volume."""
+    write_classes(tmp_path / "photos", {"cat": 40, "dog": 40})
+    tmp_path.chmod(0o755)
+    results = tmp_path / "results"
+    results.mkdir()
+    results.chmod(0o777)
+    backend = container_engine.inspect("image", training_image)["Config"]["Labels"]["backend"]
+    overrides = ("data=folder", "data.root=/photos", "data.image_size=32", "model=cnn", "trainer.epochs=1")
+    trained = container_engine.run(
+        *("run", "--rm", "--network", "none", *UNPRIVILEGED, f"--volume={tmp_path}/photos:/photos:ro"),
+        *(f"--volume={results}:/data", training_image, *overrides),
+        *(f"trainer.backend={backend}", "hydra.run.dir=/data/run"),
+        timeout=500,
+    )
+    assert trained.returncode == 0, trained.stderr
+    file, card = artifact.verify(results / "run")
+    assert (file.suffix, card.classes) == (".keras", ("cat", "dog"))
