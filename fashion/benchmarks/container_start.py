@@ -22,30 +22,38 @@ RUN = (
     *("run", "--detach", "--network", "host", "--read-only", "--tmpfs", "/tmp"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--env", "FASHION_PLATFORM=sagemaker"),
 )
-# Proportional set size, which counts memory that processes share once; without the process that reads it.
-MEMORY = """
+# All processes but the one that reads: their proportional set size in kB, which counts memory that they share once, and
+# the processor time that they and their children took.
+USAGE = """
 import os, pathlib
-processes = {path.name for path in pathlib.Path("/proc").iterdir() if path.name.isdecimal()} - {str(os.getpid())}
-files = [pathlib.Path("/proc", process, "smaps_rollup") for process in processes]
-print(sum(int(line.split()[1]) for file in files for line in file.read_text().splitlines() if line.startswith("Pss:")))
+names = {path.name for path in pathlib.Path("/proc").iterdir() if path.name.isdecimal()} - {str(os.getpid())}
+processes = [pathlib.Path("/proc", name) for name in names]
+lines = [line for process in processes for line in (process / "smaps_rollup").read_text().splitlines()]
+ticks = [sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:15])) for process in processes]
+print(sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")), sum(ticks) / os.sysconf("SC_CLK_TCK"))
 """
 
 
 class Start(TypedDict):
-    """One start: seconds from the command until ``/readyz`` answers 200, and the memory of all processes then."""
+    """One start: seconds from the command until ``/readyz`` answers 200, and what all processes have taken then."""
 
     seconds: float
+    processor_seconds: float
     memory_mb: float
 
 
 class ContainerStart(TypedDict):
-    """The result of the benchmark: medians over the starts, the largest memory, and the size of the image on disk."""
+    """The result of the benchmark: medians over the starts, the largest memory, and the size of the image on disk.
+
+    Processor time, unlike the time until it is ready, hardly depends on what else the machine does.
+    """
 
     machine: machine.MachineDescription
     image: str
     engine: str
     image_mb: float
     seconds: float
+    processor_seconds: float
     memory_mb: float
     starts: list[Start]
 
@@ -64,13 +72,18 @@ def measure(image: str, rounds: int) -> ContainerStart:
     starts = []
     for number in range(rounds):
         starts.append(_start(engine, image))
-        say(f"start {number + 1}/{rounds}  {starts[-1]['seconds']:.2f} s  {starts[-1]['memory_mb']:.0f} MB")
+        last = starts[-1]
+        say(
+            f"start {number + 1}/{rounds}  {last['seconds']:.2f} s  processor {last['processor_seconds']:.2f} s  "
+            f"{last['memory_mb']:.0f} MB"
+        )
     return {
         "machine": machine.describe_machine(()),
         "image": image,
         "engine": _run(engine, "--version").strip(),
         "image_mb": round(json.loads(_run(engine, "image", "inspect", image))[0]["Size"] / 1e6, 1),
         "seconds": statistics.median(start["seconds"] for start in starts),
+        "processor_seconds": statistics.median(start["processor_seconds"] for start in starts),
         "memory_mb": max(start["memory_mb"] for start in starts),
         "starts": starts,
     }
@@ -83,9 +96,10 @@ def table(result: ContainerStart) -> str:
         [
             f"{result['image']}, {result['engine']}, {result['machine']['cores']} cores, median of {starts}",
             "",
-            "| image | ready | memory |",
-            "|---|---|---|",
-            f"| {result['image_mb']:,.0f} MB | {result['seconds']:.1f} s | {result['memory_mb']:,.0f} MB |",
+            "| image | ready | processor time | memory |",
+            "|---|---|---|---|",
+            f"| {result['image_mb']:,.0f} MB | {result['seconds']:.1f} s | {result['processor_seconds']:.1f} s | "
+            f"{result['memory_mb']:,.0f} MB |",
         ]
     )
 
@@ -117,10 +131,14 @@ def _start(engine: str, image: str) -> Start:
                 raise InputError(f"{image}: not ready after {STARTS_WITHIN:.0f} s; see {engine} run {image}")
             time.sleep(POLL_SECONDS)
         seconds = time.perf_counter() - begin
-        memory = int(_run(engine, "exec", name, "python", "-c", MEMORY)) / 1000
+        kilobytes, processor_seconds = _run(engine, "exec", name, "python", "-c", USAGE).split()
     finally:
         subprocess.run([engine, "rm", "--force", "--volumes", name], capture_output=True)
-    return {"seconds": round(seconds, 3), "memory_mb": round(memory, 1)}
+    return {
+        "seconds": round(seconds, 3),
+        "processor_seconds": float(processor_seconds),
+        "memory_mb": round(int(kilobytes) * 1024 / 1e6, 1),
+    }
 
 
 def _is_ready(port: int) -> bool:
