@@ -76,6 +76,11 @@ def onnx_file(model: Path, quantise: Quantise = "none") -> Path:
     return model.with_suffix(".onnx" if quantise == "none" else f".{quantise}.onnx")
 
 
+def web_file(model: Path, quantise: Quantise = "none") -> Path:
+    """Return where the web page of a ``.keras`` file is."""
+    return onnx_file(model, quantise).with_suffix(".html")
+
+
 def uncertainty_digest(card: Card) -> str:
     """Return a digest of what a card says about calibration and abstention, which ``calibrate=true`` may change."""
     parts = ("calibration", "abstention", "photo_odds", "photo_abstention")

@@ -30,6 +30,7 @@ from fashion.artifact import verify
 from fashion.benchmarks.load_client import LoadOutcome
 from fashion.benchmarks.progress import say
 from fashion.errors import InputError
+from fashion.exported import EXPORT_COMMAND, onnx_file
 from fashion.figures import saved_figure
 from fashion.palette import MUTED, PRIMARY
 from fashion.paths import PROJECT
@@ -37,10 +38,11 @@ from fashion.paths import PROJECT
 NAMES = {
     "baseline": "baseline, Flask's server",
     "this": "this project",
+    "onnx": "the same, ONNX Runtime",
     "no_inference": "the same, constant model",
     "bare": "the same, empty view",
 }
-PACKAGES = ("flask", "gunicorn", "keras", "jax", "tensorflow-cpu")
+PACKAGES = ("flask", "gunicorn", "keras", "jax", "onnxruntime", "tensorflow-cpu")
 CLIENTS = (1, 32)
 STARTING_SECONDS = 180
 
@@ -61,8 +63,9 @@ class Ratios(TypedDict):
 class ServingSpeed(TypedDict):
     """The result of the benchmark: ``contenders`` by name and number of clients, ``ratios`` by the other's name.
 
-    The contenders: ``baseline``; ``this`` server; ``no_inference``, this application with a constant for a model;
-    ``bare``, the same gunicorn and upload with a view that does nothing.
+    The contenders: ``baseline``; ``this`` server; ``onnx``, the same with ``server.runtime=onnx``, if the model was
+    exported; ``no_inference``, this application with a constant for a model; ``bare``, the same gunicorn and upload
+    with a view that does nothing.
     """
 
     machine: machine.MachineDescription
@@ -83,11 +86,14 @@ def measure(artifact: Path, seconds: float, rounds: int) -> ServingSpeed:
     Raises:
         InputError: When the model is not what its card says, or a contender does not start.
     """
-    verify(artifact)
+    names = list(NAMES)
+    if not onnx_file(verify(artifact)[0]).exists():
+        names.remove("onnx")
+        say(f"ONNX Runtime is skipped; {EXPORT_COMMAND} artifact={artifact} makes its file")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         request = Path(folder) / "request"
         request.write_bytes(_request())
-        ports = {name: servers.enter_context(running(name, artifact, Path(folder))) for name in NAMES}
+        ports = {name: servers.enter_context(running(name, artifact, Path(folder))) for name in names}
         turns: dict[str, dict[str, list[LoadOutcome]]] = {
             name: {str(clients): [] for clients in CLIENTS} for name in ports
         }
@@ -140,8 +146,9 @@ def _ratios(this: dict[str, list[LoadOutcome]], other: dict[str, list[LoadOutcom
 
 def _command(name: str, artifact: Path, port: int, database_url: str) -> list[str]:
     match name:
-        case "this":
+        case "this" | "onnx":
             options = [f"artifact={artifact}", f"server.port={port}", f"server.database_url={database_url}"]
+            options.append(f"server.runtime={'keras' if name == 'this' else name}")
             return [sys.executable, str(PROJECT / "scripts" / "serve.py"), *options]
         case "baseline":
             return [sys.executable, "-m", "fashion.benchmarks.baseline_server", str(artifact), str(port)]
@@ -277,10 +284,21 @@ def table(result: ServingSpeed) -> str:
             "",
             f"this project's requests/s at 32 clients: {rates['baseline']:.1f} times the baseline's, "
             f"{rates['no_inference']:.0%} of a constant model's, {rates['bare']:.0%} of an empty view's",
+            *_onnx_lines(ratios),
             f"its p99 at 1 client: {p99['baseline']:.2f} times the baseline's, "
             f"{p99['no_inference']:.1f} times a constant model's, {p99['bare']:.1f} times an empty view's",
         ]
     )
+
+
+def _onnx_lines(ratios: dict[str, Ratios]) -> list[str]:
+    if "onnx" not in ratios:
+        return []
+    rates, p99 = ratios["onnx"]["requests_per_second"], ratios["onnx"]["p99_ms"]
+    return [
+        f"with ONNX Runtime {1 / rates['32']:.2f} times its requests/s at 32 clients, "
+        f"{1 / p99['1']:.2f} times its p99 at 1"
+    ]
 
 
 def chart(result: ServingSpeed, path: Path) -> None:

@@ -12,7 +12,7 @@ from fashion.data.split import stratified_sample
 from fashion.evaluation.artifact_data import refuse_other_classes
 from fashion.export import agreement
 from fashion.export.export_settings import ExportSettings
-from fashion.export.formats import FORMATS
+from fashion.export.formats import FORMATS, ExportSource
 from fashion.export.whole_model import whole_model
 from fashion.exported import CARD_SUFFIX, ExportCard, uncertainty_digest
 from fashion.files import replacing, write_json
@@ -43,7 +43,8 @@ def export(settings: ExportSettings) -> Path:
     path = FORMATS[settings.format].file(loaded.path, settings.quantise)
     original = predictor.predict(data.test.images)
     with replacing(path) as partial:
-        module.write(whole_model(loaded.model, predictor.uncertainty), partial, settings.quantise, _range_images(data))
+        compute = whole_model(loaded.model, predictor.uncertainty)
+        module.write(ExportSource(compute, settings.quantise, _range_images(data), loaded.card), partial)
         engine = module.open_engine(partial)
         found = agreement.measure(
             data.test.labels, original, engine.predict(data.test.images), predictor.uncertainty.threshold

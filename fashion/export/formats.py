@@ -7,25 +7,37 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 from fashion.arrays import Images
+from fashion.card import Card
 from fashion.errors import InputError
-from fashion.exported import Quantise, onnx_file
+from fashion.export import npm_packages
+from fashion.export.npm_packages import NpmPackage
+from fashion.exported import Quantise, onnx_file, web_file
 from fashion.inference.engine import Engine
 
-FormatName = Literal["onnx"]
+FormatName = Literal["onnx", "web"]
+
+
+class ExportSource(NamedTuple):
+    """What a format is made from.
+
+    Attributes:
+        compute: The model, as ``whole_model`` returned it.
+        quantise: The type of the weights.
+        images: Training images, from which the ranges of 8-bit numbers are measured.
+        card: The model's card.
+    """
+
+    compute: Callable[..., object]
+    quantise: Quantise
+    images: Images
+    card: Card
 
 
 class FormatModule(Protocol):
     """A module of this package for one format; it imports TensorFlow."""
 
-    def write(self, compute: Callable[..., object], path: Path, quantise: Quantise, images: Images) -> None:
-        """Write a model.
-
-        Args:
-            compute: As ``whole_model`` returned it.
-            path: Where to.
-            quantise: The type of the weights.
-            images: Training images, from which the ranges of 8-bit numbers are measured.
-        """
+    def write(self, source: ExportSource, path: Path) -> None:
+        """Write a model to a file."""
 
     def open_engine(self, path: Path) -> Engine:
         """Return what runs a written model, to measure it."""
@@ -39,15 +51,17 @@ class ExportFormat(NamedTuple):
         file: From the ``.keras`` file and the type of the weights to the exported file.
         quantise: The types of weights that it can have.
         packages: Import name of each package that it needs, to its extra.
+        npm: The packages of npm that become part of it.
     """
 
     module: str
     file: Callable[[Path, Quantise], Path]
     quantise: tuple[Quantise, ...]
     packages: dict[str, str]
+    npm: tuple[NpmPackage, ...] = ()
 
     def check_packages(self) -> None:
-        """Check that the optional packages are installed.
+        """Check that the optional packages are installed, and fetch those of npm.
 
         Raises:
             InputError: When one is missing.
@@ -58,17 +72,22 @@ class ExportFormat(NamedTuple):
                     f"export: needs {package}, which is not installed; "
                     f"install it with .venv/bin/python scripts/setup_venv.py --extra {extra}"
                 )
+        for each in self.npm:
+            npm_packages.fetch(each)
 
     def load(self) -> FormatModule:
         """Import the module, after the backend was started."""
         return cast(FormatModule, importlib.import_module(f"fashion.export.{self.module}"))
 
 
+_ONNX = {"onnx": "export", "tf2onnx": "export", "onnxruntime": "export"}
 FORMATS: dict[FormatName, ExportFormat] = {
-    "onnx": ExportFormat(
-        "onnx_format",
-        onnx_file,
+    "onnx": ExportFormat("onnx_format", onnx_file, ("none", "float16", "int8"), _ONNX),
+    "web": ExportFormat(
+        "web_format",
+        web_file,
         ("none", "float16", "int8"),
-        {"onnx": "export", "tf2onnx": "export", "onnxruntime": "export"},
+        _ONNX,
+        (npm_packages.ONNX_RUNTIME_WEB, npm_packages.OPENCV),
     ),
 }

@@ -11,8 +11,8 @@ import numpy as np
 
 from fashion.arrays import Images
 from fashion.backend.quiet import quiet_standard_error
+from fashion.export.formats import ExportSource
 from fashion.export.whole_model import POSTHOC
-from fashion.exported import Quantise
 from fashion.inference.onnx_engine import INPUT, OnnxEngine
 
 # Read by ONNX Runtime since 1.14, of 2023, and by onnxruntime-web.
@@ -21,19 +21,19 @@ MULTIPLICATIONS = ("Conv", "MatMul", "Gemm")  # what int8 makes faster
 MIN_FLOAT16_VALUES = 64  # smaller arrays are single numbers, and sizes
 
 
-def write(compute: Callable[..., object], path: Path, quantise: Quantise, images: Images) -> None:
+def write(source: ExportSource, path: Path) -> None:
     """Write a model; see ``fashion.export.formats.FormatModule``."""
-    model = convert(compute)
+    model, quantise = convert(source.compute), source.quantise
     _store_in_float16(model, exact=quantise != "float16")
     if quantise == "int8":
-        _write_int8(model, path, images)
+        _write_int8(model, path, source.images)
     else:
         importlib.import_module("onnx").save(model, str(path))
 
 
 def open_engine(path: Path) -> OnnxEngine:
     """Return ONNX Runtime's session of a written file."""
-    return OnnxEngine(path)
+    return OnnxEngine(path, threads=1)
 
 
 def convert(compute: Callable[..., object]) -> Any:

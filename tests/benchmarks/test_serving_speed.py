@@ -6,14 +6,14 @@ import pytest
 
 from fashion.benchmarks import serving_speed
 from fashion.errors import FashionError
-from fashion.paths import PROJECT
+from fashion.paths import PRETRAINED, PROJECT
 
 RESULT = json.loads((PROJECT / "results" / "benchmark_serving.json").read_text())
 
 
 @pytest.mark.process
-def test_all_contenders_answer_in_turns(small_artifact):
-    result = serving_speed.measure(small_artifact, seconds=0.5, rounds=1)
+def test_all_contenders_answer_in_turns():
+    result = serving_speed.measure(PRETRAINED, seconds=0.5, rounds=1)
     assert list(result["contenders"]) == list(serving_speed.NAMES)
     for by_clients in result["contenders"].values():
         for load in by_clients.values():
@@ -21,7 +21,7 @@ def test_all_contenders_answer_in_turns(small_artifact):
             assert load["errors"] == 0
             assert load["requests_per_second"] == turn["requests_per_second"] > 0
             assert 0 < load["p50_ms"] <= load["p99_ms"]
-    assert serving_speed.NAMES["baseline"] in serving_speed.table(result)
+    assert all(name in serving_speed.table(result) for name in serving_speed.NAMES.values())
 
 
 def test_a_server_that_does_not_start_says_why(small_artifact, tmp_path):
