@@ -35,7 +35,7 @@ image:  ## build the server's container image with podman or docker; ARGS="--bui
 	@deploy/build.sh $(ARGS)
 
 image-test: install-dev  ## start that image as an operator would, and test it over HTTP
-	KERAS_BACKEND=jax $(PY) -m pytest --image tests/deploy $(ARGS)
+	KERAS_BACKEND=jax $(PY) -m pytest --image --numprocesses 2 --dist loadfile tests/deploy $(ARGS)
 
 services:  ## install PostgreSQL, Redis, nginx, Caddy, Chromium, Slurm, podman and systemd on Debian; tests start their own, and are skipped where one is missing
 	@if command -v redis-server && command -v chromium && command -v caddy && command -v systemd-analyze && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && ls /usr/lib/postgresql/*/bin/postgres; then \
