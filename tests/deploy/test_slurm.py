@@ -46,7 +46,8 @@ def test_a_requeued_job_resumes_its_run(slurm, tmp_path):
     job = command("sbatch", "--parsable", *here, SCRIPT, *overrides, f"trainer.epochs={EPOCHS}")
     wait_for(lambda: output.exists() and "epoch 1/" in output.read_text(), output)
     command("scontrol", "requeue", job)
-    command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_for(lambda: command("squeue", "--noheader", "--format=%T", f"--jobs={job}") == "PENDING", output)
+    command("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm would wait for two minutes
     wait_for(lambda: "test accuracy" in output.read_text(), output)
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name == job
