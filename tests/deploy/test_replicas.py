@@ -1,8 +1,8 @@
-"""deploy/kubernetes/overlays/scaled under ``podman play kube``: two replicas share accounts, sessions and limits.
+"""deploy/kubernetes under ``podman play kube``: two replicas of ``scaled`` share state, ``single`` keeps its own.
 
-They have a real PostgreSQL and Redis. podman 4.3 starts one pod for a Deployment, whatever its replicas, so the overlay
-is rendered twice; it has no Services, so each replica gets a port of this machine. It does not decode a Secret that is
-mounted as files, and shares an emptyDir among pods, so those volumes are folders here.
+The two have a real PostgreSQL and Redis. podman 4.3 starts one pod for a Deployment, whatever its replicas, so the
+overlay is rendered twice; it has no Services, so each replica gets a port of this machine. It does not decode a Secret
+that is mounted as files, and shares an emptyDir among pods, so those volumes are folders here.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,14 @@ from serving import Answer, basic, form
 from fashion import artifact
 from fashion.paths import PRETRAINED, PROJECT
 
-SCALED = PROJECT / "deploy" / "kubernetes" / "overlays" / "scaled"
+OVERLAYS = PROJECT / "deploy" / "kubernetes" / "overlays"
 EXAMPLE = artifact.verify(PRETRAINED)[1].examples[0]
 USER = 10001
 READY_WITHIN = 120.0
 # What the ingress controller adds.
 FORWARDED = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "www.example.org"}
+
+Play = Callable[[str, dict[str, str]], "Replica"]
 
 
 class Replica:
@@ -45,6 +47,21 @@ class Replica:
         connection.request(method, path, body, {**FORWARDED, "X-Forwarded-For": address, **sent})
         with contextlib.closing(connection), connection.getresponse() as response:
             return Answer(response.status, dict(response.headers), response.read())
+
+    def start(self) -> None:
+        self.engine.check("play", "kube", "--network", "host", self.manifest)
+
+    def stop(self) -> None:
+        """Remove the pod; its volume claims stay."""
+        self.engine.run("play", "kube", "--down", self.manifest)
+
+    def remove(self) -> None:
+        self.stop()
+        self.engine.run("volume", "rm", f"fashion-data{self.name.removeprefix('fashion')}")
+
+    def add_account(self, name: str, password: str) -> None:
+        command = ["exec", "--interactive", self.container(), "python", "scripts/users.py", "add", name]
+        self.engine.check(*command, input=f"{password}\n")
 
     def container(self) -> str:
         return f"{self.name}-pod-0-server"
@@ -65,24 +82,50 @@ class Replica:
         raise AssertionError(f"{self.name} is not ready: {self.log()}")
 
 
-def write_overlay(folder: Path, suffix: str, port: int, secrets: Path) -> None:
-    """Write an overlay of ``scaled`` for one replica on this machine."""
-    volumes = {"secrets": secrets}
-    for name in ("data", "tmp"):
-        volumes[name] = folder / name
-        volumes[name].mkdir(parents=True)
-        os.chown(volumes[name], USER, USER)
-    before = {"secrets": "secret", "data": "emptyDir", "tmp": "emptyDir"}
-    paths = [{"name": name, before[name]: None, "hostPath": {"path": str(path)}} for name, path in volumes.items()]
+@pytest.fixture(scope="module")
+def play(container_engine, kubectl, tmp_path_factory) -> Iterator[Play]:
+    """Start a pod of an overlay, whose secrets are files with these contents."""
+    if container_engine.program != "podman":
+        pytest.skip("docker cannot play Kubernetes' manifests")
+    if os.geteuid() != 0:
+        pytest.skip("the volumes of the user in the container are made by root")
+    started: list[Replica] = []
+
+    def start(overlay: str, secrets: dict[str, str]) -> Replica:
+        folder, port, suffix = tmp_path_factory.mktemp("replica"), free_port(), f"-{uuid.uuid4().hex[:8]}"
+        write_overlay(folder, overlay, suffix, port)
+        for name, content in secrets.items():
+            (folder / "secrets" / name).write_text(content)
+        rendered = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True)
+        manifest = folder / "rendered.yaml"
+        manifest.write_text(rendered.stdout)
+        started.append(Replica(container_engine, f"fashion{suffix}", port, manifest))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for replica in started:
+        replica.remove()
+
+
+def write_overlay(folder: Path, overlay: str, suffix: str, port: int) -> None:
+    """Write an overlay of an overlay, for one replica on this machine."""
+    sources = {"secrets": "secret", "tmp": "emptyDir"} | ({"data": "emptyDir"} if overlay == "scaled" else {})
+    volumes = []
+    for name, source in sources.items():
+        (folder / name).mkdir()
+        os.chown(folder / name, USER, USER)
+        volumes.append({"name": name, source: None, "hostPath": {"path": str(folder / name)}})
+    containers = [{"name": "server", "ports": None}]
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "fashion"},
-        "spec": {"template": {"spec": {"volumes": paths, "containers": [{"name": "server", "ports": None}]}}},
+        "spec": {"template": {"spec": {"volumes": volumes, "containers": containers}}},
     }
     image, _, tag = IMAGE.rpartition(":")
     kustomization = {
-        "resources": [os.path.relpath(SCALED, folder)],
+        "resources": [os.path.relpath(OVERLAYS / overlay, folder)],
         "nameSuffix": suffix,
         "images": [{"name": "registry.example.org/fashion", "newName": image, "newTag": tag}],
         "configMapGenerator": [{"name": "fashion", "behavior": "merge", "literals": [f"FASHION_PORT={port}"]}],
@@ -92,32 +135,12 @@ def write_overlay(folder: Path, suffix: str, port: int, secrets: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def replicas(container_engine, kubectl, postgresql_url, redis_url, tmp_path_factory) -> Iterator[list[Replica]]:
-    if container_engine.program != "podman":
-        pytest.skip("docker cannot play Kubernetes' manifests")
-    if os.geteuid() != 0:
-        pytest.skip("the volumes of the user in the container are made by root")
-    secrets = tmp_path_factory.mktemp("secrets")
-    os.chown(secrets, USER, USER)
-    contents = {"admin-password": PASSWORD, "database-url": postgresql_url, "redis-url": redis_url}
-    for name, content in contents.items():
-        (secrets / name).write_text(content)
-    started = []
-    try:
-        for _ in range(2):
-            folder, port, suffix = tmp_path_factory.mktemp("replica"), free_port(), f"-{uuid.uuid4().hex[:8]}"
-            write_overlay(folder, suffix, port, secrets)
-            rendered = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True)
-            manifest = folder / "rendered.yaml"
-            manifest.write_text(rendered.stdout)
-            started.append(Replica(container_engine, f"fashion{suffix}", port, manifest))
-            container_engine.check("play", "kube", "--network", "host", manifest)
-        for replica in started:
-            replica.wait_until_ready()
-        yield started
-    finally:
-        for replica in started:
-            container_engine.run("play", "kube", "--down", replica.manifest)
+def replicas(play, postgresql_url, redis_url) -> list[Replica]:
+    secrets = {"admin-password": PASSWORD, "database-url": postgresql_url, "redis-url": redis_url}
+    started = [play("scaled", secrets) for _ in range(2)]
+    for replica in started:
+        replica.wait_until_ready()
+    return started
 
 
 def test_both_run_without_privileges(replicas):
@@ -138,8 +161,7 @@ def test_they_share_accounts(replicas):
         assert (answer.status, answer.json["predicted_class"]) == (200, EXAMPLE.label)
     ann = basic("ann", "another good password")
     assert second.request("/metrics", **ann).status == 401
-    command = ["exec", "--interactive", first.container(), "python", "scripts/users.py", "add", "ann"]
-    first.engine.check(*command, input="another good password\n")
+    first.add_account("ann", "another good password")
     assert second.request("/predict", body, **ann, Content_Type=kind).status == 200
 
 
@@ -163,3 +185,17 @@ def test_they_count_failed_log_ins_together(replicas):
     for replica in replicas:
         assert replica.request("/metrics", address="192.0.2.77", **wrong).status == 429
         assert replica.request("/metrics", address="192.0.2.78", **ADMIN).status == 200
+
+
+def test_a_single_replica_keeps_its_accounts_on_its_volume(play):
+    replica = play("single", {"admin-password": PASSWORD})
+    replica.wait_until_ready()
+    replica.add_account("ann", "another good password")
+    replica.stop()
+    manifests = list(yaml.safe_load_all(replica.manifest.read_text()))
+    unclaimed = [manifest for manifest in manifests if manifest["kind"] != "PersistentVolumeClaim"]
+    assert len(unclaimed) == len(manifests) - 1
+    replica.manifest.write_text(yaml.safe_dump_all(unclaimed))  # podman 4.3 refuses a claim whose volume exists
+    replica.start()
+    replica.wait_until_ready()
+    assert replica.request("/metrics", **basic("ann", "another good password")).status == 200
