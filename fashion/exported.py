@@ -47,10 +47,10 @@ class ExportCard(Entry):
         quantise: The type of its weights: ``none`` keeps float32.
         artifact_sha256: Digest of the ``.keras`` file that it was made from.
         card_sha256: Digest of what the artifact's card says about calibration and abstention, which are part of it.
-        sha256: Digest of the exported file.
+        sha256: Digest of the exported file, or of the files of a folder.
         bytes: Its size.
         test: How it compares with the original on the test images.
-        milliseconds: Median time of one image on one thread.
+        milliseconds: Median time of one image, on one thread except for ``saved_model``.
         versions: Package to version.
         hardware: Processor, cores, memory and system.
         git: The commit, and whether the working tree differed from it.
@@ -71,14 +71,14 @@ class ExportCard(Entry):
     created: str
 
 
-def onnx_file(model: Path, quantise: Quantise = "none") -> Path:
-    """Return where the ONNX file of a ``.keras`` file is."""
-    return model.with_suffix(".onnx" if quantise == "none" else f".{quantise}.onnx")
+def export_file(model: Path, suffix: str, quantise: Quantise) -> Path:
+    """Return where an exported form of a ``.keras`` file is."""
+    return model.with_suffix(suffix if quantise == "none" else f".{quantise}{suffix}")
 
 
-def web_file(model: Path, quantise: Quantise = "none") -> Path:
-    """Return where the web page of a ``.keras`` file is."""
-    return onnx_file(model, quantise).with_suffix(".html")
+def onnx_file(model: Path) -> Path:
+    """Return where the ONNX file is that a server reads."""
+    return export_file(model, ".onnx", "none")
 
 
 def uncertainty_digest(card: Card) -> str:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,27 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Write a folder under a temporary name and rename it; the earlier folder is removed at the very end.
+
+    Args:
+        path: The folder to replace.
+
+    Yields:
+        The temporary path, where there is nothing yet: beside it, with the same suffix.
+    """
+    partial, former = (path.with_name(f".{path.stem}.{os.getpid()}.{name}{path.suffix}") for name in ("partial", "old"))
+    try:
+        yield partial
+        if path.exists():
+            path.replace(former)
+        partial.replace(path)
+    finally:
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -13,13 +13,13 @@ from fashion.evaluation.artifact_data import refuse_other_classes
 from fashion.export import agreement
 from fashion.export.export_settings import ExportSettings
 from fashion.export.formats import FORMATS, ExportSource
-from fashion.export.whole_model import whole_model
+from fashion.export.whole_model import WholeModel
 from fashion.exported import CARD_SUFFIX, ExportCard, uncertainty_digest
-from fashion.files import replacing, write_json
+from fashion.files import replacing, replacing_folder, write_json
 from fashion.inference.predictor import Predictor
 from fashion.runs.run_record import git_state, now
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "onnx", "tf2onnx", "onnxruntime", "numpy")
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "numpy")
 RANGE_IMAGES, RANGE_SEED = 500, 0  # of the training images, from which the ranges of 8-bit numbers are measured
 
 
@@ -42,9 +42,9 @@ def export(settings: ExportSettings) -> Path:
     module = FORMATS[settings.format].load()
     path = FORMATS[settings.format].file(loaded.path, settings.quantise)
     original = predictor.predict(data.test.images)
-    with replacing(path) as partial:
-        compute = whole_model(loaded.model, predictor.uncertainty)
-        module.write(ExportSource(compute, settings.quantise, _range_images(data), loaded.card), partial)
+    with (replacing_folder if FORMATS[settings.format].is_folder else replacing)(path) as partial:
+        model = WholeModel(loaded.model, predictor.uncertainty)
+        module.write(ExportSource(model, settings.quantise, _range_images(data), loaded.card), partial)
         engine = module.open_engine(partial)
         found = agreement.measure(
             data.test.labels, original, engine.predict(data.test.images), predictor.uncertainty.threshold
@@ -56,8 +56,8 @@ def export(settings: ExportSettings) -> Path:
             quantise=settings.quantise,
             artifact_sha256=loaded.card.sha256,
             card_sha256=uncertainty_digest(loaded.card),
-            sha256=hashlib.sha256(partial.read_bytes()).hexdigest(),
-            bytes=partial.stat().st_size,
+            sha256=_sha256(partial),
+            bytes=sum(file.stat().st_size for file in _files(partial)),
             test=found,
             milliseconds=agreement.single_image_milliseconds(engine, data),
             versions=machine.versions(PACKAGES),
@@ -68,6 +68,15 @@ def export(settings: ExportSettings) -> Path:
     write_json(path.with_name(path.name + CARD_SUFFIX), card.model_dump(mode="json", exclude_none=True))
     _print(path, card)
     return path
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def _sha256(path: Path) -> str:
+    """Return the digest of a file, or of all files in a folder, one after the other."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in _files(path))).hexdigest()
 
 
 def _range_images(data: Dataset) -> np.ndarray:
@@ -82,5 +91,5 @@ def _print(path: Path, card: ExportCard) -> None:
     print(f"same class     {found.same_class:,} images; probabilities differ by {found.max_probability_difference:.1g}")
     if found.same_decision is not None:
         print(f"same decision  {found.same_decision:,} images; scores differ by {found.max_score_difference:.1g}")
-    print(f"one image      {card.milliseconds:.2f} ms on one thread of {card.hardware['processor']}")
+    print(f"one image      {card.milliseconds:.2f} ms on {card.hardware['processor']}")
     print(f"written        {path}  {card.bytes / 1e6:.2f} MB")

@@ -2,32 +2,34 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from fashion.arrays import Images
 from fashion.card import Card
 from fashion.errors import InputError
 from fashion.export import npm_packages
 from fashion.export.npm_packages import NpmPackage
-from fashion.exported import Quantise, onnx_file, web_file
+from fashion.exported import Quantise, export_file
 from fashion.inference.engine import Engine
 
-FormatName = Literal["onnx", "web"]
+if TYPE_CHECKING:  # it imports TensorFlow
+    from fashion.export.whole_model import WholeModel
+
+FormatName = Literal["onnx", "web", "saved_model", "litert"]
 
 
 class ExportSource(NamedTuple):
     """What a format is made from.
 
     Attributes:
-        compute: The model, as ``whole_model`` returned it.
+        model: The model with its calibration and abstention.
         quantise: The type of the weights.
         images: Training images, from which the ranges of 8-bit numbers are measured.
         card: The model's card.
     """
 
-    compute: Callable[..., object]
+    model: "WholeModel"
     quantise: Quantise
     images: Images
     card: Card
@@ -48,17 +50,23 @@ class ExportFormat(NamedTuple):
 
     Attributes:
         module: The module that writes and runs it, in this package.
-        file: From the ``.keras`` file and the type of the weights to the exported file.
+        suffix: Of the exported file, or the folder.
         quantise: The types of weights that it can have.
         packages: Import name of each package that it needs, to its extra.
         npm: The packages of npm that become part of it.
+        is_folder: Whether it is a folder.
     """
 
     module: str
-    file: Callable[[Path, Quantise], Path]
+    suffix: str
     quantise: tuple[Quantise, ...]
     packages: dict[str, str]
     npm: tuple[NpmPackage, ...] = ()
+    is_folder: bool = False
+
+    def file(self, model: Path, quantise: Quantise) -> Path:
+        """Return where the exported form of a ``.keras`` file is."""
+        return export_file(model, self.suffix, quantise)
 
     def check_packages(self) -> None:
         """Check that the optional packages are installed, and fetch those of npm.
@@ -82,12 +90,14 @@ class ExportFormat(NamedTuple):
 
 _ONNX = {"onnx": "export", "tf2onnx": "export", "onnxruntime": "export"}
 FORMATS: dict[FormatName, ExportFormat] = {
-    "onnx": ExportFormat("onnx_format", onnx_file, ("none", "float16", "int8"), _ONNX),
+    "onnx": ExportFormat("onnx_format", ".onnx", ("none", "float16", "int8"), _ONNX),
     "web": ExportFormat(
         "web_format",
-        web_file,
+        ".html",
         ("none", "float16", "int8"),
         _ONNX,
         (npm_packages.ONNX_RUNTIME_WEB, npm_packages.OPENCV),
     ),
+    "saved_model": ExportFormat("saved_model_format", ".saved_model", ("none",), {}, is_folder=True),
+    "litert": ExportFormat("litert_format", ".tflite", ("none", "float16"), {"ai_edge_litert": "export"}),
 }

@@ -3,7 +3,7 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from fashion.arrays import Images
 from fashion.backend.quiet import quiet_standard_error
 from fashion.export.formats import ExportSource
-from fashion.export.whole_model import POSTHOC
+from fashion.export.whole_model import POSTHOC, WholeModel
 from fashion.inference.onnx_engine import INPUT, OnnxEngine
 
 # Read by ONNX Runtime since 1.14, of 2023, and by onnxruntime-web.
@@ -23,7 +23,7 @@ MIN_FLOAT16_VALUES = 64  # smaller arrays are single numbers, and sizes
 
 def write(source: ExportSource, path: Path) -> None:
     """Write a model; see ``fashion.export.formats.FormatModule``."""
-    model, quantise = convert(source.compute), source.quantise
+    model, quantise = convert(source.model), source.quantise
     _store_in_float16(model, exact=quantise != "float16")
     if quantise == "int8":
         _write_int8(model, path, source.images)
@@ -36,15 +36,15 @@ def open_engine(path: Path) -> OnnxEngine:
     return OnnxEngine(path, threads=1)
 
 
-def convert(compute: Callable[..., object]) -> Any:
-    """Return the ``onnx.ModelProto`` of a TensorFlow function."""
+def convert(model: WholeModel) -> Any:
+    """Return the ``onnx.ModelProto`` of a model."""
     with quiet_standard_error(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside tf2onnx
         tf2onnx: Any = importlib.import_module("tf2onnx")
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        signature: Any = compute.input_signature  # type: ignore[attr-defined]
-        model, _ = tf2onnx.convert.from_function(compute, input_signature=signature, opset=OPSET)
-    return model
+        compute = model.compute
+        converted, _ = tf2onnx.convert.from_function(compute, input_signature=compute.input_signature, opset=OPSET)
+    return converted
 
 
 def _store_in_float16(model: Any, *, exact: bool) -> None:

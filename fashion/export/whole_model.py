@@ -1,9 +1,8 @@
-"""A trained model with its calibration and abstention as one TensorFlow function: what every format is made from.
+"""A trained model with its calibration and abstention as one function of TensorFlow: what every format is made from.
 
 The functions repeat ``fashion.uncertainty`` in the operations of TensorFlow, in float32.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,27 +20,32 @@ POSTHOC = "posthoc"  # the scope of what follows the network, which stays in flo
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
-def whole_model(model: keras.Model, uncertainty: PosthocUncertainty) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Return the function from images to calibrated probabilities and, if the model has them, its scores.
+class WholeModel(tf.Module):
+    """The function from images to calibrated probabilities and, if the model has them, its scores.
 
     Args:
         model: ``(n, h, w, c)`` float32 in [0, 1] to ``(n, classes)`` probabilities.
         uncertainty: Its calibration and abstention.
 
-    Returns:
-        A ``tf.function`` of one input, ``images``. Its outputs are ``probabilities`` and, for a model that abstains,
-        ``score``; for one that treats photos differently also ``photo_probabilities`` and ``photo_score``.
+    Attributes:
+        compute: A ``tf.function`` of one input, ``images``. Its outputs are ``probabilities`` and, for a model that
+            abstains, ``score``; for one that treats photos differently also ``photo_probabilities`` and
+            ``photo_score``.
     """
-    tensors = feature_tensors(model) if uncertainty.abstention else []
-    network = keras.Model(model.input, [model.output, *tensors])
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name=INPUT)])
-    def compute(images: Tensor) -> dict[str, Tensor]:
-        probabilities, *features = network(images, training=False)
-        with tf.name_scope(POSTHOC):
-            return posthoc(uncertainty, probabilities, features)
+    def __init__(self, model: keras.Model, uncertainty: PosthocUncertainty) -> None:
+        super().__init__()
+        tensors = feature_tensors(model) if uncertainty.abstention else []
+        network = keras.Model(model.input, [model.output, *tensors])
+        self.weights = [variable.value for variable in network.variables]  # TensorFlow saves what it finds here
 
-    return compute
+        @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name=INPUT)])
+        def compute(images: Tensor) -> dict[str, Tensor]:
+            probabilities, *features = network(images, training=False)
+            with tf.name_scope(POSTHOC):
+                return posthoc(uncertainty, probabilities, features)
+
+        self.compute = compute
 
 
 def posthoc(uncertainty: PosthocUncertainty, probabilities: Tensor, features: list[Tensor]) -> dict[str, Tensor]:

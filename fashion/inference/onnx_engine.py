@@ -1,13 +1,14 @@
 """A model exported to ONNX, run by ONNX Runtime: calibration and abstention are part of its graph."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fashion import artifact
-from fashion.arrays import Pixels
+from fashion.arrays import ModelInputs, Pixels
 from fashion.data.image_rows import ImageArray
 from fashion.errors import InputError
 from fashion.exported import onnx_file, verify_export
@@ -68,18 +69,33 @@ class OnnxEngine:
 
     def predict(self, images: Pixels | ImageArray) -> Prediction:
         """Return the predictions for images."""
-        largest = self.batch_sizes[-1]
-        parts = [self._batch(images[start : start + largest]) for start in range(0, len(images), largest)]
-        return Prediction(*(np.concatenate(rows) for rows in zip(*parts, strict=True)))
+        return in_batches(self._outputs_of, images, self.batch_sizes[-1])
 
-    def _batch(self, images: Pixels) -> Prediction:
-        batch = images if images.dtype == np.float32 else images.astype(np.float32) / 255
-        found: dict[str, np.ndarray] = dict(zip(self._outputs, self._session.run(None, {INPUT: batch}), strict=True))
-        probabilities = found[PROBABILITIES]
-        scores = found.get(SCORE, np.full(len(batch), np.nan, np.float32))
-        return Prediction(
-            probabilities, scores, found.get(PHOTO_PROBABILITIES, probabilities), found.get(PHOTO_SCORE, scores)
-        )
+    def _outputs_of(self, batch: ModelInputs) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(None, {INPUT: batch}), strict=True))
+
+
+def in_batches(
+    compute: Callable[[ModelInputs], dict[str, np.ndarray]], images: Pixels | ImageArray, size: int
+) -> Prediction:
+    """Return the predictions of an exported model for images.
+
+    Args:
+        compute: From a batch to the model's outputs by name.
+        images: Any number of them.
+        size: Images in a batch, at most.
+    """
+    parts = [_prediction(compute, images[start : start + size]) for start in range(0, len(images), size)]
+    return Prediction(*(np.concatenate(rows) for rows in zip(*parts, strict=True)))
+
+
+def _prediction(compute: Callable[[ModelInputs], dict[str, np.ndarray]], images: Pixels) -> Prediction:
+    found = compute(images if images.dtype == np.float32 else images.astype(np.float32) / 255)
+    probabilities = found[PROBABILITIES]
+    scores = found.get(SCORE, np.full(len(images), np.nan, np.float32))
+    return Prediction(
+        probabilities, scores, found.get(PHOTO_PROBABILITIES, probabilities), found.get(PHOTO_SCORE, scores)
+    )
 
 
 def _import_onnxruntime() -> Any:

@@ -11,6 +11,7 @@ from fashion.data.fashion_mnist import fashion_mnist
 from fashion.errors import FashionError
 from fashion.export import agreement
 from fashion.export.export_settings import ExportSettings, prepare_export
+from fashion.export.formats import FORMATS
 from fashion.exported import ExportCard
 from fashion.inference.onnx_engine import OnnxEngine
 from fashion.inference.predictor import Predictor
@@ -40,8 +41,8 @@ def export(on_tensorflow, copied, fashion_mnist_root, starts_processes):
     data = {"root": str(fashion_mnist_root), "download": False, "limit": LIMIT, "validation_fraction": 0.1}
     node = {"_target_": "fashion.data.fashion_mnist.fashion_mnist", **data}
 
-    def run(quantise: str = "none") -> Path:
-        return export(ExportSettings(data=node, artifact=str(copied), format="onnx", quantise=quantise))
+    def run(quantise: str = "none", format: str = "onnx") -> Path:
+        return export(ExportSettings(data=node, artifact=str(copied), format=format, quantise=quantise))
 
     return run
 
@@ -69,6 +70,32 @@ def test_the_exported_file_answers_as_the_original_and_its_card_says_so(export, 
     assert (card.bytes, card.artifact_sha256) == (file.stat().st_size, loaded.card.sha256)
     assert card.milliseconds > 0
     assert f"written        {file}" in capsys.readouterr().out
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(("format", "quantise"), [("saved_model", "none"), ("litert", "none"), ("litert", "float16")])
+def test_other_formats_answer_as_the_original(export, copied, fashion_mnist_root, monkeypatch, format, quantise):
+    monkeypatch.setitem(agreement.MAX_DIFFERENCE, "float16", 1.0)  # the model is untrained
+    file = export(quantise, format)
+    predictor, _ = Predictor.load(copied)
+    images = fashion_mnist(str(fashion_mnist_root), False, LIMIT, 0.1, seed=0).test.images[:70]
+    ours, theirs = FORMATS[format].load().open_engine(file).predict(images), predictor.predict(images)
+    assert np.allclose(ours.probabilities, theirs.probabilities, atol=1e-5 if quantise == "none" else 0.05)
+    assert np.allclose(ours.scores, theirs.scores, atol=1e-3 if quantise == "none" else 0.5)
+    card = read_card(file)
+    assert (card.format, card.quantise) == (format, quantise)
+    assert card.bytes > 10_000
+    again = export(quantise, format)  # replaces it
+    assert again == file
+    assert sorted(each.name for each in copied.iterdir()) == sorted(
+        [f"{NAME}.json", f"{NAME}.keras", file.name, f"{file.name}.json"]
+    )
+    monkeypatch.setitem(agreement.MAX_DIFFERENCE, quantise, -1.0)
+    with pytest.raises(FashionError, match="is not kept"):
+        export(quantise, format)
+    assert read_card(file).sha256
+    assert FORMATS[format].load().open_engine(file).predict(images).probabilities.shape == (70, 10)
+    assert len(list(copied.iterdir())) == 4
 
 
 @pytest.mark.backend
@@ -104,6 +131,7 @@ def test_a_model_that_is_refused_leaves_an_earlier_export_as_it_was(export, copi
     [
         (["quantise=int4"], "quantise: got 'int4', expected .*'none', 'float16' or 'int8'"),
         (["format=jpeg"], "format: got 'jpeg', expected .*'onnx'"),
+        (["format=saved_model", "quantise=int8"], "quantise: got int8, expected none for format=saved_model"),
         (["artifact=nowhere"], "nowhere: there is no such model file"),
     ],
 )
