@@ -81,6 +81,25 @@ def test_the_compose_file_satisfies_its_schema():
     assert finished.returncode == 0, finished.stdout
 
 
+def test_the_docs_name_templates_that_exist_and_the_parameters_they_need():
+    pages = {path.name: path.read_text() for path in (PROJECT / "docs").glob("*.md")}
+    named = {name.rstrip(".") for page in pages.values() for name in re.findall(r"(?<![\w/])deploy/([\w./-]+)", page)}
+    assert {name for name in named if not (DEPLOY / name).exists()} == set()
+    assert {path.name for path in DEPLOY.iterdir() if path.is_dir()} <= {name.partition("/")[0] for name in named}
+    for name in ("aws/fargate.yaml", "aws/sagemaker.yaml"):
+        (block,) = re.findall(rf"--template-file deploy/{name}(.*?)\n(?:\$|```)", pages["cloud.md"], re.DOTALL)
+        parameters = re.search(r"^Parameters:\n(.*?)^\w", text(name), re.M | re.S)[1]
+        needed = re.findall(r"^  (\w+):\n(?:    (?!Default).*\n)+(?=  \w|\n)", parameters, re.MULTILINE)
+        assert re.findall(r"(\w+)=", block) == needed
+
+
+def test_fargate_mounts_the_volume_of_the_image_alone():
+    """Any other mount would belong to root, and the server could not write to it."""
+    mounted = re.findall(r"ContainerPath: (\S+),", text("aws/fargate.yaml"))
+    assert mounted == re.findall(r"^VOLUME (.*)$", text("Dockerfile"), re.MULTILINE) == ["/data"]
+    assert "{Name: TMPDIR, Value: /data}" in text("aws/fargate.yaml")
+
+
 def test_sagemaker_is_reached_by_the_platform_alone():
     model = re.search(r"^  Model:\n(.*?)\n\n", text("aws/sagemaker.yaml"), re.M | re.S)[1]
     assert "EnableNetworkIsolation: true" in model
