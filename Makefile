@@ -37,13 +37,14 @@ image:  ## build the server's container image with podman or docker; ARGS="--bui
 image-test: install-dev  ## start that image as an operator would, and test it over HTTP
 	KERAS_BACKEND=jax $(PY) -m pytest --image --numprocesses 2 --dist loadfile tests/deploy $(ARGS)
 
-services:  ## install PostgreSQL, Redis, nginx, Caddy, Chromium, Slurm, podman and systemd on Debian; tests start their own, and are skipped where one is missing
-	@if command -v redis-server && command -v chromium && command -v caddy && command -v systemd-analyze && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && ls /usr/lib/postgresql/*/bin/postgres; then \
+services:  ## install PostgreSQL, Redis, nginx, Caddy, Chromium, Slurm, podman, systemd and npm on Debian; tests start their own, and are skipped where one is missing
+	@if command -v redis-server && command -v chromium && command -v caddy && command -v systemd-analyze && command -v /usr/sbin/nginx && command -v slurmctld && command -v munged && command -v podman && command -v mmdebstrap && command -v npm && ls /usr/lib/postgresql/*/bin/postgres; then \
 	    true; \
 	elif command -v apt-get; then \
 	    $(AS_ROOT) apt-get update && \
 	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	        buildah caddy catatonit chromium mmdebstrap munge nginx-light podman postgresql redis-server runc slurm-wlm systemd; \
+	        buildah caddy catatonit chromium mmdebstrap munge nginx-light podman postgresql redis-server runc slurm-wlm systemd \
+	        $$(command -v npm >/dev/null || echo npm); \
 	else \
 	    echo 'install PostgreSQL, Redis, nginx and Chromium as this system does it (macOS: brew install postgresql redis nginx chromium)'; \
 	fi

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from image_folders import write_classes
 from PIL import Image
-from services import free_port
+from services import free_port, missing
 
 from fashion.paths import PRETRAINED, PROJECT
 from fashion.server.settings import Settings
@@ -156,7 +156,7 @@ def test_a_script_of_the_docs_runs(command, smoke_run, tmp_path):
         arguments += [*SHORTENED, f"{place}={tmp_path}/run"]
     elif script == "scripts/export.py":
         if "format=web" in arguments and not shutil.which("npm"):
-            pytest.skip("npm is not installed")
+            missing("npm")
         shutil.copytree(artifact, tmp_path / "run")  # which tests share
         arguments += [f"artifact={tmp_path}/run", "data.limit=1000"]
     elif script == "scripts/predict.py":
