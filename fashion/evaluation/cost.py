@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fashion.evaluation.records import Cost
-from fashion.inference.predictor import Predictor
+from fashion.inference.engine import Engine
 from fashion.models.keras_graph import calls
 
 TIMED_CALLS, WARM_UP_CALLS = 100, 5
@@ -51,13 +51,13 @@ def multiply_adds(layer: Any, output_shape: tuple[Any, ...]) -> int:
     return outputs * int(np.prod(kernel[:-1]))
 
 
-def single_image_milliseconds(predictor: Predictor) -> float:
-    """Return the median time of predicting one image."""
-    image = np.zeros((1, *predictor.image_shape), np.uint8)
+def single_image_milliseconds(engine: Engine, image_shape: tuple[int, ...]) -> float:
+    """Return the median time of predicting one image of a height, a width and channels."""
+    image = np.zeros((1, *image_shape), np.uint8)
     seconds = []
     for call in range(WARM_UP_CALLS + TIMED_CALLS):
         started = time.perf_counter()
-        predictor.predict(image)
+        engine.predict(image)
         if call >= WARM_UP_CALLS:
             seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds))

@@ -74,7 +74,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
         ood=measurement.ood_scores(predictor, test, ood_sets) if ood_sets and uncertainty.abstention else None,
         cost=dataclasses.replace(
             cost.network_cost(loaded.model),
-            milliseconds=cost.single_image_milliseconds(predictor),
+            milliseconds=cost.single_image_milliseconds(predictor, predictor.image_shape),
             backend=settings.backend,
         ),
         comparison=_comparison(data, uncertainty.prediction(test).probabilities, *other) if other else None,

@@ -1,21 +1,16 @@
 """Whether an exported model may be kept: its answers to all test images, compared with those of the original."""
 
-import time
-
 import numpy as np
 
 from fashion.arrays import Labels
-from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.exported import Agreement, Quantise
-from fashion.inference.engine import Engine
 from fashion.metrics import accuracy, confusion_matrix, per_class
 from fashion.uncertainty.posthoc import Prediction
 
 # Of the accuracy, and of each class's recall.
 MAX_DIFFERENCE: dict[Quantise, float] = {"none": 0.001, "float16": 0.001, "int8": 0.005}
 ROUNDING = 1e-9
-TIMED_CALLS, WARM_UP_CALLS = 100, 10
 
 
 def measure(labels: Labels, original: Prediction, exported: Prediction, threshold: float | None) -> Agreement:
@@ -68,18 +63,6 @@ def refuse(found: Agreement, quantise: Quantise) -> None:
                 f"{found.keras_accuracy:.2%}), expected at most {100 * limit:.1f}; "
                 + ("quantise=none keeps all digits" if quantise != "none" else "report this as a bug")
             )
-
-
-def single_image_milliseconds(engine: Engine, data: Dataset) -> float:
-    """Return the median time of predicting one image."""
-    image = data.test.images[:1]
-    seconds = []
-    for call in range(WARM_UP_CALLS + TIMED_CALLS):
-        started = time.perf_counter()
-        engine.predict(image)
-        if call >= WARM_UP_CALLS:
-            seconds.append(time.perf_counter() - started)
-    return 1000 * float(np.median(seconds))
 
 
 def _largest_difference(first: np.ndarray, second: np.ndarray) -> float:

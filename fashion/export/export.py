@@ -10,6 +10,7 @@ from fashion.config.build import build
 from fashion.data.dataset import Dataset
 from fashion.data.split import stratified_sample
 from fashion.evaluation.artifact_data import refuse_other_classes
+from fashion.evaluation.cost import single_image_milliseconds
 from fashion.export import agreement
 from fashion.export.export_settings import ExportSettings
 from fashion.export.formats import FORMATS, ExportSource
@@ -59,7 +60,7 @@ def export(settings: ExportSettings) -> Path:
             sha256=_sha256(partial),
             bytes=sum(file.stat().st_size for file in _files(partial)),
             test=found,
-            milliseconds=agreement.single_image_milliseconds(engine, data),
+            milliseconds=single_image_milliseconds(engine, data.image_shape),
             versions=machine.versions(PACKAGES),
             hardware=machine.hardware(),
             git=git.model_dump() if git else None,
