@@ -49,7 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
             "free some space or choose another folder, then resume"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as on a disk that nothing can be written to
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def refuse(found: Agreement, quantise: Quantise) -> None:
                 f"the exported model is not kept: on {found.images} test images its {name} differs by "
                 f"{100 * difference:.2f} points from the original's (accuracy {found.accuracy:.2%} and "
                 f"{found.keras_accuracy:.2%}), expected at most {100 * limit:.1f}; "
-                + ("quantise=none keeps all digits" if quantise != "none" else "report this as a bug")
+                + ("use quantise=none" if quantise != "none" else "report this as a bug")
             )
 
 

@@ -1,6 +1,7 @@
 """Export a trained model, measure the result on all test images, and keep it if it is as good as the original."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from fashion import machine
 from fashion.config.build import build
 from fashion.data.dataset import Dataset
 from fashion.data.split import stratified_sample
+from fashion.errors import InputError
 from fashion.evaluation.artifact_data import refuse_other_classes
 from fashion.evaluation.cost import single_image_milliseconds
 from fashion.export import agreement
@@ -42,6 +44,11 @@ def export(settings: ExportSettings) -> Path:
     refuse_other_classes(data, loaded.card)
     module = FORMATS[settings.format].load()
     path = FORMATS[settings.format].file(loaded.path, settings.quantise)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(
+            f"artifact: {path.parent} cannot be written to, and the exported model goes there; "
+            "copy the run to another folder"
+        )
     original = predictor.predict(data.test.images)
     with (replacing_folder if FORMATS[settings.format].is_folder else replacing)(path) as partial:
         model = WholeModel(loaded.model, predictor.uncertainty)

@@ -37,6 +37,7 @@ class JobRunner:
         self.expected = len(manifest.jobs)  # jobs in all, as far as is known yet
         self.while_running: Callable[[], None] = lambda: None
         self.started = time.time()
+        self.printed = set[str]()  # what was decided for jobs, once each
 
     @property
     def jobs(self) -> list[SweepJob]:
@@ -70,11 +71,13 @@ class JobRunner:
         Raises:
             InputError: When the configuration of one is wrong, or differs from the stored one.
         """
-        given = []
+        given, decisions = [], set[str]()
         for number, (overrides, trial) in enumerate(choices, start=first):
             config = self.compose(overrides)
             kept = self.jobs[number].config.get("trainer") if number < len(self.jobs) else None
-            decided = decide(config, kept).values
+            decided, reason = decide(config, kept)
+            if reason:
+                decisions.add(f"auto           {', '.join(decided.values())}: {reason}")
             every = [*overrides, *(f"trainer.{key}={value}" for key, value in decided.items())]
             given.append((SweepJob(number, every, {}, trial), applied(config, decided)))
         for job, config in given:
@@ -87,6 +90,9 @@ class JobRunner:
             if not checked:
                 preflight.check([config for _, config in given])
             self.manifest.jobs += jobs
+            for decision in sorted(decisions - self.printed):
+                print(decision)
+            self.printed |= decisions
         self.expected = max(self.expected, len(self.jobs))
         return jobs
 

@@ -94,7 +94,12 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-const percent = (share, digits) => `${(100 * share).toFixed(digits)} %`;
+function percent(share, digits) { // never rounds to a certainty, like the server's
+  const smallest = 10 ** -digits, [over, under] = digits ? [">", "<"] : ["over", "under"];
+  if (100 * share >= 100 - smallest / 2 && share < 1) return `${over} ${(100 - smallest).toFixed(digits)} %`;
+  if (share > 0 && 100 * share < smallest / 2) return `${under} ${smallest.toFixed(digits)} %`;
+  return `${(100 * share).toFixed(digits)} %`;
+}
 
 function bar(share) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
