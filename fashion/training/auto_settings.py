@@ -22,9 +22,6 @@ DEPTHWISE = (
     "fashion.models.keras_application.keras_application",
 )
 PACKAGES = {"jax": ("jax",), "tensorflow": ("tensorflow-cpu", "tensorflow")}  # by backend, either of them
-SMALL_IMAGE = (
-    32  # pixels a side up to which this project's depthwise convolutions are faster on JAX: docs/benchmarks.md
-)
 
 
 class Decision(NamedTuple):
@@ -81,16 +78,12 @@ def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
         config: A resolved training configuration.
         processor: What it is to be trained on.
     """
-    model, data = config.get("model"), config.get("data")
-    size = data.get("image_size", SMALL_IMAGE) if isinstance(data, dict) else SMALL_IMAGE
     spread = config["trainer"].get("distribution") == "data_parallel"  # complete on JAX alone
     if processor.is_gpu:
         backend, reason = "jax", f"{processor.name} {processor.reason}"
         precision = "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
-    elif has_target(model, *DEPTHWISE):
-        is_small = isinstance(size, int) and size <= SMALL_IMAGE
-        backend, precision = "jax" if is_small else "tensorflow", "float32"
-        reason = f"depthwise convolutions of images of {'up to' if is_small else 'more than'} {SMALL_IMAGE} pixels"
+    elif has_target(config.get("model"), *DEPTHWISE):
+        backend, precision, reason = "tensorflow", "float32", "depthwise convolutions, on a CPU"
     else:
         backend, precision = "tensorflow", "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
         reason = f"{processor.name} {processor.reason}"

@@ -27,13 +27,8 @@ BOTH = ("trainer.backend=auto", "trainer.precision=auto")
     [
         (FAST, ["model=resnet"], ("tensorflow", "mixed_bfloat16")),
         (PLAIN, ["model=resnet"], ("tensorflow", "float32")),
-        (FAST, ["model=efficientnetb0"], ("jax", "float32")),
+        (FAST, ["model=efficientnetb0"], ("tensorflow", "float32")),
         (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos"], ("tensorflow", "float32")),
-        (
-            FAST,
-            ["model=efficientnet_lite0", "data=folder", "data.root=photos", "data.image_size=32"],
-            ("jax", "float32"),
-        ),
         (GPU, ["model=efficientnetb0"], ("jax", "mixed_bfloat16")),
         (OLD_GPU, ["model=resnet"], ("jax", "float32")),
         (FAST, ["model=resnet", "trainer.distribution=data_parallel"], ("jax", "mixed_bfloat16")),
