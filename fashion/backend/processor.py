@@ -1,7 +1,7 @@
 """What this machine's processor or GPU computes fast, for ``trainer.backend=auto`` and ``trainer.precision=auto``."""
 
 import contextlib
-import importlib.metadata
+import functools
 import importlib.util
 import json
 import os
@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from fashion.backend.selection import Backend
 from fashion.files import write_json
-from fashion.machine import processor_name
+from fashion.machine import processor_name, versions
 from fashion.paths import PROJECT, cache_folder
 
 CPU_INFO = Path("/proc/cpuinfo")
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # instructions that multiply bfloat16, by Linux's names
+PACKAGES: dict[Backend, tuple[str, ...]] = {"jax": ("jax",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
 MIN_COMPUTE_CAPABILITY = 8.0  # of NVIDIA GPUs with tensor cores for bfloat16: Ampere
 JAX_GPU_PACKAGES = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 MIN_GAIN = 1.2  # of bfloat16 over float32, where that is measured: gradients in bfloat16 are less exact
@@ -63,6 +65,7 @@ class Processor(NamedTuple):
     reason: str
 
 
+@functools.cache  # a sweep asks for each of its jobs
 def find_processor() -> Processor:
     """Return what a network would be trained on: by its features, and only where they say nothing by a measurement."""
     gpu = _gpu()
@@ -91,6 +94,11 @@ def cpu_features() -> set[str]:
     return set()
 
 
+def backend_version(backend: Backend) -> str | None:
+    """Return the version of a backend's package; None if it is not installed. Nothing is imported."""
+    return next((version for name, version in versions(PACKAGES[backend]).items() if name != "python"), None)
+
+
 def _gpu() -> tuple[str, float] | None:
     """Return name and compute capability of the first NVIDIA GPU, if JAX is installed for it and may use it."""
     platforms = os.environ.get("JAX_PLATFORMS", "cuda").split(",")
@@ -109,7 +117,7 @@ def _gpu() -> tuple[str, float] | None:
 
 def _measured_gain(name: str) -> float | None:
     """Return how much faster TensorFlow convolves in bfloat16 than in float32; measured once, in a few seconds."""
-    key = f"{name}, {platform.machine()}, tensorflow {_tensorflow_version()}"
+    key = f"{name}, {platform.machine()}, tensorflow {backend_version('tensorflow')}"
     file = cache_folder() / "bfloat16.json"
     known: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError):
@@ -132,10 +140,3 @@ def _measured_gain(name: str) -> float | None:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, known)
     return known[key]
-
-
-def _tensorflow_version() -> str:
-    for package in ("tensorflow-cpu", "tensorflow"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(package)
-    return "none"

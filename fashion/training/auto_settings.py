@@ -1,12 +1,10 @@
 """``trainer.backend=auto`` and ``trainer.precision=auto``: decided once for a run, by its network and this machine."""
 
-import contextlib
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from fashion.backend.processor import Processor, find_processor
+from fashion.backend.processor import Processor, backend_version, find_processor
 from fashion.backend.selection import Backend, Precision
 from fashion.config.nodes import ResolvedConfig, has_target
 from fashion.errors import InputError
@@ -21,7 +19,6 @@ DEPTHWISE = (
     "fashion.models.efficientnet_lite.efficientnet_lite",
     "fashion.models.keras_application.keras_application",
 )
-PACKAGES = {"jax": ("jax",), "tensorflow": ("tensorflow-cpu", "tensorflow")}  # by backend, either of them
 
 
 class Decision(NamedTuple):
@@ -78,6 +75,7 @@ def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
         config: A resolved training configuration.
         processor: What it is to be trained on.
     """
+    backend: Backend
     spread = config["trainer"].get("distribution") == "data_parallel"  # complete on JAX alone
     if processor.is_gpu:
         backend, reason = "jax", f"{processor.name} {processor.reason}"
@@ -88,14 +86,6 @@ def fastest(config: ResolvedConfig, processor: Processor) -> Decision:
         backend, precision = "tensorflow", "mixed_bfloat16" if processor.fast_bfloat16 else "float32"
         reason = f"{processor.name} {processor.reason}"
     backend = "jax" if spread else backend
-    if not _is_installed(backend):  # as in an image that has one alone
+    if backend_version(backend) is None:  # as in an image that has one alone
         backend, reason = "jax" if backend == "tensorflow" else "tensorflow", f"{reason}; {backend} is not installed"
     return Decision({"backend": backend, "precision": precision}, reason)
-
-
-def _is_installed(backend: str) -> bool:
-    for package in PACKAGES[backend]:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.version(package)
-            return True
-    return False

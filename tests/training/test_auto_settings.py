@@ -6,6 +6,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from fashion.backend import processor
 from fashion.backend.processor import Processor
 from fashion.config.command import training_configuration
 from fashion.errors import InputError
@@ -42,7 +43,7 @@ def test_the_fastest_depends_on_processor_network_and_image(tmp_path, processor,
 
 def test_a_backend_that_is_not_installed_is_not_chosen(tmp_path, monkeypatch):
     config = training_configuration(tmp_path, "model=resnet")
-    monkeypatch.setitem(auto_settings.PACKAGES, "tensorflow", ("no-such-package",))
+    monkeypatch.setitem(processor.PACKAGES, "tensorflow", ("no-such-package",))
     assert fastest(config, FAST) == (
         {"backend": "jax", "precision": "mixed_bfloat16"},
         "Some CPU with avx512_bf16; tensorflow is not installed",
