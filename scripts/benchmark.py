@@ -50,9 +50,7 @@ def _layers(options: argparse.Namespace) -> None:
         options.precision,
         options.rounds,
     )
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "layers.json", {**_provenance(), **result})
-    print(f"{layer_speed.table(result)}\n\nwritten: {options.folder / 'layers.json'}")
+    _show("layers", layer_speed, result, options.folder)
 
 
 def _precision(options: argparse.Namespace) -> None:
@@ -61,9 +59,7 @@ def _precision(options: argparse.Namespace) -> None:
     recipes = [each for each in options.recipes if "=" not in each] or precision_speed.RECIPES
     overrides = [each for each in options.recipes if "=" in each]
     result = precision_speed.measure(recipes, overrides, options.rounds, options.steps)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "precision.json", {**_provenance(), **result})
-    print(f"{precision_speed.table(result)}\n\nwritten: {options.folder / 'precision.json'}")
+    _show("precision", precision_speed, result, options.folder)
 
 
 def _loading(options: argparse.Namespace) -> None:
@@ -74,9 +70,7 @@ def _loading(options: argparse.Namespace) -> None:
         root = BENCHMARKS / f"generated_{options.generate}_{options.image_size}"
         loading_speed.generate(root, options.generate, options.image_size)
     result = loading_speed.measure(root, options.image_size, options.rounds, options.backend)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "loading.json", {**_provenance(), **result})
-    print(f"{loading_speed.table(result)}\n\nwritten: {options.folder / 'loading.json'}")
+    _show("loading", loading_speed, result, options.folder)
 
 
 def _serving(options: argparse.Namespace) -> None:
@@ -94,9 +88,7 @@ def _container(options: argparse.Namespace) -> None:
     from fashion.benchmarks import container_start
 
     result = container_start.measure(options.image, options.rounds)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "container.json", {**_provenance(), **result})
-    print(f"{container_start.table(result)}\n\nwritten: {options.folder / 'container.json'}")
+    _show("container", container_start, result, options.folder)
 
 
 def _transfer(options: argparse.Namespace) -> None:
@@ -212,9 +204,12 @@ def _provenance() -> dict[str, str]:
 def _show(name: str, benchmark: ModuleType, result: Mapping[str, object], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", result if "rows" in result else {**_provenance(), **result})
-    benchmark.chart(result, folder / f"{name}.png")
     print(benchmark.table(result))
-    print(f"\nwritten: {folder / f'{name}.json'} and {name}.png")
+    print(f"\nwritten: {folder / f'{name}.json'}", end="")
+    if hasattr(benchmark, "chart"):
+        benchmark.chart(result, folder / f"{name}.png")
+        print(f" and {name}.png", end="")
+    print()
 
 
 MEASURES = {
