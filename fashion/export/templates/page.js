@@ -158,7 +158,8 @@ function seenByModel(pixels) {
 async function show(file, name) {
   const results = find("#results");
   results.hidden = false;
-  const article = element("article", { className: "job" }, element("p", { className: "name" }, name), element("p", { className: "state" }, "Classifying …"));
+  const state = element("p", { className: "state" }, "Classifying …");
+  const article = element("article", { className: "job" }, element("div", {}, element("p", { className: "name" }, name), state));
   results.prepend(article);
   try {
     const result = await classify(file);
@@ -171,8 +172,8 @@ async function show(file, name) {
     article.scrollIntoView({ block: "nearest" });
   } catch (error) {
     article.classList.add("wrong");
-    article.lastElementChild.textContent = error instanceof ImageError ? error.message : `It could not be classified: ${error.message ?? error}`;
-    find("#status").textContent = `${name}: ${article.lastElementChild.textContent}`;
+    state.textContent = error instanceof ImageError ? error.message : `It could not be classified: ${error.message ?? error}`;
+    find("#status").textContent = `${name}: ${state.textContent}`;
     if (!(error instanceof ImageError)) console.error(error);
   }
 }
