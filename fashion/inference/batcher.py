@@ -1,11 +1,10 @@
 """Concurrent requests, predicted in one batch."""
 
 import math
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import NamedTuple
+from typing import cast
 
 import numpy as np
 
@@ -35,65 +34,81 @@ def are_joined(image_shape: tuple[int, int, int]) -> bool:
     return BATCH_SIZES[1] * math.prod(image_shape) <= MAX_JOINT_VALUES
 
 
-class _Request(NamedTuple):
-    images: Pixels
-    prediction: "Future[Prediction]"
+class _Request:
+    """Images whose prediction a thread waits for; ``turn`` is held until it has one, or is to compute the next batch."""
+
+    def __init__(self, images: Pixels) -> None:
+        self.images = images
+        self.prediction: Prediction | None = None
+        self.error: Exception | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Batcher:
     """Joins the images of concurrent callers into one batch, without waiting for more to arrive.
 
-    A thread of its own computes; requests that arrive in the meantime form the next batch.
+    The calling threads compute, one at a time: a single caller waits for no other thread. Requests that arrive in the
+    meantime form the next batch, which the first of their threads computes for all of them.
 
     Args:
-        predict: From images to their predictions; called in that one thread.
+        predict: From images to their predictions; called in one thread at a time.
         max_images: Images in a batch; a single request may have more.
     """
 
     def __init__(self, predict: Callable[[Pixels], Prediction], max_images: int) -> None:
         self._predict = predict
         self._max_images = max_images
-        self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="batcher", daemon=True).start()
+        self._lock = threading.Lock()  # of both
+        self._waiting: deque[_Request] = deque()
+        self._computing = False
 
     @property
     def waiting(self) -> int:
         """The number of requests that wait for the batch in progress to end."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
     def predict(self, images: Pixels) -> Prediction:
         """Return the predictions for images, of the same dtype in all calls."""
-        request = _Request(images, Future())
-        self._waiting.put(request)
-        return request.prediction.result()
+        request = _Request(images)
+        with self._lock:
+            self._waiting.append(request)
+            waits, self._computing = self._computing, True
+        if waits:
+            request.turn.acquire()
+        if request.prediction is None and request.error is None:
+            self._compute_batch()
+        if request.error is not None:
+            raise request.error
+        return cast(Prediction, request.prediction)
 
-    def _run(self) -> None:
-        left_over: _Request | None = None
-        while True:
-            batch = [left_over or self._waiting.get()]
-            left_over = None
+    def _compute_batch(self) -> None:
+        """Compute the first of the waiting requests, which is this thread's, and what fits beside it."""
+        with self._lock:
+            batch = [self._waiting.popleft()]
             count = len(batch[0].images)
-            while count < self._max_images and left_over is None:
-                try:
-                    request = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                count += len(request.images)
-                if count > self._max_images:
-                    left_over = request
-                else:
-                    batch.append(request)
-            self._complete(batch)
-
-    def _complete(self, batch: list[_Request]) -> None:
+            while self._waiting and count + len(self._waiting[0].images) <= self._max_images:
+                batch.append(self._waiting.popleft())
+                count += len(batch[-1].images)
         try:
             predictions = self._predict(np.concatenate([request.images for request in batch]))
         except Exception as error:  # noqa: BLE001  # raised in every caller's thread
             for request in batch:
-                request.prediction.set_exception(error)
-            return
-        start = 0
-        for request in batch:
-            end = start + len(request.images)
-            request.prediction.set_result(Prediction(*(rows[start:end] for rows in predictions)))
-            start = end
+                request.error = error
+        else:
+            start = 0
+            for request in batch:
+                end = start + len(request.images)
+                request.prediction = Prediction(*(rows[start:end] for rows in predictions))
+                start = end
+        self._pass_on()
+        for request in batch[1:]:
+            request.turn.release()
+
+    def _pass_on(self) -> None:
+        """Let the next waiting request's thread compute."""
+        with self._lock:
+            if self._waiting:
+                self._waiting[0].turn.release()
+            else:
+                self._computing = False
