@@ -3,6 +3,7 @@
 import hmac
 import secrets
 import time
+from typing import NamedTuple
 
 from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -34,6 +35,22 @@ REFUSED = "Send a valid user name and password (Basic), or a valid token (Bearer
 SIGN_IN_FIRST = "Sign in first, then try again."
 
 
+class AcceptedHeader(NamedTuple):
+    """What an Authorization header was found to be.
+
+    Attributes:
+        until: The end of the time, on the monotonic clock, for which this holds.
+        account: Whose it is.
+        name: The name in it; None for a token.
+        is_default: Whether it is the default name and password.
+    """
+
+    until: float
+    account: Account
+    name: str | None
+    is_default: bool
+
+
 class Authentication:
     """Authenticates requests, and limits how often that may fail.
 
@@ -50,7 +67,7 @@ class Authentication:
         self._session = session
         self._metrics = metrics
         # By a digest of the header, under a key that never leaves this process.
-        self._cache: dict[bytes, tuple[float, Account]] = {}
+        self._cache: dict[bytes, AcceptedHeader] = {}
         self._key = secrets.token_bytes(32)
 
     def identify(self) -> Account:
@@ -84,23 +101,27 @@ class Authentication:
             Forbidden: If it is the default password, sent through a proxy.
             TooManyRequests: If too many attempts have failed.
         """
-        _refuse_forwarded_default(name, password)
+        if _is_default(name, password):
+            _refuse_forwarded_default()
         return self._noted(self._by_password(request.remote_addr or "", name, password))
 
     def _identify_header(self, header: str) -> Account | None:
         if not header.isascii():  # Werkzeug fails to parse other text
             return None
-        sent = request.authorization
-        if sent:
-            _refuse_forwarded_default(sent.username, sent.password)
-        digest = hmac.digest(self._key, header.encode(), "sha256")
         address = request.remote_addr or ""
-        name = sent.username if sent is not None and sent.type == "basic" else None
-        until, cached = self._cache.get(digest, (0.0, None))
-        if cached is not None and time.monotonic() < until:
-            with self._limits.attempt(address, name) as attempt:
+        digest = hmac.digest(self._key, header.encode(), "sha256")
+        cached = self._cache.get(digest)
+        if cached is not None and time.monotonic() < cached.until:
+            if cached.is_default:
+                _refuse_forwarded_default()
+            with self._limits.attempt(address, cached.name) as attempt:
                 attempt.succeeded = True
-            return self._noted(cached)
+            return self._noted(cached.account)
+        sent = request.authorization
+        is_default = sent is not None and _is_default(sent.username, sent.password)
+        if is_default:
+            _refuse_forwarded_default()
+        name = sent.username if sent is not None and sent.type == "basic" else None
         account = None
         if sent is not None and name is not None:
             account = self._by_password(address, name, sent.password or "")
@@ -109,7 +130,7 @@ class Authentication:
         if account is not None:
             if len(self._cache) >= MAX_CACHED_HEADERS:
                 self._cache.clear()
-            self._cache[digest] = time.monotonic() + AUTH_CACHE_SECONDS, account
+            self._cache[digest] = AcceptedHeader(time.monotonic() + AUTH_CACHE_SECONDS, account, name, is_default)
         return self._noted(account)
 
     def _by_password(self, address: str, name: str, password: str) -> Account | None:
@@ -144,7 +165,11 @@ def was_forwarded() -> bool:
     return any(name in request.headers for name in PROXY_HEADERS)
 
 
-def _refuse_forwarded_default(name: str | None, password: str | None) -> None:
+def _is_default(name: str | None, password: str | None) -> bool:
+    return (name, password) == (DEFAULT_NAME, DEFAULT_PASSWORD)
+
+
+def _refuse_forwarded_default() -> None:
     """Refuse the default password through a proxy, whether it is valid or not."""
-    if (name, password) == (DEFAULT_NAME, DEFAULT_PASSWORD) and was_forwarded():
+    if was_forwarded():
         raise Forbidden(DEFAULT_IS_LOCAL)
