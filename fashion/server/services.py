@@ -1,7 +1,8 @@
 """The services of an application, made once in ``app.py``; views reach them by ``services()``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask, current_app
 
@@ -52,6 +53,10 @@ class Application(Flask):
 
     request_class = UploadRequest
     services: Services
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a view or another function as it is: none is asynchronous, and Flask would ask seven a request."""
+        return func
 
 
 def services() -> Services:

@@ -1,7 +1,7 @@
 """The JSON bodies of responses, as pydantic models: views return them, and ``openapi.py`` describes them."""
 
 import pydantic
-from flask import Response, jsonify
+from flask import Response
 from typing_extensions import TypeAliasType
 
 ModelName = TypeAliasType("ModelName", str)  # a schema with a name, to which openapi.py adds that of the served model
@@ -12,4 +12,4 @@ class Body(pydantic.BaseModel):
 
     def response(self) -> Response:
         """Return the object as a response."""
-        return jsonify(self.model_dump(exclude_none=True))
+        return Response(f"{self.model_dump_json(exclude_none=True)}\n", mimetype="application/json")
