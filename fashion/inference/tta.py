@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from fashion.arrays import Pixels
 from fashion.preprocessing.model_input import ModelInput
@@ -19,13 +19,15 @@ def predict_with_tta(inputs: Sequence[ModelInput], predict: Callable[[Pixels], P
     """
     views = [each.views for each in inputs]
     counts = np.array([len(each) for each in views])
-    starts = np.cumsum(counts) - counts
     prediction = predict(np.concatenate(views))
+    if not any(each.is_photo for each in inputs):
+        return prediction  # one view of each
 
-    def mean(rows: Shaped[np.ndarray, " views *shape"]) -> Shaped[np.ndarray, " n *shape"]:
-        sums = np.add.reduceat(rows, starts)
-        return sums / counts.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)
-
-    means = Prediction(*map(mean, prediction))
+    means = Prediction(*(_means(rows, counts) for rows in prediction))
     photos = np.array([[each.is_photo] for each in inputs])
     return means._replace(probabilities=np.where(photos, means.photo_probabilities, means.probabilities))
+
+
+def _means(rows: Shaped[np.ndarray, " views *shape"], counts: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, " n *shape"]:
+    starts = np.cumsum(counts) - counts
+    return np.add.reduceat(rows, starts) / counts.reshape(-1, *[1] * (rows.ndim - 1)).astype(rows.dtype)

@@ -59,8 +59,9 @@ class Judgement(NamedTuple):
 
 def also_likely(probabilities: Float[np.ndarray, " classes"]) -> list[int]:
     """Return an image's classes that are nearly as probable as the predicted one, most probable first; often none."""
-    order = np.argsort(-probabilities, kind="stable")
-    return [int(index) for index in order[1:] if probabilities[index] >= ALTERNATIVE_SHARE * probabilities[order[0]]]
+    (likely,) = np.nonzero(probabilities >= ALTERNATIVE_SHARE * probabilities.max())
+    order = likely[np.argsort(-probabilities[likely], kind="stable")]
+    return [int(index) for index in order[1:]]
 
 
 @dataclass(frozen=True)

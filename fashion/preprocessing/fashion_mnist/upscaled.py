@@ -27,7 +27,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from scipy import sparse
 
-from fashion.arrays import RgbImage
+from fashion.arrays import GrayImage, RgbImage
 from fashion.preprocessing import rgb
 from fashion.preprocessing.fashion_mnist.colour_maps import INTERPOLATED, Grey, grey
 from fashion.preprocessing.fashion_mnist.product import LIGHT
@@ -133,10 +133,15 @@ def restore(image: Image.Image) -> ModelInput | None:
     (pixels, colour_map), *steps = found
     if colour_map:
         steps.append(f"colours of {colour_map} converted to grey")
-    if np.median(pixels[:: INPUT_SIDE - 1, :: INPUT_SIDE - 1]) >= LIGHT:
+    if _median_corner(pixels) >= LIGHT:
         pixels = 255 - pixels
         steps.append("negated: its background is light")
     return ModelInput(pixels[..., np.newaxis], tuple(steps))
+
+
+def _median_corner(pixels: GrayImage) -> float:
+    corners = sorted(pixels[:: INPUT_SIDE - 1, :: INPUT_SIDE - 1].ravel().tolist())  # np.median takes ten times as long
+    return (corners[1] + corners[2]) / 2
 
 
 def _as_is(image: Image.Image) -> tuple[Grey, str] | None:
