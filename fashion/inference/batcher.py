@@ -35,7 +35,7 @@ def are_joined(image_shape: tuple[int, int, int]) -> bool:
 
 
 class _Request:
-    """Images whose prediction a thread waits for; ``turn`` is held until it has one, or is to compute the next batch."""
+    """Images of a waiting thread, which ``turn`` wakes when they are predicted or when it is to compute a batch."""
 
     def __init__(self, images: Pixels) -> None:
         self.images = images
