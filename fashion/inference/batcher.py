@@ -40,7 +40,7 @@ class _Request:
     def __init__(self, images: Pixels) -> None:
         self.images = images
         self.prediction: Prediction | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.turn = threading.Lock()
         self.turn.acquire()
 
@@ -92,7 +92,7 @@ class Batcher:
                 count += len(batch[-1].images)
         try:
             predictions = self._predict(np.concatenate([request.images for request in batch]))
-        except Exception as error:  # noqa: BLE001  # raised in every caller's thread
+        except BaseException as error:  # noqa: BLE001  # raised in every caller's thread: none may wait forever
             for request in batch:
                 request.error = error
         else:
