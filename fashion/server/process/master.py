@@ -31,7 +31,7 @@ from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Acco
 # Threads for reading and writing: many, since a slow client occupies one. Admission control limits what computes.
 CONNECTION_THREADS = 256
 MAX_CONNECTIONS = 1000
-# How long a thread may run while another waits for Python's global lock. A response passes through four threads; with
+# How long a thread may run while another waits for Python's global lock. A response passes through some threads; with
 # Python's default of 5 ms, each could lose that long to the thread that writes the request log. A conjecture: the 99th
 # percentile of response times, compared on a busy machine, neither confirms nor refutes it.
 SWITCH_INTERVAL_SECONDS = 0.0005
