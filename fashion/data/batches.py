@@ -46,9 +46,19 @@ class BatchPart(NamedTuple):
 WHOLE = BatchPart(0, 1, 1)
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> Int32[np.ndarray, " count"]:
-    """Return the order in which epoch number ``epoch`` (from 0) reads the images: ``(count,)`` int32."""
-    return seeded_generator(seed, epoch).permutation(count).astype(np.int32)
+def epoch_order(
+    images: int | Int32[np.ndarray, " rows"], seed: int, epoch: int, passes: int = 1
+) -> Int32[np.ndarray, " read"]:
+    """Return the order in which epoch number ``epoch`` (from 0) reads the images.
+
+    Args:
+        images: How many there are, or the rows of those that are read.
+        seed: Seed of the order.
+        epoch: Number of the epoch.
+        passes: How often each image is read; every pass has an order of its own.
+    """
+    generator = seeded_generator(seed, epoch)
+    return np.concatenate([generator.permutation(images) for _ in range(passes)]).astype(np.int32)
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -81,6 +91,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.part = batch_size, seed, part
         self.epoch = 0
+        self._chosen: Int32[np.ndarray, " chosen"] | None = None
         self._ordered_epoch, self._order = -1, np.empty(0, np.int32)
 
     def __len__(self) -> int:
@@ -90,11 +101,22 @@ class TrainingBatches(keras.utils.PyDataset):
         chosen = self.order()[self.part.rows(index, self.batch_size)]
         return self.images[chosen], self.labels[chosen]
 
+    def read_only(self, rows: Int32[np.ndarray, " chosen"]) -> None:
+        """Read only these images from now on, as often as it takes to fill an epoch, which stays as long as it was."""
+        self._chosen, self._ordered_epoch = rows, -1
+
+    @property
+    def images_of_a_pass(self) -> int:
+        """How many images are read before one of them is read again."""
+        return len(self.images) if self._chosen is None else len(self._chosen)
+
     def order(self) -> Int32[np.ndarray, " read"]:
         """Return this epoch's order of the images that fill whole batches."""
         if self._ordered_epoch != self.epoch:
-            order = epoch_order(len(self.images), self.seed, self.epoch)
-            self._order, self._ordered_epoch = order[: len(self) * self.batch_size], self.epoch
+            read = len(self) * self.batch_size
+            images = len(self.images) if self._chosen is None else self._chosen
+            order = epoch_order(images, self.seed, self.epoch, passes=math.ceil(read / self.images_of_a_pass))
+            self._order, self._ordered_epoch = order[:read], self.epoch
         return self._order
 
 

@@ -29,6 +29,7 @@ from fashion.runs.run_record import environment
 from fashion.training import finalize
 from fashion.training.callbacks import BestCheckpoint, EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
+from fashion.training.hardest_images import HardestImages
 from fashion.training.linear_probe import feature_cache, fit_linear_probe
 from fashion.training.network import TrainingNetwork, balanced_weights, cross_entropy
 from fashion.training.tracking import Tracker, notify_trackers
@@ -164,6 +165,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
         frozen_batch_norm=settings.frozen_batch_norm,
         frozen_through=settings.frozen_through,
+        remembered=len(data.train) // settings.batch_size * settings.batch_size if settings.hardest_share else 0,
     )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=max(steps, 1))
@@ -215,6 +217,8 @@ def _fit(
         recorder.seconds = run.timings["linear_probe"]
         return recorder, features if settings.precision == "float32" else None  # as the artifact computes them
     batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
+    if settings.hardest_share:
+        callbacks = [HardestImages(batches, settings.hardest_share, settings.hardest_from_epoch), *callbacks]
     recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
     recorder.seconds += run.timings.get("linear_probe", 0.0)
     validation = EvaluationBatches(data.validation.images, data.validation.labels, part=part)

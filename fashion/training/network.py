@@ -62,9 +62,14 @@ class TrainingNetwork(keras.Model):
             training as it does in inference.
         frozen_through: Name of a layer that keeps its weights, as do all layers that its output depends on; None for
             none.
+        remembered: Of how many images, the last that were trained on, ``image_losses`` keeps the loss.
+
+    Attributes:
+        image_losses: ``(remembered,)`` float32 variable, the newest at the end: cross-entropy of each image in the step
+            that trained on it, without smoothing or weights; None where none is kept.
 
     Raises:
-        InputError: When the model has no layer of that name.
+        InputError: When the model has no layer of that name, or losses of single images are wanted of mixed images.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class TrainingNetwork(keras.Model):
         class_weights: Float32[np.ndarray, " classes"] | None = None,
         frozen_batch_norm: bool = False,
         frozen_through: str | None = None,
+        remembered: int = 0,
     ) -> None:
         super().__init__(name="training")
         self.flip_average = flip_average
@@ -90,6 +96,16 @@ class TrainingNetwork(keras.Model):
             for layer in _layers_through(model, frozen_through):
                 layer.trainable = False
         self.core = fast_layers(model) if fast else model
+        self.image_losses: keras.Variable | None = None
+        if remembered:
+            if isinstance(augment, Mixup):
+                raise InputError(
+                    "trainer.hardest_share: got a share with augment=mixup or cutmix, expected null: a mixed image has "
+                    "the labels of two, and no loss of its own"
+                )
+            self.image_losses = self.add_weight(
+                (remembered,), "zeros", "float32", trainable=False, autocast=False, name="image_losses"
+            )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Let the augmentation check the shape, and mark the network as built: all variables exist already."""
@@ -117,6 +133,9 @@ class TrainingNetwork(keras.Model):
                 weights = ops.take(self.class_weights, labels)
             return super(TrainingNetwork, self).compute_loss(x, labels, y_pred, weights, training)
 
+        if training and self.image_losses is not None:
+            losses = ops.sparse_categorical_crossentropy(y, y_pred)
+            self.image_losses.assign(ops.concatenate([self.image_losses[losses.shape[0] :], losses]))
         if training and isinstance(self.augment, Mixup):
             # The loss is linear in its targets: this is the loss of the mixed labels.
             return self.augment.share * loss(y) + (1 - self.augment.share) * loss(ops.flip(y, axis=0))

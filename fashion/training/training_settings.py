@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from omegaconf import DictConfig, read_write
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from fashion.backend import coordination, process_group
 from fashion.backend.memory import keep_freed_memory
@@ -41,6 +41,8 @@ class TrainerSettings(Keys):
     linear_probe: bool
     frozen_batch_norm: bool
     frozen_through: str | None
+    hardest_share: Annotated[float, Field(gt=0, lt=1)] | None
+    hardest_from_epoch: PositiveInt
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool

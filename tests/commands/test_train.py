@@ -311,6 +311,8 @@ def test_two_devices_train_like_one(run_command, keras_backend, tmp_path):
             "augment=none",
             "trainer.epochs=2",
             "data.limit=950",  # 95 validation images, which the last device has to fill
+            "trainer.hardest_share=0.5",
+            "trainer.hardest_from_epoch=2",
             f"trainer.distribution={distribution}",
         )
         run = run_command("train.py", *options, f"hydra.run.dir={tmp_path / name}", **flags)

@@ -58,6 +58,21 @@ def test_epochs_and_seeds_differ():
     assert len(orders) == 9
 
 
+@pytest.mark.backend
+def test_chosen_images_are_read_again_until_an_epoch_is_full():
+    batches = TrainingBatches(*numbered(24), batch_size=5, seed=0)
+    read(batches)
+    chosen = np.array([2, 3, 5, 7, 11, 13, 17, 19], np.int32)
+    batches.read_only(chosen)
+    items = read(batches)
+    assert [len(images) for images, _ in items] == [5] * 4
+    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in items])
+    assert np.array_equal(np.sort(seen[:8]), chosen)
+    assert np.array_equal(np.sort(seen[8:16]), chosen)
+    assert len(set(seen[16:])) == 4
+    assert not np.array_equal(seen[:8], seen[8:16])
+
+
 def test_too_few_images_for_a_batch_are_refused():
     with pytest.raises(FashionError, match=r"trainer\.batch_size: got 128, but there are only 90 training images"):
         TrainingBatches(*numbered(90), batch_size=128, seed=0)

@@ -204,9 +204,12 @@ FINE_TUNING = (
     "optimizer=discriminative_adamw", "schedule=one_cycle", "callbacks=none",
     "trainer.linear_probe=true", "trainer.frozen_batch_norm=true", "trainer.flip_average=true",
 )  # fmt: skip
+HARDEST = ("schedule=one_cycle", "callbacks=none", "trainer.hardest_share=0.4", "trainer.hardest_from_epoch=2")
 
 
-@pytest.mark.parametrize(("epoch", "choices"), [(0, PATIENCES), (1, RECIPE), (2, FINE_TUNING), (3, PATIENCES)])
+@pytest.mark.parametrize(
+    ("epoch", "choices"), [(0, PATIENCES), (1, RECIPE), (2, FINE_TUNING), (3, HARDEST), (3, PATIENCES)]
+)
 def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(quick, interrupted, tmp_path, epoch, choices):
     options = ("trainer.epochs=5", "model.dropout=0.5", *choices)
     whole = quick(tmp_path / "whole", *options)

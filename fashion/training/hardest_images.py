@@ -1,0 +1,58 @@
+"""Train on the images that the network finds hardest: those it classifies well already teach it little.
+
+As in online batch selection (Loshchilov and Hutter, 2015, arXiv:1511.06343), images are ranked by the losses of the
+steps that trained on them, which cost nothing, though they are as old as those steps.
+"""
+
+import keras
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from fashion.data.batches import TrainingBatches
+
+KEPT = 0.5  # share of an image's average loss that stays when it is trained on again
+
+
+class HardestImages(keras.callbacks.Callback):
+    """From one epoch on, have every epoch read only a share of the images: those with the highest average loss.
+
+    The average is exponential, over all steps that trained on the image. An image that no step has read yet is the
+    hardest of all.
+
+    Args:
+        batches: The training batches; an epoch of them stays as long as it is.
+        share: Share of the images, above 0.
+        from_epoch: First epoch that reads only these, from 1.
+    """
+
+    def __init__(self, batches: TrainingBatches, share: float, from_epoch: int) -> None:
+        super().__init__()
+        self.batches = batches
+        self.count = max(1, round(share * len(batches.images)))
+        self.from_epoch = from_epoch
+        self.averages = [np.full(len(batches.images), np.inf, np.float32)]  # in a list, it is part of the resume state
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Choose the images of this epoch."""
+        if epoch + 1 >= self.from_epoch:
+            self.batches.read_only(hardest(self.averages[0], self.count))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Take the losses of this epoch's steps into the averages."""
+        losses = keras.ops.convert_to_numpy(self.model.image_losses)
+        boundaries = range(self.batches.images_of_a_pass, len(losses), self.batches.images_of_a_pass)
+        for rows, values in zip(np.split(self.batches.order(), boundaries), np.split(losses, boundaries), strict=True):
+            update(self.averages[0], rows, values)
+
+
+def hardest(averages: Float32[np.ndarray, " images"], count: int) -> Int32[np.ndarray, " count"]:
+    """Return the rows of the ``count`` highest averages in ascending order; of equal ones, the first."""
+    return np.sort(np.argsort(-averages, kind="stable")[:count]).astype(np.int32)
+
+
+def update(
+    averages: Float32[np.ndarray, " images"], rows: Int32[np.ndarray, " read"], losses: Float32[np.ndarray, " read"]
+) -> None:
+    """Take losses of different images into their averages, in place; infinity stands for no loss yet."""
+    before = averages[rows]
+    averages[rows] = np.where(np.isinf(before), losses, KEPT * before + (1 - KEPT) * losses)
