@@ -79,8 +79,11 @@ def load(path: Path) -> Artifact:
     file, card = verify(path)
     import keras
 
+    from fashion.backend.initial_values import few_programs  # imports Keras
+
     try:
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+        with few_programs():
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{file}: Keras cannot load it ({reason}); copy it again, or train a new model") from error

@@ -81,7 +81,7 @@ def keep_compiled_programs() -> None:
     """Let JAX store compiled programs in the user's cache, for later processes; if it cannot, say so and do without.
 
     A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from there. Small programs
-    are cached too: the 132 that draw initial weights take 6 s to compile and 0.7 s to read.
+    are cached too, of which a start needs dozens.
     """
     folder = cache_folder() / "xla"
     with contextlib.suppress(OSError):

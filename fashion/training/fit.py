@@ -12,6 +12,7 @@ import keras
 
 from fashion.backend import coordination
 from fashion.backend.devices import describe_devices, on_cpu, own_devices
+from fashion.backend.initial_values import few_programs
 from fashion.backend.selection import seed_everything
 from fashion.config.build import build
 from fashion.config.command import task_overrides
@@ -26,7 +27,6 @@ from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
 from fashion.runs.resume_state import ResumeState
 from fashion.runs.run_record import environment
-from fashion.training import finalize
 from fashion.training.callbacks import BestCheckpoint, EpochRecorder, RaiseOnDivergence
 from fashion.training.graceful_stop import GracefulStop
 from fashion.training.hardest_images import HardestImages
@@ -95,6 +95,9 @@ def train(training: Training) -> dict[str, float]:
             model = network.deployable()
             keras.distribution.set_distribution(None)
             with run.timing("evaluation"):
+                # Importing it takes 0.6 s, for plots and statistics, which the first step need not wait for.
+                from fashion.training import finalize
+
                 test = finalize.write(model, data, recorder, run, features)
             # For a resumed run: this process, and the epochs that were finished before it.
             run.timings["total"] = round(recorder.seconds_before + seconds_at(time.monotonic()), 3)
@@ -156,7 +159,8 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
     """
     seed_everything(settings.seed)
     augment = build(config["augment"], seed=settings.seed)
-    model = build(config["model"], input_shape=data.image_shape, classes=len(data.classes), pixels=data.pixels)
+    with few_programs():
+        model = build(config["model"], input_shape=data.image_shape, classes=len(data.classes), pixels=data.pixels)
     network = TrainingNetwork(
         model,
         augment,
@@ -176,7 +180,8 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         jit_compile=_jit_compile(settings),
     )
     network.build((None, *data.image_shape))
-    network.optimizer.build(network.trainable_variables)
+    with few_programs():
+        network.optimizer.build(network.trainable_variables)
     return network
 
 

@@ -22,7 +22,7 @@ from fashion.files import exclusive_lock
 from fashion.inference.predictor import Predictor
 from fashion.runs import active_run
 from fashion.runs.folder import RunFolder
-from fashion.training import fit
+from fashion.training import finalize, fit
 from fashion.training.training_settings import prepare_training, start_training
 
 pytestmark = pytest.mark.backend
@@ -320,7 +320,7 @@ def test_a_run_that_died_after_its_training_only_has_to_be_evaluated(quick, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit.finalize, "write", die)
+        patch.setattr(finalize, "write", die)
         with pytest.raises(KeyboardInterrupt):
             quick(parted, *options)
     history = (parted / "history.csv").read_text()
