@@ -1,11 +1,16 @@
 """What computes a server's predictions: Keras, or ONNX Runtime without Keras."""
 
+import importlib.util
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from fashion import artifact
 from fashion.arrays import Pixels
+from fashion.backend.processor import find_gpu
 from fashion.backend.selection import Backend, Runtime, start_backend
 from fashion.data.image_rows import ImageArray
+from fashion.errors import InputError
+from fashion.exported import onnx_file, verify_export
 from fashion.uncertainty.posthoc import Prediction
 
 
@@ -21,6 +26,32 @@ class Engine(Protocol):
 
     def predict(self, images: Pixels | ImageArray) -> Prediction:
         """Return the predictions for images."""
+
+
+def choose_runtime(path: Path) -> tuple[Runtime, str]:
+    """Return what computes a model fastest here, and why; nothing of either runtime is imported.
+
+    ONNX Runtime starts in a third of the time, needs half the memory and answers sooner than Keras on a CPU. It needs
+    an exported file that was made from this very model.
+
+    Args:
+        path: A ``.keras`` file with its card beside it, or a run folder.
+
+    Raises:
+        InputError: When the model file is missing, damaged, or not what its card describes.
+    """
+    file, card = artifact.verify(path)
+    if importlib.util.find_spec("keras") is None:
+        return "onnx", "Keras is not installed"
+    if gpu := find_gpu():
+        return "keras", gpu[0]
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "keras", "ONNX Runtime is not installed; run .venv/bin/python scripts/setup_venv.py --extra onnx"
+    try:
+        verify_export(onnx_file(file), card)
+    except InputError as error:
+        return "keras", str(error)
+    return "onnx", onnx_file(file).name
 
 
 def load_engine(runtime: Runtime, backend: Backend, path: Path) -> tuple[Engine, str]:

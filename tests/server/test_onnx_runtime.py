@@ -1,12 +1,18 @@
 """``server.runtime=onnx`` gives the answers of Keras, without Keras."""
 
+import importlib.util
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from serving import ADMIN, form, png
 
+from fashion.exported import EXPORT_COMMAND
+from fashion.inference import engine
+from fashion.inference.engine import choose_runtime
 from fashion.paths import PRETRAINED
 from fashion.server.service.served_model import ServedModel
 
@@ -64,6 +70,40 @@ def test_occlusion_and_tensors_agree(models, make_app):
         assert client.get("/v2/models/fashion_mnist").json["platform"] == model.platform
     assert np.allclose(*answers, atol=1e-4)
     assert models["onnx"].platform != models["keras"].platform
+
+
+def test_auto_is_onnx_runtime_for_a_model_with_a_current_export(small_artifact, tmp_path, monkeypatch):
+    assert choose_runtime(PRETRAINED) == ("onnx", "fashion_mnist_model.onnx")
+    runtime, reason = choose_runtime(small_artifact)
+    assert runtime == "keras"
+    assert reason.endswith(
+        f"there is no such file; export the model: {EXPORT_COMMAND} format=onnx artifact={small_artifact}"
+    )
+    recalibrated = shutil.copytree(PRETRAINED, tmp_path / "recalibrated")
+    card = json.loads((recalibrated / "fashion_mnist_model.json").read_text())
+    card["calibration"]["temperature"] += 0.1
+    (recalibrated / "fashion_mnist_model.json").write_text(json.dumps(card))
+    runtime, reason = choose_runtime(recalibrated)
+    assert runtime == "keras"
+    assert "was made from another model" in reason
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "find_gpu", lambda: ("Some GPU", 9.0))
+        assert choose_runtime(PRETRAINED) == ("keras", "Some GPU")
+    find_spec = importlib.util.find_spec
+    for missing, expected in (("onnxruntime", "keras"), ("keras", "onnx")):
+        with monkeypatch.context() as patch:
+            patch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))  # noqa: B023
+            runtime, reason = choose_runtime(PRETRAINED)
+        assert runtime == expected
+        assert "is not installed" in reason
+
+
+@pytest.mark.process
+def test_the_server_says_what_it_chose_and_why(start_server, small_artifact):
+    server = start_server(f"artifact={PRETRAINED}").wait_until_ready()
+    assert server.lines("server.runtime=auto: onnx (fashion_mnist_model.onnx)")
+    answer = server.request("/v2/models/fashion_mnist", headers=ADMIN)
+    assert answer.json["platform"] == "onnxruntime_onnx"
 
 
 @pytest.mark.process
