@@ -85,6 +85,20 @@ def find_processor() -> Processor:
     return Processor(name, False, gain >= MIN_GAIN, f"on which bfloat16 is {gain:.1f} times as fast")
 
 
+def cpu_features() -> set[str]:
+    """Return the names of the CPU's features; none where the system does not list them."""
+    with contextlib.suppress(OSError):
+        for line in CPU_INFO.read_text().splitlines():
+            if line.startswith(("flags", "Features")):  # x86, ARM
+                return set(line.partition(":")[2].split())
+    return set()
+
+
+def backend_version(backend: Backend) -> str | None:
+    """Return the version of a backend's package; None if it is not installed. Nothing is imported."""
+    return next((version for name, version in versions(PACKAGES[backend]).items() if name != "python"), None)
+
+
 def find_gpu() -> tuple[str, float] | None:
     """Return name and compute capability of the first NVIDIA GPU, if JAX is installed for it and may use it."""
     platforms = os.environ.get("JAX_PLATFORMS", "cuda").split(",")
@@ -99,20 +113,6 @@ def find_gpu() -> tuple[str, float] | None:
         return name, float(capability)
     except (OSError, subprocess.SubprocessError, IndexError, ValueError):
         return None
-
-
-def cpu_features() -> set[str]:
-    """Return the names of the CPU's features; none where the system does not list them."""
-    with contextlib.suppress(OSError):
-        for line in CPU_INFO.read_text().splitlines():
-            if line.startswith(("flags", "Features")):  # x86, ARM
-                return set(line.partition(":")[2].split())
-    return set()
-
-
-def backend_version(backend: Backend) -> str | None:
-    """Return the version of a backend's package; None if it is not installed. Nothing is imported."""
-    return next((version for name, version in versions(PACKAGES[backend]).items() if name != "python"), None)
 
 
 def _measured_gain(name: str) -> float | None:
