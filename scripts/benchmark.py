@@ -35,7 +35,8 @@ def _training(options: argparse.Namespace) -> None:
     contenders = training_speed.available()
     if "onnx" not in contenders:
         print('ONNX Runtime is skipped; "make benchmark" installs it', file=sys.stderr)
-    _show("training", training_speed, training_speed.measure(options.rounds, options.steps, contenders), options.folder)
+    result = training_speed.measure(options.rounds, options.steps, contenders, options.precision)
+    _show("training", training_speed, result, options.folder)
 
 
 def _layers(options: argparse.Namespace) -> None:

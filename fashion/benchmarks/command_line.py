@@ -50,9 +50,6 @@ def benchmark_parser() -> ArgumentParser:
         default=["jax", "tensorflow"],
         help="(default: %(default)s)",
     )
-    layers.add_argument(
-        "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
-    )
     precision = what.add_parser(
         "precision",
         usage="%(prog)s [RECIPE ...] [KEY=VALUE ...] [--rounds ROUNDS] [--steps STEPS] [--folder FOLDER]",
@@ -160,6 +157,10 @@ def benchmark_parser() -> ArgumentParser:
     records.add_argument(
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
+    for each in (training, layers):
+        each.add_argument(
+            "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
+        )
     for each in what.choices.values():
         if each in (training, precision, loading, layers, serving, container):
             each.add_argument("--rounds", type=_positive, default=5, help="turns of each (default: %(default)s)")

@@ -14,6 +14,7 @@ from typing import Any, NotRequired, TypedDict
 from matplotlib.axes import Axes
 
 from fashion import machine
+from fashion.backend.selection import Precision
 from fashion.benchmarks.contenders import BATCH_SIZE, TrainingSeconds
 from fashion.benchmarks.progress import say
 from fashion.errors import InputError
@@ -29,6 +30,7 @@ NAMES = {
     "tensorflow": "this project, TensorFlow",
     "onnx": "ONNX Runtime",
 }
+PROJECTS = ("jax", "tensorflow")
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy", "onnxruntime")
 # A forward pass, and twice as many for the gradients to inputs and to weights; two operations per multiply-add.
 OPERATIONS_PER_MULTIPLY_ADD_TRAINED = 6
@@ -43,15 +45,17 @@ class Turn(TypedDict):
 
     training: NotRequired[TrainingSeconds]
     images_per_second: NotRequired[float]
-    gflops: NotRequired[float]
+    matrix_product_gflops: NotRequired[float]
     inference: dict[int, dict[str, float]]
     peak_memory_mb: float
 
 
 class TrainingRates(TypedDict):
-    """Training, by contender: medians over the turns, and ratios of medians.
+    """Training, by contender: medians over the turns, ratios of medians, and the values of each turn.
 
-    The roofline is the rate at which the machine's matrix product would train; ``jax`` measures it.
+    The roofline is the rate at which a large matrix product would train. Each turn measures it in its own precision,
+    just before and just after the training: where it falls together with the rate, the machine was busy; where the rate
+    falls alone, the contender is slow.
     """
 
     images_per_second: dict[str, float]
@@ -59,9 +63,10 @@ class TrainingRates(TypedDict):
     first_step_seconds: dict[str, float]
     times_baseline: NotRequired[dict[str, float]]
     times_stock_jax: NotRequired[dict[str, float]]
-    matrix_product_gflops: NotRequired[float]
-    roofline_images_per_second: NotRequired[float]
-    share_of_roofline: NotRequired[dict[str, float]]
+    matrix_product_gflops: dict[str, float]
+    all_matrix_product_gflops: dict[str, list[float]]
+    share_of_roofline: dict[str, float]
+    all_shares_of_roofline: dict[str, list[float]]
 
 
 class InferenceRates(TypedDict):
@@ -75,6 +80,7 @@ class TrainingSpeed(TypedDict):
     """The result of the benchmark; ``inference`` is by batch size, ``start_seconds`` of ``scripts/train.py``."""
 
     machine: machine.MachineDescription
+    precision: Precision
     batch_size: int
     rounds: int
     steps: int
@@ -135,13 +141,14 @@ class ContenderProcess:
         self._process.communicate()
 
 
-def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpeed:
+def measure(rounds: int, steps: int, contenders: tuple[str, ...], precision: Precision = "float32") -> TrainingSpeed:
     """Measure the contenders in turns, each in a process of its own; compilation and warm-up are excluded.
 
     Args:
         rounds: Turns of each; medians are reported.
         steps: Steps of 128 images a turn.
         contenders: Names from ``CONTENDERS``.
+        precision: In which this project trains; its alternatives train in float32.
 
     Raises:
         InputError: A contender stopped; the message has its last line.
@@ -155,10 +162,11 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...]) -> TrainingSpe
         turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         for turn in range(rounds):
             for name in contenders:
-                turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1))))
+                turns[name].append(_turn(name, folder, max(3, steps // SLOW.get(name, 1)), precision))
                 say(f"round {turn + 1}/{rounds}  {NAMES[name]:<26}{_rate(turns[name][-1])}")
         result: TrainingSpeed = {
             "machine": machine.describe_machine(PACKAGES),
+            "precision": precision,
             "batch_size": BATCH_SIZE,
             "rounds": rounds,
             "steps": steps,
@@ -183,32 +191,49 @@ def running(name: str, folder: Path, *overrides: str) -> Iterator[ContenderProce
         process.stop()
 
 
-def _turn(name: str, folder: Path, steps: int) -> Turn:
+def _turn(name: str, folder: Path, steps: int, precision: Precision) -> Turn:
     """Have one contender train and infer, alone in memory, as it would for a user."""
-    with running(name, folder) as process:
-        training: TrainingSeconds | None = process.ask("train", steps=steps) if name != "onnx" else None
-        gflops = process.ask("matrix_product") if name == "jax" else None
-        turn: Turn = {
-            "inference": {batch: process.ask("infer", batch=batch, calls=calls) for batch, calls in CALLS.items()},
-            "peak_memory_mb": process.ask("peak_memory_mb"),
-        }
-    if training is not None:
-        turn["training"], turn["images_per_second"] = training, steps * BATCH_SIZE / training["seconds"]
-    if gflops is not None:
-        turn["gflops"] = gflops
+    overrides = [f"trainer.precision={precision}"] if name in PROJECTS else []
+    turn: Turn = {"inference": {}, "peak_memory_mb": 0}
+    with running(name, folder, *overrides) as process:
+        if name != "onnx":
+            before = process.ask("matrix_product")
+            turn["training"] = process.ask("train", steps=steps)
+            turn["images_per_second"] = steps * BATCH_SIZE / turn["training"]["seconds"]
+            turn["matrix_product_gflops"] = (before + process.ask("matrix_product")) / 2
+        for batch, calls in CALLS.items():
+            turn["inference"][batch] = process.ask("infer", batch=batch, calls=calls)
+        turn["peak_memory_mb"] = process.ask("peak_memory_mb")
     return turn
 
 
 def _rate(turn: Turn) -> str:
-    return f"{turn['images_per_second']:7.0f} images/s trained" if "images_per_second" in turn else ""
+    if "images_per_second" not in turn:
+        return ""
+    return f"{turn['images_per_second']:7.0f} images/s trained, {100 * _share_of_roofline(turn):3.0f} % of the roofline"
+
+
+def _share_of_roofline(turn: Turn) -> float:
+    return turn["images_per_second"] / _roofline(turn["matrix_product_gflops"])
+
+
+def _roofline(gflops: float) -> float:
+    """Return the images/s that a matrix product of this rate would train."""
+    return gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
 
 
 def _training(turns: dict[str, list[Turn]]) -> TrainingRates:
     rates = {name: [turn["images_per_second"] for turn in of_one] for name, of_one in turns.items()}
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+    products = {name: [turn["matrix_product_gflops"] for turn in of_one] for name, of_one in turns.items()}
+    shares = {name: [_share_of_roofline(turn) for turn in of_one] for name, of_one in turns.items()}
+    medians = _medians(rates)
     result: TrainingRates = {
         "images_per_second": medians,
         "all_images_per_second": rates,
+        "matrix_product_gflops": _medians(products),
+        "all_matrix_product_gflops": products,
+        "share_of_roofline": _medians(shares),
+        "all_shares_of_roofline": shares,
         # Later turns find the first one's compiled programs in the cache.
         "first_step_seconds": {name: of_one[0]["training"]["first_step"] for name, of_one in turns.items()},
     }
@@ -216,12 +241,11 @@ def _training(turns: dict[str, list[Turn]]) -> TrainingRates:
         result["times_baseline"] = {name: rate / medians["baseline"] for name, rate in medians.items()}
     if "stock_jax" in medians:
         result["times_stock_jax"] = {name: rate / medians["stock_jax"] for name, rate in medians.items()}
-    if "jax" in turns:
-        gflops = statistics.median(turn["gflops"] for turn in turns["jax"])
-        roofline = gflops * 1e9 / (OPERATIONS_PER_MULTIPLY_ADD_TRAINED * MULTIPLY_ADDS)
-        result["matrix_product_gflops"], result["roofline_images_per_second"] = gflops, roofline
-        result["share_of_roofline"] = {name: rate / roofline for name, rate in medians.items()}
     return result
+
+
+def _medians(turns: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in turns.items()}
 
 
 def _inference(turns: dict[str, list[Turn]]) -> dict[str, InferenceRates]:
@@ -262,20 +286,19 @@ def table(result: TrainingSpeed) -> str:
     training = result["training"]
     lines = [machine.summarise_machine(result["machine"], result["machine"]["versions"]), ""]
     head = f"training, batch {BATCH_SIZE}"
-    lines.append(f"{head:<28}images/s  x baseline  x stock JAX  roofline  first step     memory")
-    for name, rate in training["images_per_second"].items():
+    lines.append(f"{head:<26}{'images/s':>18}  x baseline  x stock JAX    % of roofline  first step   memory")
+    for name, rates in training["all_images_per_second"].items():
+        percent = [100 * share for share in training["all_shares_of_roofline"][name]]
         cells = [
-            f"{rate:8.0f}",
+            f"{_with_range(rates):>18}",
             f"{training.get('times_baseline', {}).get(name, float('nan')):10.2f}",
             f"{training.get('times_stock_jax', {}).get(name, float('nan')):11.1f}",
-            f"{100 * training.get('share_of_roofline', {}).get(name, float('nan')):7.0f} %",
+            f"{_with_range(percent):>15}",
             f"{training['first_step_seconds'][name]:8.1f} s",
-            f"{result['peak_memory_mb'][name]:6.0f} MB",
+            f"{result['peak_memory_mb'][name]:4.0f} MB",
         ]
-        lines.append(f"{NAMES[name]:<28}" + "  ".join(cells))
-    if "matrix_product_gflops" in training:
-        gflops, roofline = training["matrix_product_gflops"], training["roofline_images_per_second"]
-        lines.append(f"roofline: a matrix product's {gflops:.0f} GFLOP/s would train {roofline:.0f} images/s")
+        lines.append(f"{NAMES[name]:<26}" + "  ".join(cells))
+    lines += _rooflines(result)
     lines += ["", f"{'inference':<40}one image  batch {BATCH_SIZE}"]
     for name in result["inference"]["1"]["milliseconds"]:
         contender, way = name.split(".")
@@ -289,6 +312,23 @@ def table(result: TrainingSpeed) -> str:
             "scripts/train.py on JAX, start to first step: {first:.1f} s; again {second:.1f} s".format(**starts),
         ]
     return "\n".join(lines)
+
+
+def _with_range(values: list[float]) -> str:
+    """Return the median of the turns, and the lowest and highest in brackets."""
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def _rooflines(result: TrainingSpeed) -> list[str]:
+    """Return a line for each precision: the matrix products of all its turns."""
+    products: dict[str, list[float]] = {}
+    for name, values in result["training"]["all_matrix_product_gflops"].items():
+        products.setdefault(result["precision"] if name in PROJECTS else "float32", []).extend(values)
+    return [
+        f"roofline in {precision}: a matrix product of {_with_range(values)} GFLOP/s would train "
+        f"{_roofline(statistics.median(values)):.0f} images/s"
+        for precision, values in products.items()
+    ]
 
 
 def chart(result: TrainingSpeed, path: Path) -> None:

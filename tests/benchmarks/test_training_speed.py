@@ -18,6 +18,10 @@ def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path
     assert result["training"]["images_per_second"] == {"tensorflow": rate}
     assert 10 < rate < 1e6
     assert result["training"]["first_step_seconds"]["tensorflow"] > 2 * 128 / rate
+    (gflops,) = result["training"]["all_matrix_product_gflops"]["tensorflow"]
+    assert 1 < gflops < 1e6
+    # 47.6 million operations train an image.
+    assert result["training"]["share_of_roofline"]["tensorflow"] == pytest.approx(rate * 47.58e6 / (gflops * 1e9))
     for batch in (1, 128):
         inference = result["inference"][str(batch)]
         milliseconds = inference["milliseconds"]["tensorflow.compiled"]
@@ -44,6 +48,20 @@ def test_ratios_are_those_of_the_medians():
         ratios = RESULT["training"][f"times_{other}"]
         assert ratios == pytest.approx({name: rate / rates[other] for name, rate in rates.items()})
     assert set(RESULT["inference"]["1"]["milliseconds"]) >= {"baseline.predict", "jax.compiled", "onnx.compiled"}
+
+
+def test_a_turn_is_compared_with_the_matrix_product_of_the_same_turn():
+    training = RESULT["training"]
+    for name, shares in training["all_shares_of_roofline"].items():
+        turns = zip(training["all_images_per_second"][name], training["all_matrix_product_gflops"][name], strict=True)
+        assert shares == pytest.approx([rate * 47.58e6 / (gflops * 1e9) for rate, gflops in turns])
+
+
+def test_the_range_of_the_turns_is_shown():
+    table = training_speed.table(RESULT)
+    rates = RESULT["training"]["all_images_per_second"]["jax"]
+    assert f"({min(rates):.0f}-{max(rates):.0f})" in table
+    assert "roofline in float32" in table
 
 
 def test_the_docs_show_the_committed_result():
