@@ -1,11 +1,13 @@
 """The benchmark of backends and precisions compares the one that ``auto`` chooses with the fastest."""
 
 import contextlib
+import json
 
 import pytest
 
 from fashion.benchmarks import precision_speed
 from fashion.config.command import training_configuration
+from fashion.paths import PROJECT
 from fashion.training.auto_settings import fastest
 
 QUICK = ("model.widths=[4]", "model.dense_units=[4]", "data.limit=2000")
@@ -50,3 +52,9 @@ def test_auto_is_compared_with_the_fastest_median(monkeypatch, tmp_path):
     assert precision_speed.table(result).splitlines()[-1].split() == (
         ["efficientnetb0", "128", "1000.0", "2000.0", "4000.0", "8000.0", "tensorflow", "float32", "4.00"]
     )
+
+
+def test_the_docs_show_the_committed_result_and_auto_is_nowhere_far_from_the_fastest():
+    result = json.loads((PROJECT / "results" / "benchmark_precision.json").read_text())
+    assert precision_speed.table(result) in (PROJECT / "docs" / "benchmarks.md").read_text()
+    assert max(row["times_fastest"] for row in result["recipes"]) <= 1.15
