@@ -13,6 +13,7 @@ from fashion.errors import InputError
 Quantise = Literal["none", "float16", "int8"]
 CARD_SUFFIX = ".json"  # after the name of the exported file
 EXPORT_COMMAND = "python scripts/export.py"
+NO_ONNX_RUNTIME = "ONNX Runtime is not installed; run .venv/bin/python scripts/setup_venv.py --extra onnx"
 
 
 class Agreement(Entry):

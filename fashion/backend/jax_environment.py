@@ -80,8 +80,8 @@ def check_xla_flags() -> None:
 def keep_compiled_programs() -> None:
     """Let JAX store compiled programs in the user's cache, for later processes; if it cannot, say so and do without.
 
-    A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from there. Small programs
-    are cached too, of which a start needs dozens.
+    A training step of EfficientNetB0 compiles for 15 s; from the second run on it is read from there. A start
+    also needs dozens of small programs, so these are cached too.
     """
     folder = cache_folder() / "xla"
     with contextlib.suppress(OSError):

@@ -4,7 +4,9 @@ import argparse
 import contextlib
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
+from fashion.backend.selection import Precision
 from fashion.cli import ArgumentParser
 from fashion.paths import BENCHMARKS, DATA, default_model
 
@@ -157,9 +159,9 @@ def benchmark_parser() -> ArgumentParser:
     records.add_argument(
         "--runs", type=Path, default=BENCHMARKS / "runs", help="where the runs go (default: %(default)s)"
     )
-    for each in (training, layers):
+    for each, whose in ((training, "of this project; the others train in float32 "), (layers, "")):
         each.add_argument(
-            "--precision", choices=("float32", "mixed_bfloat16"), default="float32", help="(default: %(default)s)"
+            "--precision", choices=get_args(Precision), default="float32", help=f"{whose}(default: %(default)s)"
         )
     for each in what.choices.values():
         if each in (training, precision, loading, layers, serving, container):

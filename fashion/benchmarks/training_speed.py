@@ -36,7 +36,7 @@ PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy", "onnxruntime")
 OPERATIONS_PER_MULTIPLY_ADD_TRAINED = 6
 SLOW = {"stock_jax": 6}  # times fewer steps in a turn, so that turns take equally long
 CALLS = {1: 100, BATCH_SIZE: 10}  # inference calls in a turn, by batch size
-# The multiply-adds of EfficientNetB0 on 28 x 28 pixels, whether or not a contender pads: the work to be done.
+# The multiply-adds of EfficientNetB0 on 28 x 28 pixels.
 MULTIPLY_ADDS = 7_930_000
 
 
@@ -148,7 +148,7 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...], precision: Pre
         rounds: Turns of each; medians are reported.
         steps: Steps of 128 images a turn.
         contenders: Names from ``CONTENDERS``.
-        precision: In which this project trains; its alternatives train in float32.
+        precision: Precision in which this project trains; the others train in float32.
 
     Raises:
         InputError: A contender stopped; the message has its last line.

@@ -29,7 +29,15 @@ MOVED_TARGETS = {
 }
 
 # Options that earlier releases did not have, as they are left off.
-ADDED = {"trainer": {"frozen_batch_norm": False, "frozen_through": None, "linear_probe": False}}
+ADDED = {
+    "trainer": {
+        "frozen_batch_norm": False,
+        "frozen_through": None,
+        "hardest_share": None,
+        "hardest_from_epoch": 3,
+        "linear_probe": False,
+    }
+}
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:

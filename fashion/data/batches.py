@@ -1,4 +1,4 @@
-"""Batches of a split, in an order that depends on the run's seed and the epoch alone.
+"""Batches of a split, in an order that depends on the run's seed, the epoch and the images that are read in it.
 
 So a resumed run reads exactly the batches it would have read, on either backend, and no generator state is saved.
 """

@@ -10,7 +10,7 @@ from fashion.backend.processor import find_gpu
 from fashion.backend.selection import Backend, Runtime, start_backend
 from fashion.data.image_rows import ImageArray
 from fashion.errors import InputError
-from fashion.exported import onnx_file, verify_export
+from fashion.exported import NO_ONNX_RUNTIME, onnx_file, verify_export
 from fashion.uncertainty.posthoc import Prediction
 
 
@@ -44,9 +44,9 @@ def choose_runtime(path: Path) -> tuple[Runtime, str]:
     if importlib.util.find_spec("keras") is None:
         return "onnx", "Keras is not installed"
     if gpu := find_gpu():
-        return "keras", gpu[0]
+        return "keras", f"{gpu[0]} is available"
     if importlib.util.find_spec("onnxruntime") is None:
-        return "keras", "ONNX Runtime is not installed; run .venv/bin/python scripts/setup_venv.py --extra onnx"
+        return "keras", NO_ONNX_RUNTIME
     try:
         verify_export(onnx_file(file), card)
     except InputError as error:

@@ -11,7 +11,7 @@ from fashion import artifact
 from fashion.arrays import ModelInputs, Pixels
 from fashion.data.image_rows import ImageArray
 from fashion.errors import InputError
-from fashion.exported import onnx_file, verify_export
+from fashion.exported import NO_ONNX_RUNTIME, onnx_file, verify_export
 from fashion.machine import available_cores
 from fashion.uncertainty.posthoc import Prediction
 
@@ -102,6 +102,4 @@ def _import_onnxruntime() -> Any:
     try:
         return importlib.import_module("onnxruntime")  # an extra
     except ModuleNotFoundError:
-        raise InputError(
-            "ONNX Runtime is not installed; run .venv/bin/python scripts/setup_venv.py --extra onnx"
-        ) from None
+        raise InputError(NO_ONNX_RUNTIME) from None

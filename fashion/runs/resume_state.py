@@ -2,8 +2,8 @@
 
 Keras's BackupAndRestore loses the state of EarlyStopping, ReduceLROnPlateau and the history, so a run that it resumes
 ends with other weights. Here the state is complete: weights, moving statistics and random states, optimizer variables,
-every callback's own variables, the history, the number of finished epochs. The order of the data needs no state (see
-``fashion.data.batches``).
+every callback's own variables, the history, the number of finished epochs. The order of the data needs no state of its
+own (see ``fashion.data.batches``).
 """
 
 from collections.abc import Iterable

@@ -29,7 +29,7 @@ class Settings(pydantic.BaseModel):
         host: Address to listen on; any but a loopback address requires accounts of your own.
         port: TCP port; 0 picks a free one.
         runtime: What computes predictions: Keras, or ONNX Runtime, with the file that ``scripts/export.py`` writes;
-            ``auto`` takes ONNX Runtime where it can.
+            ``auto`` chooses ONNX Runtime where possible.
         processes: Worker processes, each with its own copy of the model; more than one needs ``redis_url``.
         threads: Images that one process decodes at the same time.
         queue: Further requests that may wait to be decoded or for the model; any more are answered 503 at once.

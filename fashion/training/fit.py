@@ -169,7 +169,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
         frozen_batch_norm=settings.frozen_batch_norm,
         frozen_through=settings.frozen_through,
-        remembered=len(data.train) // settings.batch_size * settings.batch_size if settings.hardest_share else 0,
+        kept_losses=len(data.train) // settings.batch_size * settings.batch_size if settings.hardest_share else 0,
     )
     optimizer = build(config["optimizer"])
     optimizer.learning_rate = build(config["schedule"], peak=config["optimizer"]["learning_rate"], steps=max(steps, 1))

@@ -10,17 +10,17 @@ from jaxtyping import Float32, Int32
 
 from fashion.data.batches import TrainingBatches
 
-KEPT = 0.5  # share of an image's average loss that stays when it is trained on again
+KEPT = 0.5  # weight of the previous average when an image is trained on again
 
 
 class HardestImages(keras.callbacks.Callback):
-    """From one epoch on, have every epoch read only a share of the images: those with the highest average loss.
+    """From one epoch on, restrict every epoch to the images with the highest average loss.
 
     The average is exponential, over all steps that trained on the image. An image that no step has read yet is the
     hardest of all.
 
     Args:
-        batches: The training batches; an epoch of them stays as long as it is.
+        batches: The training batches; the number of steps in an epoch does not change.
         share: Share of the images, above 0.
         from_epoch: First epoch that reads only these, from 1.
     """

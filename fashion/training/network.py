@@ -62,14 +62,14 @@ class TrainingNetwork(keras.Model):
             training as it does in inference.
         frozen_through: Name of a layer that keeps its weights, as do all layers that its output depends on; None for
             none.
-        remembered: Of how many images, the last that were trained on, ``image_losses`` keeps the loss.
+        kept_losses: For how many of the last images that were trained on ``image_losses`` keeps the loss; 0 for none.
 
     Attributes:
-        image_losses: ``(remembered,)`` float32 variable, the newest at the end: cross-entropy of each image in the step
+        image_losses: ``(kept_losses,)`` float32 variable, newest last: cross-entropy of each image in the step
             that trained on it, without smoothing or weights; None where none is kept.
 
     Raises:
-        InputError: When the model has no layer of that name, or losses of single images are wanted of mixed images.
+        InputError: When the model has no layer of that name.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TrainingNetwork(keras.Model):
         class_weights: Float32[np.ndarray, " classes"] | None = None,
         frozen_batch_norm: bool = False,
         frozen_through: str | None = None,
-        remembered: int = 0,
+        kept_losses: int = 0,
     ) -> None:
         super().__init__(name="training")
         self.flip_average = flip_average
@@ -97,14 +97,9 @@ class TrainingNetwork(keras.Model):
                 layer.trainable = False
         self.core = fast_layers(model) if fast else model
         self.image_losses: keras.Variable | None = None
-        if remembered:
-            if isinstance(augment, Mixup):
-                raise InputError(
-                    "trainer.hardest_share: got a share with augment=mixup or cutmix, expected null: a mixed image has "
-                    "the labels of two, and no loss of its own"
-                )
+        if kept_losses:
             self.image_losses = self.add_weight(
-                (remembered,), "zeros", "float32", trainable=False, autocast=False, name="image_losses"
+                (kept_losses,), "zeros", "float32", trainable=False, autocast=False, name="image_losses"
             )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -42,7 +42,7 @@ class TrainerSettings(Keys):
     frozen_batch_norm: bool
     frozen_through: str | None
     hardest_share: Annotated[float, Field(gt=0, lt=1)] | None
-    hardest_from_epoch: PositiveInt
+    hardest_from_epoch: Annotated[int, Field(ge=2)]  # the first reads all images, to have a loss of each
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
@@ -140,6 +140,8 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
         raise InputError(
             f"trainer.linear_probe: got true with trainer.distribution={trainer.distribution}, expected single"
         )
+    if trainer.hardest_share is not None:
+        _check_hardest(config, trainer)
     constant = has_target(config["schedule"], "fashion.training.schedules.constant")
     if not constant and _has_callback(config, "keras.callbacks.ReduceLROnPlateau"):
         raise InputError(
@@ -147,6 +149,19 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
             "beside this schedule, such as callbacks=none; or schedule=constant"
         )
     return trainer
+
+
+def _check_hardest(config: ResolvedConfig, trainer: TrainerSettings) -> None:
+    if has_target(config["augment"], "fashion.augment.mixup.Mixup"):
+        raise InputError(
+            f"trainer.hardest_share: got {trainer.hardest_share} with augment=mixup or cutmix, expected null: "
+            "a mixed image has the labels of two, and no loss of its own"
+        )
+    if trainer.hardest_from_epoch > trainer.epochs:
+        raise InputError(
+            f"trainer.hardest_from_epoch: got {trainer.hardest_from_epoch} with trainer.epochs={trainer.epochs}, "
+            "expected no more than that; or set trainer.hardest_share=null"
+        )
 
 
 def check_groups(config: ResolvedConfig) -> None:

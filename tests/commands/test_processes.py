@@ -19,7 +19,6 @@ from fashion.runs.folder import RunFolder
 QUICK = (
     *("model=cnn", "model.widths=[8]", "model.dense_units=[16]", "data.limit=950", "trainer.batch_size=50"),
     *("optimizer=sgd", "trainer.epochs=6", "trainer.label_smoothing=0.1"),
-    *("trainer.hardest_share=0.5", "trainer.hardest_from_epoch=2"),
 )
 STARTS_WITHIN = 120
 CALLBACK = """
@@ -93,9 +92,20 @@ def test_two_processes_train_like_one(run_command, trained, tmp_path):
     assert one.returncode == 0, one.stderr
     together, alone = history(folder / "run"), history(tmp_path)
     assert len(together["loss"]) == 6
-    for name, values in alone.items():  # later, differences in rounding have grown, and choose other images
+    for name, values in alone.items():  # later, differences in rounding have grown
         assert together[name][:2] == pytest.approx(values[:2], rel=1e-5), name
-    assert together["val_loss"] == pytest.approx(alone["val_loss"], rel=5e-2)
+    assert together["val_loss"] == pytest.approx(alone["val_loss"], rel=5e-3)
+
+
+def test_two_processes_choose_the_same_images(run_command, starts_processes, keras_backend, tmp_path):
+    if keras_backend != "jax":
+        pytest.skip("keras.distribution is complete on JAX only; a test of the checks asserts the refusal")
+    options = (*QUICK, "trainer.epochs=2", "trainer.hardest_share=0.5", "trainer.hardest_from_epoch=2")
+    assert [status for status, *_ in Pair(tmp_path / "two", *options).end()] == [0, 0]
+    assert run_command("train.py", *options, f"hydra.run.dir={tmp_path / 'one'}").returncode == 0
+    together, alone = history(tmp_path / "two"), history(tmp_path / "one")
+    for name, values in alone.items():
+        assert together[name] == pytest.approx(values, rel=1e-5), name
 
 
 def test_both_have_the_same_weights_and_one_alone_writes_and_speaks(trained):

@@ -38,7 +38,14 @@ def test_a_stored_configuration_is_read_with_todays_names():
         "model": {"_target_": "fashion.models.wide_resnet.wide_resnet", "width_multiplier": 4, "dropout": 0.3},
         "augment": {"_target_": "fashion.augment.photo.Photo", "aspect_jitter": 0.7},
         "callbacks": {"mlflow": {"_target_": "fashion.training.mlflow_tracker.MLflowTracker", "store": None}},
-        "trainer": {"epochs": 3, "frozen_batch_norm": False, "frozen_through": None, "linear_probe": False},
+        "trainer": {
+            "epochs": 3,
+            "frozen_batch_norm": False,
+            "frozen_through": None,
+            "hardest_share": None,
+            "hardest_from_epoch": 3,
+            "linear_probe": False,
+        },
         "run_folder": "x",
     }
 

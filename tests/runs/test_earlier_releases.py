@@ -15,6 +15,11 @@ from fashion.sweeps.sweep_page import write_report
 OVERRIDES = ["experiment=best", "model.widening=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
 TODAY = ["experiment=best", "model.width_multiplier=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
 
+TRAINER_KEYS = (
+    *("backend", "epochs", "batch_size", "seed", "label_smoothing", "flip_average", "precision", "jit"),
+    *("fast_layers", "distribution", "deterministic", "resume", "overwrite"),
+)
+
 
 def as_before(config: dict) -> dict:
     """Give a configuration the keys and targets of release 0.1."""
@@ -23,11 +28,7 @@ def as_before(config: dict) -> dict:
     callbacks = {**config["callbacks"], "mlflow": {"_target_": "fashion.training.mlflow.MLflow", "store": None}}
     data = {**config["data"], "_target_": "fashion.data.dataset.fashion_mnist"}
     del data["folds"], data["fold"]
-    trainer = {
-        key: value
-        for key, value in config["trainer"].items()
-        if key not in {"class_weights", "frozen_batch_norm", "frozen_through", "linear_probe"}
-    }
+    trainer = {key: config["trainer"][key] for key in TRAINER_KEYS}
     return {**config, "model": model, "callbacks": callbacks, "data": data, "trainer": trainer}
 
 

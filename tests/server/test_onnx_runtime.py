@@ -88,7 +88,7 @@ def test_auto_is_onnx_runtime_for_a_model_with_a_current_export(small_artifact, 
     assert "was made from another model" in reason
     with monkeypatch.context() as patch:
         patch.setattr(engine, "find_gpu", lambda: ("Some GPU", 9.0))
-        assert choose_runtime(PRETRAINED) == ("keras", "Some GPU")
+        assert choose_runtime(PRETRAINED) == ("keras", "Some GPU is available")
     find_spec = importlib.util.find_spec
     for missing, expected in (("onnxruntime", "keras"), ("keras", "onnx")):
         with monkeypatch.context() as patch:

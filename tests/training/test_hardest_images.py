@@ -4,9 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from fashion.augment.mixup import Mixup
 from fashion.data.batches import TrainingBatches, as_pipeline
-from fashion.errors import InputError
 from fashion.training.callbacks import EpochRecorder
 from fashion.training.hardest_images import HardestImages, hardest, update
 from fashion.training.network import TrainingNetwork
@@ -26,11 +24,11 @@ def test_half_of_an_average_is_the_last_loss():
     assert averages.tolist() == pytest.approx([0.3, 0.7, 0.1, 1.5])
 
 
-def network(remembered: int, augment: keras.layers.Layer | None = None) -> TrainingNetwork:
+def network(kept_losses: int) -> TrainingNetwork:
     """A linear classifier of 4 x 4 pixels into three classes, with a learning rate of 0."""
     inputs = keras.Input((4, 4, 1))
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(inputs)))
-    built = TrainingNetwork(model, augment or keras.layers.Identity(), fast=False, remembered=remembered)
+    built = TrainingNetwork(model, keras.layers.Identity(), fast=False, kept_losses=kept_losses)
     jit = keras.backend.backend() == "jax"
     built.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
     built.build((None, 4, 4, 1))
@@ -55,7 +53,7 @@ def test_epochs_read_the_images_whose_losses_were_highest():
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (50, 4, 4, 1), dtype=np.uint8), random.integers(0, 3, 50)
     batches = TrainingBatches(images, labels, batch_size=8, seed=0)
-    model = network(remembered=48)
+    model = network(kept_losses=48)
     probabilities = keras.ops.convert_to_numpy(model.core(images.astype(np.float32) / 255))
     losses = -np.log(probabilities[np.arange(50), labels])
     read = Read(batches)
@@ -68,9 +66,3 @@ def test_epochs_read_the_images_whose_losses_were_highest():
     assert set(range(50)) == set(read.rows[0]) | set(read.rows[1]), "seeds leave no image unread"
     assert set(read.rows[2]) == set(np.argsort(-losses)[:20])
     assert np.bincount(read.rows[2]).max() == 3
-
-
-def test_mixed_images_have_no_loss_of_their_own():
-    augment = Mixup({"_target_": "fashion.augment.none.none"}, 0.5, 0.0, seed=0)
-    with pytest.raises(InputError, match="augment=mixup or cutmix, expected null: a mixed image has the labels of two"):
-        network(remembered=48, augment=augment)
