@@ -37,7 +37,7 @@ from fashion.paths import PROJECT
 
 NAMES = {
     "baseline": "baseline, Flask's server",
-    "this": "this project",
+    "this": "this project, Keras",
     "onnx": "the same, ONNX Runtime",
     "no_inference": "the same, constant model",
     "bare": "the same, empty view",
