@@ -317,7 +317,7 @@ def _bars(axes: Axes, values: dict[str, float], title: str, label_format: str) -
     bars = axes.barh(
         [NAMES[name] for name in names],
         [values[name] for name in names],
-        color=[PRIMARY if name == "this" else MUTED for name in names],
+        color=[PRIMARY if name in ("this", "onnx") else MUTED for name in names],
     )
     axes.bar_label(bars, fmt=label_format, padding=4)
     axes.set_title(title)
