@@ -140,8 +140,11 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
         raise InputError(
             f"trainer.linear_probe: got true with trainer.distribution={trainer.distribution}, expected single"
         )
-    if trainer.hardest_share is not None:
-        _check_hardest(config, trainer)
+    if trainer.hardest_share and has_target(config["augment"], "fashion.augment.mixup.Mixup"):
+        raise InputError(
+            f"trainer.hardest_share: got {trainer.hardest_share} with augment=mixup or cutmix, expected null: "
+            "a mixed image has the labels of two, and no loss of its own"
+        )
     constant = has_target(config["schedule"], "fashion.training.schedules.constant")
     if not constant and _has_callback(config, "keras.callbacks.ReduceLROnPlateau"):
         raise InputError(
@@ -149,19 +152,6 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
             "beside this schedule, such as callbacks=none; or schedule=constant"
         )
     return trainer
-
-
-def _check_hardest(config: ResolvedConfig, trainer: TrainerSettings) -> None:
-    if has_target(config["augment"], "fashion.augment.mixup.Mixup"):
-        raise InputError(
-            f"trainer.hardest_share: got {trainer.hardest_share} with augment=mixup or cutmix, expected null: "
-            "a mixed image has the labels of two, and no loss of its own"
-        )
-    if trainer.hardest_from_epoch > trainer.epochs:
-        raise InputError(
-            f"trainer.hardest_from_epoch: got {trainer.hardest_from_epoch} with trainer.epochs={trainer.epochs}, "
-            "expected no more than that; or set trainer.hardest_share=null"
-        )
 
 
 def check_groups(config: ResolvedConfig) -> None:

@@ -106,10 +106,6 @@ WRONG = [
         ["augment=mixup", "trainer.hardest_share=0.5"],
         "trainer.hardest_share: got 0.5 with augment=mixup or cutmix, expected null: a mixed image has the labels of",
     ),
-    (
-        ["trainer.hardest_share=0.5", "trainer.epochs=2"],
-        "trainer.hardest_from_epoch: got 3 with trainer.epochs=2, expected no more than that",
-    ),
     (["trainer.hardest_from_epoch=1"], "trainer.hardest_from_epoch: got 1, expected greater than or equal to 2"),
     (["model.min_image_size=0"], "model.min_image_size: got 0, expected greater than 0"),
     (["model._target_=fashion.models.nosuch"], "model._target_: fashion.models.nosuch cannot be imported"),
