@@ -48,11 +48,11 @@ def test_a_requeued_job_resumes_its_run(slurm, tmp_path):
     command("scontrol", "requeue", job)
 
     def started_again() -> bool:
-        state = command("squeue", "--noheader", "--format=%T", f"--jobs={job}")
-        if state == "PENDING":  # for two minutes, unless it starts at this moment, when the update is refused
+        state = command("squeue", "--noheader", "--format=%T %r", f"--jobs={job}")
+        if state == "PENDING BeginTime":  # for two minutes, unless it starts at this moment, when the update is refused
             update = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
             subprocess.run(update, capture_output=True, env=environment)
-        return state == "RUNNING"
+        return state.startswith("RUNNING")
 
     wait_for(started_again, output)
     wait_for(lambda: "test accuracy" in output.read_text(), output)
