@@ -91,7 +91,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.part = batch_size, seed, part
         self.epoch = 0
-        self._chosen: Int32[np.ndarray, " chosen"] | None = None
+        self._rows = np.arange(len(images), dtype=np.int32)
         self._ordered_epoch, self._order = -1, np.empty(0, np.int32)
 
     def __len__(self) -> int:
@@ -103,19 +103,18 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def read_only(self, rows: Int32[np.ndarray, " chosen"]) -> None:
         """Read only these images from now on, as often as it takes to fill an epoch, which stays as long as it was."""
-        self._chosen, self._ordered_epoch = rows, -1
+        self._rows, self._ordered_epoch = rows, -1
 
     @property
     def images_of_a_pass(self) -> int:
         """How many images are read before one of them is read again."""
-        return len(self.images) if self._chosen is None else len(self._chosen)
+        return len(self._rows)
 
     def order(self) -> Int32[np.ndarray, " read"]:
         """Return this epoch's order of the images that fill whole batches."""
         if self._ordered_epoch != self.epoch:
             read = len(self) * self.batch_size
-            images = len(self.images) if self._chosen is None else self._chosen
-            order = epoch_order(images, self.seed, self.epoch, passes=math.ceil(read / self.images_of_a_pass))
+            order = epoch_order(self._rows, self.seed, self.epoch, passes=math.ceil(read / len(self._rows)))
             self._order, self._ordered_epoch = order[:read], self.epoch
         return self._order
 

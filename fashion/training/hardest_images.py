@@ -22,7 +22,7 @@ class HardestImages(keras.callbacks.Callback):
     Args:
         batches: The training batches; the number of steps in an epoch does not change.
         share: Share of the images, above 0.
-        from_epoch: First epoch that reads only these, from 1.
+        from_epoch: First epoch that reads only these, from 2: the first reads all images, to have a loss of each.
     """
 
     def __init__(self, batches: TrainingBatches, share: float, from_epoch: int) -> None:

@@ -14,8 +14,7 @@ from fashion.sweeps.sweep_page import write_report
 
 OVERRIDES = ["experiment=best", "model.widening=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
 TODAY = ["experiment=best", "model.width_multiplier=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
-
-TRAINER_KEYS = (
+TRAINER_KEYS = (  # of release 0.1
     *("backend", "epochs", "batch_size", "seed", "label_smoothing", "flip_average", "precision", "jit"),
     *("fast_layers", "distribution", "deterministic", "resume", "overwrite"),
 )

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from serving import ADMIN, form, png
 
+from fashion import artifact
 from fashion.exported import EXPORT_COMMAND
 from fashion.inference import engine
 from fashion.inference.engine import choose_runtime
@@ -72,9 +73,13 @@ def test_occlusion_and_tensors_agree(models, make_app):
     assert models["onnx"].platform != models["keras"].platform
 
 
+def choice(folder) -> tuple[str, str]:
+    return choose_runtime(*artifact.verify(folder))
+
+
 def test_auto_is_onnx_runtime_for_a_model_with_a_current_export(small_artifact, tmp_path, monkeypatch):
-    assert choose_runtime(PRETRAINED) == ("onnx", "fashion_mnist_model.onnx")
-    runtime, reason = choose_runtime(small_artifact)
+    assert choice(PRETRAINED) == ("onnx", "fashion_mnist_model.onnx")
+    runtime, reason = choice(small_artifact)
     assert runtime == "keras"
     assert reason.endswith(
         f"there is no such file; export the model: {EXPORT_COMMAND} format=onnx artifact={small_artifact}"
@@ -83,23 +88,23 @@ def test_auto_is_onnx_runtime_for_a_model_with_a_current_export(small_artifact, 
     card = json.loads((recalibrated / "fashion_mnist_model.json").read_text())
     card["calibration"]["temperature"] += 0.1
     (recalibrated / "fashion_mnist_model.json").write_text(json.dumps(card))
-    runtime, reason = choose_runtime(recalibrated)
+    runtime, reason = choice(recalibrated)
     assert runtime == "keras"
     assert "was made from another model" in reason
     with monkeypatch.context() as patch:
         patch.setattr(engine, "find_gpu", lambda: ("Some GPU", 9.0))
-        assert choose_runtime(PRETRAINED) == ("keras", "Some GPU is available")
+        assert choice(PRETRAINED) == ("keras", "Some GPU is available")
     find_spec = importlib.util.find_spec
     for missing, expected in (("onnxruntime", "keras"), ("keras", "onnx")):
         with monkeypatch.context() as patch:
             patch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))  # noqa: B023
-            runtime, reason = choose_runtime(PRETRAINED)
+            runtime, reason = choice(PRETRAINED)
         assert runtime == expected
         assert "is not installed" in reason
 
 
 @pytest.mark.process
-def test_the_server_says_what_it_chose_and_why(start_server, small_artifact):
+def test_the_server_says_what_it_chose_and_why(start_server):
     server = start_server(f"artifact={PRETRAINED}").wait_until_ready()
     assert server.lines("server.runtime=auto: onnx (fashion_mnist_model.onnx)")
     answer = server.request("/v2/models/fashion_mnist", headers=ADMIN)

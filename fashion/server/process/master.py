@@ -18,7 +18,6 @@ from gunicorn.arbiter import Arbiter
 from fashion.backend.selection import Backend
 from fashion.cli import WRONG_INPUT
 from fashion.errors import FashionError, InputError
-from fashion.inference.engine import choose_runtime
 from fashion.paths import PRETRAINED
 from fashion.server.environment import FirstPassword, platform_routes
 from fashion.server.process.json_logging import GunicornLogger, configure_logging
@@ -67,11 +66,9 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
         # Read by prometheus_client when it is imported, as late as in the workers.
         os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
     _check_address(settings)
-    runtime = settings.runtime
-    if runtime == "auto":
-        runtime, reason = choose_runtime(artifact)
-        log.info(f"server.runtime=auto: {runtime} ({reason})")
-    model = ServedModel(artifact, backend, runtime)
+    model = ServedModel(artifact, backend, settings.runtime)
+    if model.chosen_because:
+        log.info(f"server.runtime=auto: {model.runtime} ({model.chosen_because})")
     if artifact == PRETRAINED:
         log.info("no model is trained yet, serving the pretrained one", path=str(model.path))
     LoginLimits(settings.redis_url)

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fashion.backend.selection import Backend, Runtime
 from fashion.errors import InputError
 from fashion.exported import onnx_file, verify_export
 from fashion.inference.batcher import Batcher, are_joined
-from fashion.inference.engine import load_engine
+from fashion.inference.engine import choose_runtime, load_engine
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.server.problems import UnavailableError
 from fashion.uncertainty.posthoc import PosthocUncertainty, Prediction
@@ -29,11 +30,14 @@ class ServedModel:
     Args:
         path: A ``.keras`` file with its card beside it, or a run folder.
         backend_name: The Keras backend, if that computes.
-        runtime: What computes: Keras, or ONNX Runtime with the exported file beside the ``.keras`` file.
+        runtime: What computes: Keras, or ONNX Runtime with the exported file beside the ``.keras`` file; ``auto``
+            chooses.
 
     Attributes:
         path: The model file.
         card: The model's card.
+        runtime: What computes.
+        chosen_because: Why ``auto`` became that; empty if the runtime was given.
         uncertainty: Calibration and abstention, as the card describes them.
         classes: Class names, in the order of the probabilities.
         input: What the model takes.
@@ -46,12 +50,16 @@ class ServedModel:
         InputError: If the model file, or the exported one, does not match its card; nothing of it was executed.
     """
 
-    def __init__(self, path: Path, backend_name: Backend, runtime: Runtime = "keras") -> None:
-        self._backend_name, self._runtime = backend_name, runtime
+    def __init__(self, path: Path, backend_name: Backend, runtime: Runtime | Literal["auto"] = "keras") -> None:
+        self._backend_name = backend_name
         # Resolved: `outputs/latest` may point elsewhere by the time a worker has to be replaced.
         self.path, self.card = artifact.verify(path.resolve())
-        if runtime == "onnx":
+        self.chosen_because = ""
+        if runtime == "auto":
+            runtime, self.chosen_because = choose_runtime(self.path, self.card)
+        elif runtime == "onnx":
             verify_export(onnx_file(self.path), self.card)
+        self.runtime: Runtime = runtime
         self.uncertainty = PosthocUncertainty.from_card(self.card)
         self.classes = self.card.classes
         self.input: InputSpec = self.card.input
@@ -73,7 +81,7 @@ class ServedModel:
             InputError: If the model cannot be loaded, or is no longer the verified one.
         """
         return_large_blocks()
-        engine, sha256 = load_engine(self._runtime, self._backend_name, self.path)
+        engine, sha256 = load_engine(self.runtime, self._backend_name, self.path)
         if sha256 != self.card.sha256:
             raise InputError(f"{self.path}: was replaced after the server started; restart the server")
         for size in engine.batch_sizes:
