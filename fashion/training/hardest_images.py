@@ -4,11 +4,16 @@ As in online batch selection (Loshchilov and Hutter, 2015, arXiv:1511.06343), im
 steps that trained on them, which cost nothing, though they are as old as those steps.
 """
 
+import logging
+
 import keras
 import numpy as np
 from jaxtyping import Float32, Int32
 
 from fashion.data.batches import TrainingBatches
+from fashion.plural import counted
+
+log = logging.getLogger(__name__)
 
 KEPT = 0.5  # weight of the previous average when an image is trained on again
 
@@ -31,6 +36,18 @@ class HardestImages(keras.callbacks.Callback):
         self.count = max(1, round(share * len(batches.images)))
         self.from_epoch = from_epoch
         self.averages = [np.full(len(batches.images), np.inf, np.float32)]  # in a list, it is part of the resume state
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Say which epochs read fewer images: their training accuracy falls, and would surprise."""
+        if self.params["epochs"] >= self.from_epoch:
+            images = counted(self.count, "image")
+            log.info("from epoch %d on, training on the %s with the highest losses", self.from_epoch, images)
+        else:
+            log.warning(
+                "trainer.hardest_share has no effect: the last epoch, %d, is before trainer.hardest_from_epoch=%d",
+                self.params["epochs"],
+                self.from_epoch,
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Choose the images of this epoch."""

@@ -35,6 +35,22 @@ def network(kept_losses: int) -> TrainingNetwork:
     return built
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        (3, "from epoch 3 on, training on the 20 images with the highest losses"),
+        (2, "trainer.hardest_share has no effect: the last epoch, 2, is before trainer.hardest_from_epoch=3"),
+    ],
+)
+def test_the_log_says_which_epochs_read_fewer_images(caplog, epochs, said):
+    images = np.zeros((50, 4, 4, 1), np.uint8)
+    callback = HardestImages(TrainingBatches(images, np.zeros(50, np.int64), batch_size=8, seed=0), 0.4, 3)
+    callback.set_params({"epochs": epochs})
+    with caplog.at_level("INFO"):
+        callback.on_train_begin()
+    assert caplog.messages == [said]
+
+
 class Read(keras.callbacks.Callback):
     """Remember which images each epoch read, and the losses that the network kept of them."""
 
