@@ -46,19 +46,17 @@ class BatchPart(NamedTuple):
 WHOLE = BatchPart(0, 1, 1)
 
 
-def epoch_order(
-    images: int | Int32[np.ndarray, " rows"], seed: int, epoch: int, passes: int = 1
-) -> Int32[np.ndarray, " read"]:
+def epoch_order(rows: Int32[np.ndarray, " rows"], seed: int, epoch: int, passes: int = 1) -> Int32[np.ndarray, " read"]:
     """Return the order in which epoch number ``epoch`` (from 0) reads the images.
 
     Args:
-        images: How many there are, or the rows of those that are read.
+        rows: Those that are read.
         seed: Seed of the order.
         epoch: Number of the epoch.
         passes: How often each image is read; every pass has an order of its own.
     """
     generator = seeded_generator(seed, epoch)
-    return np.concatenate([generator.permutation(images) for _ in range(passes)]).astype(np.int32)
+    return np.concatenate([generator.permutation(rows) for _ in range(passes)])
 
 
 class TrainingBatches(keras.utils.PyDataset):
