@@ -35,6 +35,7 @@ ADDED = {
         "frozen_through": None,
         "hardest_share": None,
         "hardest_from_epoch": 3,
+        "hardest_to_epoch": None,
         "linear_probe": False,
     }
 }

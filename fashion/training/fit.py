@@ -223,7 +223,10 @@ def _fit(
         return recorder, features if settings.precision == "float32" else None  # as the artifact computes them
     batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
     if settings.hardest_share:
-        callbacks = [HardestImages(batches, settings.hardest_share, settings.hardest_from_epoch), *callbacks]
+        hardest = HardestImages(
+            batches, settings.hardest_share, settings.hardest_from_epoch, settings.hardest_to_epoch or settings.epochs
+        )
+        callbacks = [hardest, *callbacks]
     recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
     recorder.seconds += run.timings.get("linear_probe", 0.0)
     validation = EvaluationBatches(data.validation.images, data.validation.labels, part=part)

@@ -19,7 +19,7 @@ KEPT = 0.5  # weight of the previous average when an image is trained on again
 
 
 class HardestImages(keras.callbacks.Callback):
-    """From one epoch on, restrict every epoch to the images with the highest average loss.
+    """Restrict some epochs to the images with the highest average loss.
 
     The average is exponential, over all steps that trained on the image. An image that no step has read yet is the
     hardest of all.
@@ -28,20 +28,25 @@ class HardestImages(keras.callbacks.Callback):
         batches: The training batches; the number of steps in an epoch does not change.
         share: Share of the images, above 0.
         from_epoch: First epoch that reads only these, from 2: the first reads all images, to have a loss of each.
+        to_epoch: Last epoch that does; those after it read all images again.
     """
 
-    def __init__(self, batches: TrainingBatches, share: float, from_epoch: int) -> None:
+    def __init__(self, batches: TrainingBatches, share: float, from_epoch: int, to_epoch: int) -> None:
         super().__init__()
         self.batches = batches
         self.count = max(1, round(share * len(batches.images)))
-        self.from_epoch = from_epoch
+        self.from_epoch, self.to_epoch = from_epoch, to_epoch
         self.averages = [np.full(len(batches.images), np.inf, np.float32)]  # in a list, it is part of the resume state
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Say which epochs read fewer images: their training accuracy falls, and would surprise."""
         if self.params["epochs"] >= self.from_epoch:
-            images = counted(self.count, "image")
-            log.info("from epoch %d on, training on the %s with the highest losses", self.from_epoch, images)
+            log.info(
+                "in epochs %d to %d, training on the %s with the highest losses",
+                self.from_epoch,
+                min(self.to_epoch, self.params["epochs"]),
+                counted(self.count, "image"),
+            )
         else:
             log.warning(
                 "trainer.hardest_share has no effect: the last epoch, %d, is before trainer.hardest_from_epoch=%d",
@@ -51,8 +56,8 @@ class HardestImages(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Choose the images of this epoch."""
-        if epoch + 1 >= self.from_epoch:
-            self.batches.read_only(hardest(self.averages[0], self.count))
+        restricted = self.from_epoch <= epoch + 1 <= self.to_epoch
+        self.batches.read_only(hardest(self.averages[0], self.count if restricted else len(self.averages[0])))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Take the losses of this epoch's steps into the averages."""

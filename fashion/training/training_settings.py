@@ -43,6 +43,7 @@ class TrainerSettings(Keys):
     frozen_through: str | None
     hardest_share: Annotated[float, Field(gt=0, lt=1)] | None
     hardest_from_epoch: Annotated[int, Field(ge=2)]  # the first reads all images, to have a loss of each
+    hardest_to_epoch: PositiveInt | None
     precision: Precision
     jit: bool | Literal["auto"]
     fast_layers: bool
@@ -144,6 +145,12 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
         raise InputError(
             f"trainer.hardest_share: got {trainer.hardest_share} with augment=mixup or cutmix, expected null: "
             "a mixed image has the labels of two, and no loss of its own"
+        )
+    last = trainer.hardest_to_epoch
+    if last is not None and last < trainer.hardest_from_epoch:
+        raise InputError(
+            f"trainer.hardest_to_epoch: got {last}, expected null or at least trainer.hardest_from_epoch, "
+            f"{trainer.hardest_from_epoch}"
         )
     constant = has_target(config["schedule"], "fashion.training.schedules.constant")
     if not constant and _has_callback(config, "keras.callbacks.ReduceLROnPlateau"):

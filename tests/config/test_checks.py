@@ -107,6 +107,10 @@ WRONG = [
         "trainer.hardest_share: got 0.5 with augment=mixup or cutmix, expected null: a mixed image has the labels of",
     ),
     (["trainer.hardest_from_epoch=1"], "trainer.hardest_from_epoch: got 1, expected greater than or equal to 2"),
+    (
+        ["trainer.hardest_to_epoch=2"],
+        "trainer.hardest_to_epoch: got 2, expected null or at least trainer.hardest_from_epoch, 3",
+    ),
     (["model.min_image_size=0"], "model.min_image_size: got 0, expected greater than 0"),
     (["model._target_=fashion.models.nosuch"], "model._target_: fashion.models.nosuch cannot be imported"),
     (["augment.rotation_degrees=270"], "augment.rotation_degrees: got 270, expected less than or equal to 180"),

@@ -44,6 +44,7 @@ def test_a_stored_configuration_is_read_with_todays_names():
             "frozen_through": None,
             "hardest_share": None,
             "hardest_from_epoch": 3,
+            "hardest_to_epoch": None,
             "linear_probe": False,
         },
         "run_folder": "x",
