@@ -21,7 +21,7 @@ def benchmark_parser() -> ArgumentParser:
         description="Contenders run in turns, each in its own process; medians are printed. Keep the machine idle.",
     )
     training.add_argument(
-        "--steps", type=_positive, default=40, help="steps of 128 images a turn (default: %(default)s)"
+        "--steps", type=_positive, default=200, help="steps of 128 images a turn (default: %(default)s)"
     )
     layers = what.add_parser(
         "layers",

@@ -204,7 +204,10 @@ FINE_TUNING = (
     "optimizer=discriminative_adamw", "schedule=one_cycle", "callbacks=none",
     "trainer.linear_probe=true", "trainer.frozen_batch_norm=true", "trainer.flip_average=true",
 )  # fmt: skip
-HARDEST = ("schedule=one_cycle", "callbacks=none", "trainer.hardest_share=0.4", "trainer.hardest_from_epoch=2")
+HARDEST = (
+    "schedule=one_cycle", "callbacks=none",
+    "trainer.hardest_share=0.4", "trainer.hardest_from_epoch=2", "trainer.hardest_to_epoch=4",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,14 @@ def network(kept_losses: int) -> TrainingNetwork:
 @pytest.mark.parametrize(
     ("epochs", "said"),
     [
-        (3, "from epoch 3 on, training on the 20 images with the highest losses"),
+        (3, "in epochs 3 to 3, training on the 20 images with the highest losses"),
+        (9, "in epochs 3 to 6, training on the 20 images with the highest losses"),
         (2, "trainer.hardest_share has no effect: the last epoch, 2, is before trainer.hardest_from_epoch=3"),
     ],
 )
 def test_the_log_says_which_epochs_read_fewer_images(caplog, epochs, said):
     images = np.zeros((50, 4, 4, 1), np.uint8)
-    callback = HardestImages(TrainingBatches(images, np.zeros(50, np.int64), batch_size=8, seed=0), 0.4, 3)
+    callback = HardestImages(TrainingBatches(images, np.zeros(50, np.int64), batch_size=8, seed=0), 0.4, 3, 6)
     callback.set_params({"epochs": epochs})
     with caplog.at_level("INFO"):
         callback.on_train_begin()
@@ -73,12 +74,12 @@ def test_epochs_read_the_images_whose_losses_were_highest():
     probabilities = keras.ops.convert_to_numpy(model.core(images.astype(np.float32) / 255))
     losses = -np.log(probabilities[np.arange(50), labels])
     read = Read(batches)
-    callbacks = [HardestImages(batches, 0.4, 3), read, EpochRecorder(None, {}, batches, [], None)]
+    callbacks = [HardestImages(batches, 0.4, 3, 4), read, EpochRecorder(None, {}, batches, [], None)]
     validation = (images[:8], labels[:8])
-    model.fit(as_pipeline(batches), epochs=4, callbacks=callbacks, shuffle=False, verbose=0, validation_data=validation)
+    model.fit(as_pipeline(batches), epochs=5, callbacks=callbacks, shuffle=False, verbose=0, validation_data=validation)
     for rows, kept in zip(read.rows, read.losses, strict=True):
         assert kept == pytest.approx(losses[rows], rel=1e-5)
-    assert [len(set(rows)) for rows in read.rows] == [48, 48, 20, 20]
+    assert [len(set(rows)) for rows in read.rows] == [48, 48, 20, 20, 48]
     assert set(range(50)) == set(read.rows[0]) | set(read.rows[1]), "seeds leave no image unread"
     assert set(read.rows[2]) == set(np.argsort(-losses)[:20])
     assert np.bincount(read.rows[2]).max() == 3
