@@ -17,6 +17,7 @@ from fashion import machine
 from fashion.benchmarks.progress import say
 from fashion.benchmarks.training_speed import TrainingSpeed
 from fashion.config.command import training_configuration
+from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
@@ -24,6 +25,7 @@ from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import config_hash
 from fashion.runs.result import RunResult
+from fashion.training.auto_settings import applied, decide
 
 BASELINE = "baseline"
 BASELINE_IMAGES = 15 * 54_000
@@ -157,13 +159,19 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
     older = [
         str(run)
         for run, overrides in commands.items()
-        if (result := _completed(run)) and result.config_hash != config_hash(training_configuration(run, *overrides))
+        if (result := _completed(run)) and result.config_hash != config_hash(_todays_configuration(run, overrides))
     ]
     if older:
         raise InputError(
             f"{', '.join(older)}: trained with another configuration than the recipe has now; "
             f"remove that, or choose another --runs"
         )
+
+
+def _todays_configuration(run: Path, overrides: list[str]) -> ResolvedConfig:
+    """Return the configuration of a completed run's command as it is now, with what the run decided for ``auto``."""
+    config = training_configuration(run, *overrides)
+    return applied(config, decide(config, RunFolder(run).read_config()["trainer"]).values)
 
 
 def _completed(run: Path) -> RunResult | None:

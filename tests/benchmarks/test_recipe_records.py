@@ -31,7 +31,8 @@ def run(accuracy: float, seconds: float = 10.0, **where: str) -> TrainedRun:
 def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fashion_mnist_root, tmp_path):
     root = f"data.root={fashion_mnist_root}"
     folders = ("--folder", str(tmp_path / "benchmarks"), "--runs", str(tmp_path / "runs"))
-    command = ("benchmark.py", "records", "smoke", "trainer.epochs=1", "--seeds", "2", root, *folders)
+    auto = "trainer.precision=auto"  # the runs' own decision is not another configuration
+    command = ("benchmark.py", "records", "smoke", "trainer.epochs=1", auto, "--seeds", "2", root, *folders)
     finished = run_command(*command)
     assert finished.returncode == 0, finished.stderr
     (row,) = json.loads((tmp_path / "benchmarks" / "records.json").read_text())["rows"]
@@ -42,10 +43,10 @@ def test_two_seeds_of_a_recipe_are_trained_once_and_make_a_row(run_command, fash
     assert row["accuracy_mean"] == pytest.approx(statistics.mean(results))
     assert row["accuracy_deviation"] == pytest.approx(statistics.stdev(results))
     assert row["measured"] == json.loads((runs[1] / "run.json").read_text())["started"][:10]
-    assert (row["recipe"], row["overrides"]) == ("smoke", ["trainer.epochs=1", root])
+    assert (row["recipe"], row["overrides"]) == ("smoke", ["trainer.epochs=1", auto, root])
     assert 0 < row["seconds"] < row["total_seconds"]
     assert row["commit"] == str(RunFolder(runs[0]).read_record().git or "not recorded")
-    assert row["command"] == f"python scripts/benchmark.py records smoke trainer.epochs=1 {root} --seeds 2"
+    assert row["command"] == f"python scripts/benchmark.py records smoke trainer.epochs=1 {auto} {root} --seeds 2"
     assert (tmp_path / "benchmarks" / "records.png").stat().st_size > 10_000
 
     before = [(each / "run.json").read_text() for each in runs]
