@@ -34,8 +34,8 @@ def efficientnetb0(
         scaling: ``standardise`` gives the stem pixels of mean 0 and standard deviation 1. ``divide_by_255`` divides the
             [0, 1] input by 255 once more, as Keras's ready-made EfficientNetB0 does. The baseline needs it; elsewhere
             it is a pitfall: the stem's batch normalisation (epsilon 1e-3) cannot recover inputs of 0 to 0.004.
-        batch_norm_momentum: Share of the moving statistics kept at each step. Keras's 0.99 needs epochs to settle at
-            this number of steps, and validation losses are meaningless until then.
+        batch_norm_momentum: Share of the moving statistics kept at each step. Keras's 0.99 lags behind the
+            weights early in training, and validation losses are meaningless until it has caught up.
         drop_connect_rate: Probability of dropping the last residual block (Huang et al., 2016, arXiv:1603.09382);
             it grows linearly from 0 at the first.
         dense_units: Width of each dense ReLU layer between pooling and softmax.
