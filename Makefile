@@ -75,7 +75,7 @@ CHECKOV = .venv/checkov/bin/checkov --quiet --compact --skip-download
 	$(PY) -m pip --python .venv/checkov/bin/python install --quiet --requirement $<
 	@touch $@
 
-benchmark:  ## measure speed, compared with the baseline and others: training, then serving (15 minutes); ARGS="--rounds 3"
+benchmark:  ## measure speed, compared with the baseline and others: training, then serving (25 minutes); ARGS="--rounds 3"
 	@$(SETUP) --extra benchmark
 	$(PY) scripts/benchmark.py training $(ARGS)
 	$(PY) scripts/benchmark.py serving $(ARGS)

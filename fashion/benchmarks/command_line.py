@@ -17,7 +17,7 @@ def benchmark_parser() -> ArgumentParser:
     what = parser.add_subparsers(required=True, dest="what", metavar="WHAT")
     training = what.add_parser(
         "training",
-        help="images/s of training and inference: the baseline, stock Keras, this project, ONNX Runtime (10 minutes)",
+        help="images/s of training and inference: the baseline, stock Keras, this project, ONNX Runtime (17 minutes)",
         description="Contenders run in turns, each in its own process; medians are printed. Keep the machine idle.",
     )
     training.add_argument(
