@@ -8,8 +8,9 @@ from typing import TypedDict
 
 from fashion import machine
 from fashion.backend.processor import find_processor
+from fashion.benchmarks.contender_process import running
 from fashion.benchmarks.progress import say
-from fashion.benchmarks.training_speed import PACKAGES, running
+from fashion.benchmarks.training_speed import PACKAGES
 from fashion.config.command import training_configuration
 from fashion.training.auto_settings import fastest
 

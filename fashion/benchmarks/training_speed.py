@@ -1,23 +1,20 @@
 """How fast this project trains and infers, compared with the baseline, stock Keras and ONNX Runtime, in one run."""
 
-import contextlib
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from matplotlib.axes import Axes
 
 from fashion import machine
 from fashion.backend.selection import Precision
+from fashion.benchmarks.contender_process import running
 from fashion.benchmarks.contenders import BATCH_SIZE, TrainingSeconds
 from fashion.benchmarks.progress import say
-from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
 from fashion.paths import PROJECT
@@ -90,57 +87,6 @@ class TrainingSpeed(TypedDict):
     start_seconds: NotRequired[dict[str, float]]
 
 
-class ContenderProcess:
-    """A contender in a process of its own; see ``fashion.benchmarks.contenders`` for the commands.
-
-    Args:
-        name: A key of ``CONTENDERS``.
-        folder: Where contenders leave files for each other; gets the log.
-        cache: Cache folder, with the compiled programs.
-        overrides: Of the contender's configuration.
-
-    Raises:
-        InputError: The process stopped; the message has its last line.
-    """
-
-    def __init__(self, name: str, folder: Path, cache: Path, *overrides: str) -> None:
-        command = [sys.executable, "-m", "fashion.benchmarks.contenders", name, str(folder), *overrides]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self.name, self._log = name, folder / f"{name}.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        self._answer()
-
-    def ask(self, do: str, **arguments: Any) -> Any:
-        """Send one command and return its answer."""
-        if self._process.stdin is None:
-            raise InputError(f"{self.name}: the process accepts no commands")
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            self.stop()
-            last = self._log.read_text().strip().splitlines()[-1:] or ["it printed nothing"]
-            raise InputError(f"benchmark: the contender {self.name} stopped: {last[0]}")
-        return json.loads(line)
-
-    def stop(self) -> None:
-        """End the process, and close the pipes to it."""
-        self._process.kill()
-        self._process.communicate()
-
-
 def measure(rounds: int, steps: int, contenders: tuple[str, ...], precision: Precision = "float32") -> TrainingSpeed:
     """Measure the contenders in turns, each in a process of its own; compilation and warm-up are excluded.
 
@@ -179,16 +125,6 @@ def measure(rounds: int, steps: int, contenders: tuple[str, ...], precision: Pre
         if "jax" in contenders:
             result["start_seconds"] = _starts(folder)
         return result
-
-
-@contextlib.contextmanager
-def running(name: str, folder: Path, *overrides: str) -> Iterator[ContenderProcess]:
-    """Run a contender in a process of its own while the block runs."""
-    process = ContenderProcess(name, folder, folder / "cache", *overrides)
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def _turn(name: str, folder: Path, steps: int, precision: Precision) -> Turn:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fashion.benchmarks import training_speed
+from fashion.benchmarks.contender_process import ContenderProcess
 from fashion.errors import FashionError
 from fashion.paths import PROJECT
 
@@ -33,7 +34,7 @@ def test_a_contender_is_measured_in_its_own_process(fashion_mnist_root, tmp_path
 @pytest.mark.process
 def test_a_contender_that_stops_says_why(tmp_path):
     with pytest.raises(FashionError, match="the contender nonsense stopped: KeyError: 'nonsense'"):
-        training_speed.ContenderProcess("nonsense", tmp_path, tmp_path)
+        ContenderProcess("nonsense", tmp_path, tmp_path)
 
 
 def test_a_count_that_measures_nothing_is_refused(run_command):
