@@ -127,7 +127,8 @@ def _refuse_other_training(config: ResolvedConfig, data: Dataset) -> None:
     for index, other in enumerate(digests := coordination.gather("training", digest.hexdigest())):
         if other != digests[0]:
             raise InputError(
-                f"process {index} has other data or another command line than process 0; start all with the same"
+                f"process {index} has other data or another configuration than process 0; start all with the same "
+                "command line, and with trainer.precision=float32 if auto decided differently on their machines"
             )
 
 
@@ -223,9 +224,7 @@ def _fit(
         return recorder, features if settings.precision == "float32" else None  # as the artifact computes them
     batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
     if settings.hardest_share:
-        hardest = HardestImages(
-            batches, settings.hardest_share, settings.hardest_from_epoch, settings.hardest_to_epoch or settings.epochs
-        )
+        hardest = HardestImages(batches, settings.hardest_share, settings.hardest_from_epoch, settings.hardest_to_epoch)
         callbacks = [hardest, *callbacks]
     recorder = EpochRecorder(folder, run.config, batches, callbacks, state)
     recorder.seconds += run.timings.get("linear_probe", 0.0)

@@ -28,10 +28,10 @@ class HardestImages(keras.callbacks.Callback):
         batches: The training batches; the number of steps in an epoch does not change.
         share: Share of the images, above 0.
         from_epoch: First epoch that reads only these, from 2: the first reads all images, to have a loss of each.
-        to_epoch: Last epoch that does; those after it read all images again.
+        to_epoch: Last epoch that does; those after it read all images again. None: the last of the run.
     """
 
-    def __init__(self, batches: TrainingBatches, share: float, from_epoch: int, to_epoch: int) -> None:
+    def __init__(self, batches: TrainingBatches, share: float, from_epoch: int, to_epoch: int | None) -> None:
         super().__init__()
         self.batches = batches
         self.count = max(1, round(share * len(batches.images)))
@@ -44,7 +44,7 @@ class HardestImages(keras.callbacks.Callback):
             log.info(
                 "in epochs %d to %d, training on the %s with the highest losses",
                 self.from_epoch,
-                min(self.to_epoch, self.params["epochs"]),
+                self._last_epoch(),
                 counted(self.count, "image"),
             )
         else:
@@ -56,7 +56,7 @@ class HardestImages(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Choose the images of this epoch."""
-        restricted = self.from_epoch <= epoch + 1 <= self.to_epoch
+        restricted = self.from_epoch <= epoch + 1 <= self._last_epoch()
         self.batches.read_only(hardest(self.averages[0], self.count if restricted else len(self.averages[0])))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -65,6 +65,11 @@ class HardestImages(keras.callbacks.Callback):
         boundaries = range(self.batches.images_of_a_pass, len(losses), self.batches.images_of_a_pass)
         for rows, values in zip(np.split(self.batches.order(), boundaries), np.split(losses, boundaries), strict=True):
             update(self.averages[0], rows, values)
+
+    def _last_epoch(self) -> int:
+        """Return the last restricted epoch. It is not stored: a resumed run may have more epochs than before."""
+        epochs: int = self.params["epochs"]
+        return min(self.to_epoch or epochs, epochs)
 
 
 def hardest(averages: Float32[np.ndarray, " images"], count: int) -> Int32[np.ndarray, " count"]:

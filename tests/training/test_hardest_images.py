@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fashion.data.batches import TrainingBatches, as_pipeline
+from fashion.runs import resume_state
 from fashion.training.callbacks import EpochRecorder
 from fashion.training.hardest_images import HardestImages, hardest, update
 from fashion.training.network import TrainingNetwork
@@ -83,3 +84,15 @@ def test_epochs_read_the_images_whose_losses_were_highest():
     assert set(range(50)) == set(read.rows[0]) | set(read.rows[1]), "seeds leave no image unread"
     assert set(read.rows[2]) == set(np.argsort(-losses)[:20])
     assert np.bincount(read.rows[2]).max() == 3
+
+
+def test_more_epochs_of_a_resumed_run_read_the_hardest_too():
+    batches = TrainingBatches(np.zeros((50, 4, 4, 1), np.uint8), np.zeros(50, np.int64), batch_size=8, seed=0)
+    model = network(kept_losses=48)
+    first, resumed = HardestImages(batches, 0.4, 2, None), HardestImages(batches, 0.4, 2, None)
+    first.set_params({"epochs": 3})
+    state = resume_state.capture(model, [first], epochs=2, history={}, config={}, seconds=0.0)
+    resumed.set_params({"epochs": 5})
+    resume_state.restore(state, model, [resumed])
+    resumed.on_epoch_begin(4)
+    assert len(set(batches.order())) == 20
