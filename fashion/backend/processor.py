@@ -66,9 +66,13 @@ class Processor(NamedTuple):
 
 
 @functools.cache  # a sweep asks for each of its jobs
-def find_processor() -> Processor:
-    """Return what a network would be trained on: by its features, and only where they say nothing by a measurement."""
-    gpu = find_gpu()
+def find_processor(*, with_gpu: bool = True) -> Processor:
+    """Return what a network would be trained on: by its features, and only where they say nothing by a measurement.
+
+    Args:
+        with_gpu: Whether a GPU counts: only JAX is installed for one.
+    """
+    gpu = find_gpu() if with_gpu else None
     if gpu:
         name, capability = gpu
         fast = capability >= MIN_COMPUTE_CAPABILITY

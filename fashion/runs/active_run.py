@@ -120,7 +120,8 @@ def recorded(run: ActiveRun) -> Iterator[ActiveRun]:
     with folder.exclusive():
         folder.clear_for_start(overwrite=run.config["trainer"]["overwrite"])
         if run.config["trainer"]["resume"]:
-            run.data = folder.read_record().data
+            before = folder.read_record()
+            run.data, run.decided = before.data, run.decided or before.decided
         run.write_record()
         try:
             yield run

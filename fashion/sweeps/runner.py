@@ -53,7 +53,8 @@ class JobRunner:
         Raises:
             InputError: When the configuration of one is wrong.
         """
-        preflight.check([self.compose(overrides) for overrides in choices])
+        configs = [self.compose(overrides) for overrides in choices]
+        preflight.check([applied(config, decide(config).values) for config in configs])
 
     def add(
         self, choices: Sequence[tuple[Sequence[str], int | None]], first: int = 0, *, checked: bool = False

@@ -59,7 +59,7 @@ def decide(config: ResolvedConfig, kept: Mapping[str, Any] | None = None) -> Dec
         kept, reason = run.read_config()["trainer"], run.read_record().decided
     if kept is not None:
         return Decision({key: kept[key] for key in wanted}, reason)
-    choice = fastest(config, find_processor())
+    choice = fastest(config, find_processor(with_gpu=trainer.get("backend") != "tensorflow"))
     return Decision({key: choice.values[key] for key in wanted}, choice.reason)
 
 

@@ -80,8 +80,9 @@ def prepare_training(cfg: DictConfig, make_folder: Callable[[], str] | None = No
         InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     decision = decide(resolved(cfg, run_folder="."))
-    with read_write(cfg):
-        cfg.merge_with({"trainer": dict(decision.values)})
+    if decision.values:
+        with read_write(cfg):
+            cfg.merge_with({"trainer": dict(decision.values)})
     trainer = start_training(resolved(cfg, run_folder="."))
     folder = Path(make_folder() if make_folder else cfg.run_folder)
     folder = Path(coordination.gather("run_folder", str(folder))[0])  # a default folder has the time in its name

@@ -60,7 +60,7 @@ def test_depthwise_networks_are_those_that_have_such_layers():
 
 
 def test_only_what_is_auto_is_decided(tmp_path, monkeypatch):
-    monkeypatch.setattr(auto_settings, "find_processor", lambda: FAST)
+    monkeypatch.setattr(auto_settings, "find_processor", lambda **_: FAST)
     config = training_configuration(tmp_path, "model=resnet", "trainer.precision=auto")
     decision = decide(config)
     assert decision == ({"precision": "mixed_bfloat16"}, "Some CPU with avx512_bf16")
@@ -68,8 +68,18 @@ def test_only_what_is_auto_is_decided(tmp_path, monkeypatch):
     assert decide(training_configuration(tmp_path)) == ({}, "")
 
 
+def test_precision_on_tensorflow_is_that_of_the_cpu_beside_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(auto_settings, "find_processor", lambda *, with_gpu: GPU if with_gpu else PLAIN)
+    fixed = ["model=resnet", "trainer.precision=auto"]
+    chosen = {
+        backend: decide(training_configuration(tmp_path, *fixed, f"trainer.backend={backend}")).values
+        for backend in ("jax", "tensorflow")
+    }
+    assert chosen == {"jax": {"precision": "mixed_bfloat16"}, "tensorflow": {"precision": "float32"}}
+
+
 def test_a_resumed_run_keeps_what_was_decided_on_another_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(auto_settings, "find_processor", lambda: PLAIN)
+    monkeypatch.setattr(auto_settings, "find_processor", lambda **_: PLAIN)
     saved = {"trainer": {"backend": "tensorflow", "precision": "mixed_bfloat16"}}
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(saved))
@@ -94,11 +104,11 @@ def test_a_sweep_decides_once_for_all_its_jobs(tmp_path, monkeypatch):
         return runner.add([([f"trainer.seed={seed}"], None) for seed in range(2)], checked=True)
 
     manifest = SweepManifest([], {})
-    monkeypatch.setattr(auto_settings, "find_processor", lambda: FAST)
+    monkeypatch.setattr(auto_settings, "find_processor", lambda **_: FAST)
     decided = ["trainer.backend=tensorflow", "trainer.precision=mixed_bfloat16"]
     assert [job.overrides for job in jobs()] == [[f"trainer.seed={seed}", *decided] for seed in range(2)]
     assert [job.config["trainer"]["precision"] for job in manifest.jobs] == ["mixed_bfloat16"] * 2
-    monkeypatch.setattr(auto_settings, "find_processor", lambda: PLAIN)  # where it is resumed
+    monkeypatch.setattr(auto_settings, "find_processor", lambda **_: PLAIN)  # where it is resumed
     assert [job.overrides[1:] for job in jobs()] == [decided, decided]
 
 
