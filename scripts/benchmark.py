@@ -183,9 +183,9 @@ def _model(loaded: Artifact) -> dict[str, object]:
 def _records(options: argparse.Namespace) -> None:
     from fashion.benchmarks import recipe_records
 
-    known = options.folder / "records.json"
-    rows = json.loads(known.read_text())["rows"] if known.exists() else []
     fresh = recipe_records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
+    known = options.folder / "records.json"  # read now: another recipe may have been recorded during these hours
+    rows = json.loads(known.read_text())["rows"] if known.exists() else []
     _show("records", recipe_records, {"rows": recipe_records.merged(rows, fresh)}, options.folder)
 
 

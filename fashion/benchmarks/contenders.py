@@ -168,8 +168,8 @@ class Project(_Fit):
         from fashion.data.batches import TrainingBatches, as_pipeline
 
         images, labels = self.data.train.images, self.data.train.labels
-        count = steps * self.batch_size
-        return as_pipeline(TrainingBatches(images[:count], labels[:count], self.batch_size, seed=0))
+        rows = np.arange(steps * self.batch_size) % len(images)  # a small data set is read several times
+        return as_pipeline(TrainingBatches(images[rows], labels[rows], self.batch_size, seed=0))
 
     def forward(self) -> dict[str, Callable[[np.ndarray], Any]]:
         """Return the compiled call that ``predict`` and the server use."""

@@ -16,14 +16,16 @@ from matplotlib.ticker import LogLocator
 from fashion import machine
 from fashion.benchmarks.progress import say
 from fashion.benchmarks.training_speed import TrainingSpeed
+from fashion.card import read_card
 from fashion.config.command import training_configuration
 from fashion.config.nodes import ResolvedConfig
+from fashion.config.renames import upgrade_config
 from fashion.errors import InputError
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
-from fashion.runs.identity import config_hash
+from fashion.runs.identity import comparable
 from fashion.runs.result import RunResult
 from fashion.training.auto_settings import applied, decide
 
@@ -159,13 +161,18 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
     older = [
         str(run)
         for run, overrides in commands.items()
-        if (result := _completed(run)) and result.config_hash != config_hash(_todays_configuration(run, overrides))
+        if _completed(run) and _trained_configuration(run) != comparable(_todays_configuration(run, overrides))
     ]
     if older:
         raise InputError(
             f"{', '.join(older)}: trained with another configuration than the recipe has now; "
             f"remove that, or choose another --runs"
         )
+
+
+def _trained_configuration(run: Path) -> ResolvedConfig:
+    """Return the configuration of a completed run, with the keys that were added since."""
+    return upgrade_config(read_card(RunFolder(run).card).config)
 
 
 def _todays_configuration(run: Path, overrides: list[str]) -> ResolvedConfig:
