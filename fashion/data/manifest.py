@@ -28,7 +28,6 @@ from fashion.preprocessing.input_spec import Fit
 
 REQUIRED_COLUMNS, SPLIT_COLUMN = ("path", "label"), "split"
 INSTALL_PARQUET = ".venv/bin/python scripts/setup_venv.py --extra datasets"
-FIRST_CSV_ROW = 2  # after the names of the columns
 
 
 def manifest(
