@@ -26,13 +26,14 @@ import numpy as np
 import pytest
 import redis
 from hydra import compose, initialize_config_dir
-from serving import ADMIN, Server, basic, form, png
+from serving import ADMIN, SETTINGS, Server, basic, form, png
 
 from fashion.paths import PROJECT
 from fashion.server.process.worker import MAX_THREADS_PER_ADDRESS
-from fashion.server.settings import MAX_BODY_BYTES
+from fashion.server.settings import MAX_BODY_BYTES, Settings
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
+from fashion.server.storage.prediction_history import PredictionHistory
 
 IMAGE = png(np.arange(784, dtype=np.uint8).reshape(28, 28))
 
@@ -75,7 +76,7 @@ def test_images_that_would_fill_the_memory_are_refused_undecoded(server: Server,
 
 
 def test_a_chunked_body_over_the_limit_is_refused_while_it_is_read(server: Server):
-    head = "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: {}\r\n"
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: {}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in ADMIN.items())
     connection = server.connect((head.format(form()[1]) + "\r\n").encode())
     start = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
@@ -117,10 +118,10 @@ def test_a_chunked_body_may_be_as_large_as_any_other(server: Server, too_many):
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n", 501),
-        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x\r\n\r\n", 501),
+        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
     ],
 )
 def test_malformed_http_gets_the_same_headers(server: Server, sent, status):
@@ -132,7 +133,7 @@ def test_malformed_http_gets_the_same_headers(server: Server, sent, status):
 
 
 def test_malformed_chunks_are_the_clients_fault(server: Server):
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: {form()[1]}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: {form()[1]}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\n\r\n"
     received = answer_on(server.connect(head.encode() + b"zz\r\n\r\n"))
     assert received.startswith(b"HTTP/1.1 400 ")
@@ -141,7 +142,7 @@ def test_malformed_chunks_are_the_clients_fault(server: Server):
 
 def test_expect_100_continue_is_answered(server: Server):
     body, kind = form(("file", IMAGE))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n"
     head += f"Content-Type: {kind}\r\nAuthorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
     connection = server.connect(head.encode())
     assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -151,7 +152,7 @@ def test_expect_100_continue_is_answered(server: Server):
 
 def test_stalled_clients_are_disconnected_and_block_nobody(server: Server):
     body, kind = form(("file", IMAGE))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\n"
     silent = [server.connect() for _ in range(40)]
     in_head = [server.connect(head.encode()) for _ in range(40)]
@@ -173,9 +174,9 @@ def test_stalled_clients_are_disconnected_and_block_nobody(server: Server):
 
 
 def test_one_address_cannot_hold_every_thread(server: Server):
-    many = [server.connect(b"POST /predict HTTP/1.1\r\nHost: x\r\n") for _ in range(300)]
+    many = [server.connect(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n") for _ in range(300)]
     body, kind = form(("file", IMAGE))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\nConnection: close\r\n\r\n"
     other = server.connect(head.encode() + body, source="127.0.0.2", timeout=2)
     assert answer_on(other).startswith(b"HTTP/1.1 200 ")
@@ -188,7 +189,7 @@ def test_one_address_cannot_hold_every_thread(server: Server):
 def test_clients_that_never_read_are_disconnected(server: Server):
     connection = server.connect()
     connection.setblocking(False)
-    request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
     given_up = False
     end = time.monotonic() + 15  # the limit of this server is three seconds
     while time.monotonic() < end and not given_up:
@@ -204,15 +205,15 @@ def test_clients_that_never_read_are_disconnected(server: Server):
 def test_sigterm_finishes_what_is_in_flight(start_server):
     server = start_server().wait_until_ready()
     body, kind = form(("file", IMAGE))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += f"Authorization: {ADMIN['Authorization']}\r\n\r\n"
     halves = [server.connect(head.encode() + body[:100]) for _ in range(5)]
-    kept = server.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    kept = server.connect(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
     time.sleep(0.3)
     server.process.terminate()
     time.sleep(0.5)
-    kept.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    kept.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b"HTTP/1.1 503 " in answer_on(kept)
     with pytest.raises(ConnectionRefusedError):
         server.connect()
@@ -246,6 +247,38 @@ def test_requests_that_meet_sigterm_are_answered_or_refused_never_dropped(start_
     # A connection that the system took while the socket was being closed is reset; the server never saw it.
     assert {200} < set(outcomes) <= {200, "ConnectionRefusedError", "ConnectionResetError"}
     assert outcomes.count(200) == sum(line["route"] == "/predict" for line in server.lines("request"))
+
+
+def test_invented_methods_are_one_series_of_the_metrics(server: Server):
+    for number in range(3):
+        head = f"NONSENSE{number} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answer_on(server.connect(head.encode()))
+    metrics = server.request("/metrics").body.decode()
+    assert 'fashion_requests_total{method="(other)",route="(none)",status="405"} 3.0' in metrics
+    assert "NONSENSE" not in metrics + server.log()
+
+
+def test_the_folder_of_another_programs_metrics_is_left_alone(start_server, tmp_path, monkeypatch):
+    (tmp_path / "counter.db").write_text("theirs")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    server = start_server().wait_until_ready()
+    assert server.request("/metrics").status == 200
+    assert server.stop() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["counter.db"]
+
+
+def test_images_that_are_no_longer_kept_are_deleted_though_nobody_opens_a_page(start_server, tmp_path):
+    accounts = Accounts(f"sqlite:///{tmp_path}/fashion.db")
+    accounts.upgrade()
+    accounts.add("ann", "a long password")
+    before = PredictionHistory(accounts.database, Settings(**{**SETTINGS, "keep_images": True}))
+    number = before.add("ann", "r", "0" * 64, "v", "Coat", 0.5, "accept", b"a JPEG")
+    start_server(folder=tmp_path).wait_until_ready()
+    end = time.monotonic() + 10
+    while before.image(number, "ann") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert before.image(number, "ann") is None
+    accounts.database.close()
 
 
 def test_a_killed_worker_comes_back(start_server):
@@ -295,7 +328,7 @@ def test_several_processes_share_metrics_and_failed_logins(start_server, redis_u
 
 def test_guesses_at_once_are_limited_and_keep_nobody_else_waiting(server: Server):
     body, kind = form(("file", IMAGE))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     head += "Connection: close\r\nAuthorization: {}\r\n\r\n"
     guessing = []
     for number in range(50):

@@ -33,7 +33,7 @@ SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 PROBLEMS = {
     400: "Malformed request.",
     401: "No valid password or token.",
-    403: "Sent by another site's page, or with the default password through a proxy.",
+    403: "Sent by another site's page, or with the default password through a proxy or to another name than localhost.",
     404: "The model is not served, or not in this version.",
     408: "The request did not arrive in time.",
     413: "The body is too large, or has too many parts.",

@@ -20,7 +20,6 @@ MAX_NUMBER = 2**31  # of a page or a prediction; a database rejects some larger 
 def index() -> str:
     """Show one page of the predictions, newest first."""
     history = services().history
-    history.prune()
     page = min(max(request.args.get("page", 1, type=int), 1), MAX_NUMBER)
     found, count = history.page(_owner().name, page, PAGE_SIZE)
     pages = max(1, -(-count // PAGE_SIZE))

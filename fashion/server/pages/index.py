@@ -17,7 +17,6 @@ blueprint = Blueprint("web", __name__)
 @blueprint.get("/")
 def index() -> str:
     """Show the form."""
-    services().history.prune()
     return render_template(
         "index.html",
         keeps_images=services().history.keeps_images,

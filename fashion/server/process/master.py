@@ -7,8 +7,10 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask
@@ -27,6 +29,10 @@ from fashion.server.security.login_limits import LoginLimits
 from fashion.server.service.served_model import ServedModel
 from fashion.server.settings import Settings
 from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Accounts
+from fashion.server.storage.prediction_history import PredictionHistory
+
+if TYPE_CHECKING:
+    from fashion.server.services import Application
 
 # Threads for reading and writing: many, since a slow client occupies one. Admission control limits what computes.
 CONNECTION_THREADS = 256
@@ -35,6 +41,7 @@ MAX_CONNECTIONS = 1000
 # Python's default of 5 ms, each could lose that long to the thread that writes the request log. A conjecture: the 99th
 # percentile of response times, compared on a busy machine, neither confirms nor refutes it.
 SWITCH_INTERVAL_SECONDS = 0.0005
+PRUNE_INTERVAL_SECONDS = 3600
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = structlog.get_logger("fashion.server")
@@ -62,9 +69,6 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
         )
     routes = platform_routes(settings.platform)
     log_output = configure_logging()
-    if settings.processes > 1:
-        # Read by prometheus_client when it is imported, as late as in the workers.
-        os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
     _check_address(settings)
     model = ServedModel(artifact, backend, settings.runtime)
     if model.chosen_because:
@@ -83,6 +87,10 @@ def serve(artifact: Path, backend: Backend, settings: Settings, first_password: 
             f"{settings.host}:{settings.port}; any other request for a prediction needs an account"
         )
     accounts.database.close()
+    os.environ.pop(METRICS_FOLDER, None)  # another program's, which is not to be deleted at the end
+    if settings.processes > 1:
+        # Read by prometheus_client when it is imported, as late as in the workers.
+        os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="fashion-metrics-")
     try:
         GunicornServer(settings, model, log_output).run()
     except SystemExit as stopped:
@@ -116,6 +124,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             "threads": CONNECTION_THREADS,
             "worker_connections": MAX_CONNECTIONS,
             "keepalive": 15,
+            "worker_exit": _close_request_log,
             "child_exit": _forget_worker,
             "on_exit": _remove_metrics,
             "logger_class": GunicornLogger,
@@ -139,6 +148,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         app = create_app(self.settings, self.model, accounts, RequestLog(accounts.database))
         self.log_output.on_loss = app.services.monitor.metrics.log_lines_dropped.inc
         threading.Thread(target=self._load_model, name="load-model", daemon=True).start()
+        threading.Thread(target=_prune_hourly, args=(app.services.history,), name="prune", daemon=True).start()
         return app
 
     def _load_model(self) -> None:
@@ -159,6 +169,19 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         # With this status gunicorn stops, instead of restarting the worker for ever.
         self.log_output.drain()
         os._exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+def _prune_hourly(history: PredictionHistory) -> None:
+    while True:
+        history.prune()
+        time.sleep(PRUNE_INTERVAL_SECONDS)
+
+
+def _close_request_log(arbiter: Arbiter, worker: TimeLimitedWorker) -> None:
+    """Store the last requests of a worker that ends."""
+    application: Application | None = getattr(worker, "wsgi", None)  # missing if it could not be created
+    if application is not None:
+        application.services.monitor.request_log.close()
 
 
 def _forget_worker(arbiter: Arbiter, worker: TimeLimitedWorker) -> None:

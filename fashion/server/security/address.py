@@ -47,6 +47,15 @@ def init_app(app: Flask, trusted_proxies: int, allowed_hosts: list[str]) -> None
         )
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a Host header names this machine alone: localhost or a loopback address, with any port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def _refuse_malformed_address() -> None:
     """Refuse a request whose Host or X-Forwarded-Prefix cannot be part of a URL.
 

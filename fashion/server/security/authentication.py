@@ -10,6 +10,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from fashion.server.problems import wants_html
+from fashion.server.security.address import is_loopback
 from fashion.server.security.login_limits import LoginLimits
 from fashion.server.security.session import SessionCookie
 from fashion.server.service.monitoring import Metrics
@@ -28,7 +29,9 @@ CHALLENGES = (
 )
 # For pages with a form to sign in: a Basic challenge would make the browser open its own dialog first.
 PAGE_CHALLENGES = CHALLENGES[1:]
-DEFAULT_IS_LOCAL = f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} works on the server's own machine only."
+DEFAULT_IS_LOCAL = (
+    f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} works on the server's own machine only, at its loopback address or localhost."
+)
 PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For")
 # One text for every reason, so that an unknown name looks like a wrong password.
 REFUSED = "Send a valid user name and password (Basic), or a valid token (Bearer)."
@@ -75,7 +78,7 @@ class Authentication:
 
         Raises:
             Unauthorized: If there is none, or it is wrong.
-            Forbidden: If it is the default password, sent through a proxy.
+            Forbidden: If it is the default password, sent through a proxy or to another name than localhost.
             TooManyRequests: If too many attempts have failed.
         """
         header = request.headers.get("Authorization")
@@ -98,11 +101,11 @@ class Authentication:
         """Return the account of a name and password from the page's form, or None if they are wrong.
 
         Raises:
-            Forbidden: If it is the default password, sent through a proxy.
+            Forbidden: If it is the default password, sent through a proxy or to another name than localhost.
             TooManyRequests: If too many attempts have failed.
         """
         if _is_default(name, password):
-            _refuse_forwarded_default()
+            _require_local_request()
         return self._noted(self._by_password(request.remote_addr or "", name, password))
 
     def _identify_header(self, header: str) -> Account | None:
@@ -113,14 +116,14 @@ class Authentication:
         cached = self._cache.get(digest)
         if cached is not None and time.monotonic() < cached.until:
             if cached.is_default:
-                _refuse_forwarded_default()
+                _require_local_request()
             with self._limits.attempt(address, cached.name) as attempt:
                 attempt.succeeded = True
             return self._noted(cached.account)
         sent = request.authorization
         is_default = sent is not None and _is_default(sent.username, sent.password)
         if is_default:
-            _refuse_forwarded_default()
+            _require_local_request()
         name = sent.username if sent is not None and sent.type == "basic" else None
         account = None
         if sent is not None and name is not None:
@@ -169,7 +172,11 @@ def _is_default(name: str | None, password: str | None) -> bool:
     return (name, password) == (DEFAULT_NAME, DEFAULT_PASSWORD)
 
 
-def _refuse_forwarded_default() -> None:
-    """Refuse the default password through a proxy, whether it is valid or not."""
-    if was_forwarded():
+def _require_local_request() -> None:
+    """Refuse the default password, valid or not, through a proxy, and to a name that may be another site's.
+
+    A page of another site may give its own name the loopback address (DNS rebinding). For the browser, this server is
+    then part of that site.
+    """
+    if was_forwarded() or not is_loopback(request.host):
         raise Forbidden(DEFAULT_IS_LOCAL)

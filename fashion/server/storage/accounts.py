@@ -3,21 +3,18 @@
 import datetime
 import hashlib
 import hmac
-import logging
 import re
 import secrets
 import threading
 from typing import Literal, NamedTuple, get_args
 
 import argon2
-from sqlalchemy import Row, Update, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Row, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from fashion.errors import InputError, StorageUnavailableError
+from fashion.errors import InputError
 from fashion.server.storage.database import Database
 from fashion.server.storage.tables import AccountRow, SessionRow, TokenRow, utc_now
-
-logger = logging.getLogger(__name__)
 
 Role = Literal["user", "admin"]
 
@@ -203,7 +200,7 @@ class Accounts:
             return None
         if HASHER.check_needs_rehash(stored):  # the library's defaults have changed since
             same = (AccountRow.name == name) & (AccountRow.password_hash == stored)
-            self._try_update(update(AccountRow).where(same).values(password_hash=self._hash(password)))
+            self.database.try_update(update(AccountRow).where(same).values(password_hash=self._hash(password)))
         return Account(row.name, row.role, row.created)
 
     def verify_cached(self, name: str, password: str) -> Account | None:
@@ -258,7 +255,7 @@ class Accounts:
         if row is None or (row.expires is not None and row.expires <= now):
             return None
         if row.last_used is None or row.last_used <= now - LAST_USED_INTERVAL:
-            self._try_update(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
+            self.database.try_update(update(TokenRow).where(TokenRow.id == row.id).values(last_used=now))
         return Account(row.name, row.role, row.created)
 
     def revoke_token(self, token_id: int) -> None:
@@ -294,14 +291,6 @@ class Accounts:
         except IntegrityError:
             return False
         return True
-
-    def _try_update(self, change: Update) -> None:
-        """Execute an update that no log-in depends on, so that a full disk locks nobody out."""
-        try:
-            with self.database.writing() as connection:
-                connection.execute(change)
-        except StorageUnavailableError as error:
-            logger.warning("update skipped: %s", error, extra={"outage": error.service})
 
     def _row(self, name: str) -> Row[str, str, datetime.datetime, str] | None:
         if not NAME_PATTERN.fullmatch(name):  # cannot exist, and PostgreSQL rejects some such text

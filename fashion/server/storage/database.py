@@ -4,6 +4,7 @@ SQLite is a local file; PostgreSQL lets several machines share the data.
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
 import tempfile
@@ -14,12 +15,14 @@ import alembic.command
 import alembic.config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Dialect, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Dialect, Update, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fashion.errors import InputError, StorageUnavailableError
 from fashion.paths import OUTPUTS
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_DATABASE_URL = f"sqlite:///{OUTPUTS / 'server' / 'fashion.db'}"
 
@@ -93,6 +96,14 @@ class Database:
         """
         with self._reporting_failures(), self._writer.begin() as connection:
             yield connection
+
+    def try_update(self, change: Update) -> None:
+        """Execute an update that nothing depends on, so that a full disk locks nobody out."""
+        try:
+            with self.writing() as connection:
+                connection.execute(change)
+        except StorageUnavailableError as error:
+            logger.warning("update skipped: %s", error, extra={"outage": error.service})
 
     def upgrade(self) -> None:
         """Upgrade the schema to this program's version; safe when several processes start at once.

@@ -2,8 +2,6 @@
 
 import datetime
 import logging
-import threading
-import time
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
@@ -18,7 +16,6 @@ logger = logging.getLogger(__name__)
 NONE_OF_THESE = "Something else"
 MAX_COMMENT_CHARACTERS = 200
 RETENTION = datetime.timedelta(days=90)  # of predictions without feedback; the same as the request log's
-PRUNE_INTERVAL_SECONDS = 3600
 
 COLUMNS = (
     PredictionRow.id,
@@ -88,8 +85,6 @@ class PredictionHistory:
         self.keeps_images = settings.keep_images
         self._image_retention = datetime.timedelta(days=settings.keep_images_days)
         self._max_image_bytes = settings.keep_images_mebibytes * MEBIBYTE
-        self._pruning = threading.Lock()
-        self._last_pruned: float | None = None
 
     def add(
         self,
@@ -190,21 +185,14 @@ class PredictionHistory:
             return [PastPrediction(*row) for row in connection.execute(rows)]
 
     def prune(self) -> None:
-        """Delete what is past its retention, at most once an hour; all images if the operator no longer keeps any."""
-        if not self._pruning.acquire(blocking=False):
-            return
+        """Delete what is past its retention; all images if the operator no longer keeps any."""
         try:
-            if self._last_pruned is not None and time.monotonic() - self._last_pruned < PRUNE_INTERVAL_SECONDS:
-                return
-            self._last_pruned = time.monotonic()
             with self._database.writing() as connection:
                 connection.execute(delete(ImageRow).where(~self._image_is_current()))
                 old = (PredictionRow.time <= utc_now() - RETENTION) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
-        except StorageUnavailableError as error:  # no reason to refuse the page that triggered this
+        except StorageUnavailableError as error:
             logger.warning("old predictions were not deleted: %s", error, extra={"outage": error.service})
-        finally:
-            self._pruning.release()
 
     def _select(self) -> Select[*tuple[Any, ...]]:
         stored = select(ImageRow.prediction).where(ImageRow.prediction == PredictionRow.id, self._image_is_current())

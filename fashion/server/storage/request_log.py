@@ -1,5 +1,6 @@
 """The request log in the database: who requested what, when, and with which result."""
 
+import contextlib
 import datetime
 import logging
 import queue
@@ -22,6 +23,7 @@ PRUNE_INTERVAL = datetime.timedelta(hours=1)
 
 MAX_QUEUED = 10_000  # more are dropped: a slow database must not stop the server
 BATCH_SECONDS = 0.2
+CLOSING_SECONDS = 5.0
 OUTAGE = {"outage": "database"}
 
 
@@ -79,10 +81,15 @@ class RequestLog:
                 "request log: dropped request %s, the database is too slow", request.request_id, extra=OUTAGE
             )
 
-    def close(self) -> None:
-        """Write what is queued, and stop."""
-        self._queue.put(None)
-        self._writer.join()
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """Write what is queued, and stop; what a slow database has not taken by then is lost."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+        self._writer.join(seconds)
+        if self._writer.is_alive():
+            logger.warning(
+                "request log: lost at least %d requests, the database is too slow", self._queue.qsize(), extra=OUTAGE
+            )
 
     def _write(self) -> None:
         closing = False

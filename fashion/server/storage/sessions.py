@@ -55,8 +55,7 @@ class Sessions:
         if row is None or row.begun <= now - AGE_LIMIT or row.last_used <= now - IDLE_LIMIT:
             return None
         if row.last_used <= now - LAST_USED_INTERVAL:
-            with self._database.writing() as connection:
-                connection.execute(update(SessionRow).where(SessionRow.sha256 == digest).values(last_used=now))
+            self._database.try_update(update(SessionRow).where(SessionRow.sha256 == digest).values(last_used=now))
         return Account(row.name, row.role, row.created)
 
     def end(self, secret: str) -> None:

@@ -9,6 +9,7 @@ from serving import ADMIN, basic
 
 from fashion.errors import FashionError, StorageUnavailableError
 from fashion.server.security import authentication, login_limits
+from fashion.server.security.authentication import DEFAULT_IS_LOCAL
 from fashion.server.security.login_limits import LoginLimits, network_of
 
 UNKNOWN = "Send a valid user name and password (Basic), or a valid token (Bearer)."
@@ -70,9 +71,24 @@ def test_the_default_password_does_not_pass_an_undeclared_proxy(client, accounts
     for header in ("Forwarded", "Via", "X-Forwarded-For"):
         refused = ask(client, {**ADMIN, header: "for=192.0.2.1"}, address="127.0.0.1")
         assert refused.status_code == 403
-        assert refused.json["detail"] == "admin / password works on the server's own machine only."
+        assert refused.json["detail"] == DEFAULT_IS_LOCAL
         assert ask(client, {**basic("ada", "a long password"), header: "x"}, address="127.0.0.1").status_code == 400
     assert ask(client, ADMIN, address="127.0.0.1").status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:5000", "localhost:5000", "[::1]:5000", "[::1]"])
+def test_the_default_password_works_at_names_of_this_machine(client, host):
+    assert ask(client, {**ADMIN, "Host": host}, address="127.0.0.1").status_code == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example:5000", "localhost.evil.example", "192.0.2.1", "[2001:db8::1]:5000"])
+def test_the_default_password_is_refused_at_a_name_that_may_be_another_sites(client, accounts, host):
+    accounts.add("ada", "a long password")
+    refused = ask(client, {**ADMIN, "Host": host}, address="127.0.0.1")
+    assert (refused.status_code, refused.json["detail"]) == (403, DEFAULT_IS_LOCAL)
+    assert ask(client, {**basic("ada", "a long password"), "Host": host}, address="127.0.0.1").status_code == 400
+    assert ask(client, ADMIN, address="127.0.0.1").status_code == 400  # also when its header is known
+    assert ask(client, {**ADMIN, "Host": host}, address="127.0.0.1").status_code == 403
 
 
 def test_a_token_works_while_its_last_use_cannot_be_stored(client, accounts, monkeypatch, caplog):

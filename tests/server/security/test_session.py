@@ -8,6 +8,7 @@ from PIL import Image
 from serving import basic, form, png
 from sqlalchemy import func, insert, select, update
 
+from fashion.errors import StorageUnavailableError
 from fashion.server.pages.login import WRONG, local_path
 from fashion.server.storage.accounts import Accounts, secret_digest
 from fashion.server.storage.sessions import AGE_LIMIT, IDLE_LIMIT, Sessions
@@ -47,6 +48,20 @@ def test_the_cookie_is_for_this_server_alone(make_app, accounts):
     secure = cookie_line(client.post("/login", data=credentials, headers={**SAME_ORIGIN, "X-Forwarded-Proto": "https"}))
     assert secure.startswith("__Host-fashion=")
     assert secure.endswith("; Secure; HttpOnly; Path=/; SameSite=Lax")
+
+
+def test_a_session_lasts_while_its_last_use_cannot_be_stored(client, accounts, sign_in, monkeypatch, caplog):
+    sign_in(client)
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=2)
+    with accounts.database.writing() as connection:
+        connection.execute(update(SessionRow).values(last_used=long_ago))
+
+    def full():
+        raise StorageUnavailableError("the database cannot be used (database or disk is full)")
+
+    monkeypatch.setattr(accounts.database, "writing", full)
+    assert client.get("/history", headers=PAGE).status_code == 200
+    assert "update skipped: the database cannot be used" in caplog.text
 
 
 def test_visitors_get_no_cookie(client):
