@@ -84,6 +84,10 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     gallery = report.mistake_images(predictor, data.test.images, measured.mistakes, data.classes, data.pixels)
     report.write(folder, measured, gallery, folder / "robustness.png" if measured.robustness else None)
     _log_results(measured, calibrated=loaded.card.calibration is not None)
+    if ood_sets and not uncertainty.abstention:
+        log.info(
+            "not measured         out-of-distribution images: the model cannot abstain; calibrate=true may add that"
+        )
     log.info("written to           %s", folder / REPORT_FILE)
     if data.digests != loaded.card.data.digests:
         log.info("not compared with its card: %s is not the data it was trained on, by the digests", data.title)

@@ -40,6 +40,10 @@ def prepare_evaluation(cfg: DictConfig, make_folder: Callable[[], str]) -> Evalu
         InputError: Naming the first key that is wrong, what it got and what is allowed.
     """
     settings = check_values("", resolved(cfg, run_folder="."), EvaluationSettings)
+    if settings.photos is not None and not settings.outliers:
+        raise InputError(
+            f"photos: got {settings.photos} with outliers=false, expected outliers=true, which measures them"
+        )
     for path in filter(None, (settings.artifact, settings.compare)):
         artifact.verify(Path(path))
     keep_freed_memory()  # robustness predicts 750,000 images

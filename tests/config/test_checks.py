@@ -170,6 +170,7 @@ DATA = {"_target_": "fashion.data.fashion_mnist.fashion_mnist", "root": "x", "do
     [
         (prepare_evaluation, {"artifact": 3}, "artifact: got 3, expected a valid string"),
         (prepare_evaluation, {"artefact": "x"}, "artefact: there is no such key.*did you mean artifact"),
+        (prepare_evaluation, {"photos": "x"}, "photos: got x with outliers=false, expected outliers=true"),
         (prepare_exploration, {"seed": -1}, "seed: got -1"),
         (prepare_exploration, {"backend": "torch"}, "backend: got 'torch'"),
         (prepare_exploration, {"audit": True}, "audit: there is no such key.*did you mean scripts/audit.py"),

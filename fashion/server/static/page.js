@@ -1,7 +1,9 @@
 // The page works without this script, which lets forms answer in place, and images be dropped, pasted and uploaded by
 // the dozen. All HTML comes from the server's own pages; text from files and users is only ever set as text.
 
-const MAX_BYTES = 5 * 1024 * 1024;
+const MAX_BYTES = 5 * 1024 * 1024 - 4096;  // of an image; the server's limit, without the form around it
+const MAX_PIXELS = 25e6, MAX_SIDE = 8192;  // the server's limits
+const SURELY_SMALL_BYTES = 1024 * 1024;  // its pixels are not counted
 const SCALED_SIDE = 2048;
 const MAX_UPLOADS = 2;  // at the same time
 
@@ -24,7 +26,10 @@ function load(method, url, body, { progress = () => {}, abort = null } = {}) {
     request.responseType = "document";
     request.setRequestHeader("Accept", "text/html");
     request.upload.onprogress = (event) => { if (event.lengthComputable) progress(event.loaded / event.total); };
-    request.onload = () => resolve({ status: request.status, page: request.response });
+    request.onload = () => {
+      if (request.response) resolve({ status: request.status, page: request.response });
+      else reject(new Error(`The server cannot answer now (status ${request.status}). Try again in a moment.`));
+    };
     request.onerror = () => reject(new Error("Cannot reach the server. Check your connection."));
     request.onabort = () => reject(new DOMException("Cancelled.", "AbortError"));
     abort?.addEventListener("abort", () => request.abort());
@@ -71,8 +76,11 @@ function signIn() {
 
 async function loadSignedIn(...request) {
   const answer = await load(...request);
-  if (answer.status !== 401) return answer;
-  await signIn();
+  if (answer.status !== 401 && !find("#login", answer.page)) return answer;  // pages redirect to the form
+  await signIn().catch((error) => {
+    for (const task of waiting.splice(0)) fail(task, error.message);  // each would ask again
+    throw error;
+  });
   return load(...request);
 }
 
@@ -146,25 +154,31 @@ function fail({ name, job }, words) {
 }
 
 /* Files */
-async function scaledDown(file) {
+/* Return a file that the server accepts: the file itself, or a smaller copy. */
+async function withinLimits(file) {
   const image = await createImageBitmap(file);
+  if (file.size <= MAX_BYTES && image.width * image.height <= MAX_PIXELS && Math.max(image.width, image.height) <= MAX_SIDE) {
+    image.close();
+    return file;
+  }
   const scale = Math.min(1, SCALED_SIDE / Math.max(image.width, image.height));
   const canvas = Object.assign(document.createElement("canvas"), {
     width: Math.round(image.width * scale), height: Math.round(image.height * scale),
   });
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   image.close();
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.9); });
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  const transparent = data.some((value, index) => index % 4 === 3 && value < 255);  // the server chooses what is behind
+  return new Promise((resolve) => { canvas.toBlob(resolve, transparent ? "image/webp" : "image/jpeg", 0.9); });
 }
 
 async function upload(file) {
   if (!accepted(file)) throw new Error(`This file's format is not supported. Upload ${form.dataset.formats}.`);
   if (!file.size) throw new Error("This file is empty.");
   const body = new FormData();
-  const small = file.size < MAX_BYTES - 4096 ? file : await scaledDown(file).catch(() => null);
+  // A format that the browser cannot decode, such as HEIC, is sent as it is.
+  const small = file.size < SURELY_SMALL_BYTES ? file : await withinLimits(file).catch(() => file);
   if (!small || small.size > MAX_BYTES) throw new Error("This image is larger than 5 MiB and could not be scaled down.");
   body.append("file", small, "image");
   return { url: form.action, body };

@@ -12,8 +12,10 @@ from playwright.sync_api import Page, expect
 from serving import CLASSES, Server, png
 
 from fashion.preprocessing.formats import accepted
+from fashion.server.storage.accounts import Accounts
 
 IMAGE = png(Image.effect_noise((90, 120), 80).convert("RGB"))
+ADA = ("ada", "a long password")
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 expect.set_options(timeout=15_000)
 MAX_BYTES = 60 * 1024
@@ -32,11 +34,25 @@ GIVE = """([kind, name, content]) => {
 }"""
 
 
+REMEMBER_WHAT_IS_SENT = """() => {
+  const send = XMLHttpRequest.prototype.send;
+  XMLHttpRequest.prototype.send = function (body) {
+    window.sent = body.get("file").type;
+    return send.call(this, body);
+  };
+}"""
+
+
 @pytest.fixture(scope="module")
 def site(browser, small_artifact, tmp_path_factory):
     """A server of this module's own, since its log-ins are tried too often here."""
-    server = Server(small_artifact, tmp_path_factory.mktemp("page"))
-    yield f"http://127.0.0.1:{server.wait_until_ready().port}"
+    folder = tmp_path_factory.mktemp("page")
+    server = Server(small_artifact, folder)
+    address = f"http://127.0.0.1:{server.wait_until_ready().port}"
+    accounts = Accounts(f"sqlite:///{folder}/fashion.db")
+    accounts.add(*ADA)
+    accounts.database.close()
+    yield address
     server.stop()
 
 
@@ -203,6 +219,41 @@ def test_an_image_that_is_too_large_is_scaled_down(signed_in):
     expect(page.locator(".result .steps")).to_contain_text("2048 x ")
 
 
+def noise(width: int, height: int, mode: str = "L", alpha: int | None = None) -> bytes:
+    """A PNG of about as many bytes as values; a corner of it has this alpha."""
+    image = Image.effect_noise((width, height), 80).convert(mode)
+    if alpha is not None:
+        image.putalpha(255)
+        image.paste((0, 0, 0, alpha), (0, 0, 200, 200))
+    return png(image, compress_level=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        pytest.param(noise(1500, 1100), "image/png", id="as-it-is"),
+        pytest.param(noise(8200, 200), "image/jpeg", id="too-wide"),
+        pytest.param(noise(1400, 1300, "RGBA"), "image/jpeg", id="opaque"),
+        pytest.param(noise(1400, 1300, "RGBA", alpha=0), "image/webp", id="transparent"),
+    ],
+)
+def test_an_image_beyond_the_limits_is_scaled_down_before_it_is_sent(signed_in, content, sent):
+    page = signed_in()
+    page.evaluate(REMEMBER_WHAT_IS_SENT)
+    page.locator("#file").set_input_files(file("large.png", content))
+    expect(page.locator(".result")).to_have_count(1)
+    assert page.evaluate("window.sent") == sent
+
+
+def test_an_answer_that_is_no_page_is_named(signed_in):
+    page = signed_in()
+    page.route("**/predict", lambda route: route.fulfill(status=502, json={}))
+    choose(page, file())
+    expect(page.locator(".job.wrong .state")).to_have_text(
+        "The server cannot answer now (status 502). Try again in a moment."
+    )
+
+
 def test_visitors_are_asked_to_sign_in_and_keep_what_they_dropped(visit):
     page = visit()
     page.goto("/")
@@ -227,6 +278,30 @@ def test_without_signing_in_the_file_shows_why_it_failed(visit):
     choose(page, file())
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     expect(page.locator(".job.wrong .state")).to_have_text("You are not signed in.")
+
+
+def test_closing_the_dialog_answers_for_all_files(visit):
+    page = visit()
+    page.goto("/")
+    choose(page, *[file(f"{number}.png") for number in range(6)])
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page.locator(".job.wrong .state")).to_have_text(["You are not signed in."] * 6)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_feedback_after_the_session_has_ended_asks_to_sign_in(signed_in):
+    page = signed_in()
+    choose(page, file())
+    expect_answer(page)
+    number = page.locator(".feedback").get_attribute("id").removeprefix("feedback-")
+    page.goto(f"/history/{number}")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Yes").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("admin")
+    dialog.get_by_label("Password").fill("password")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".feedback")).to_contain_text("You confirmed this prediction.")
 
 
 def test_too_many_failed_log_ins_show_how_long_to_wait(signed_in, visit):
@@ -379,8 +454,8 @@ def test_over_plain_http_the_origin_header_suffices(visit, site, java_script_ena
     page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
     address = site.replace("127.0.0.1", "fashion.test")
     page.goto(f"{address}/login")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill("password")
+    page.get_by_label("Name").fill(ADA[0])
+    page.get_by_label("Password").fill(ADA[1])
     page.locator("#login").get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{address}/")
     page.get_by_role("button", name="Ankle boot").click()
