@@ -12,8 +12,8 @@ from fashion.sweeps import results, sweep_resume
 from fashion.sweeps.manifest import SweepManifest, refuse_other_configurations
 from fashion.sweeps.sweep_page import write_report
 
-OVERRIDES = ["experiment=best", "model.widening=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
-TODAY = ["experiment=best", "model.width_multiplier=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
+OVERRIDES = ["model=wide_resnet", "model.widening=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
+TODAY = ["model=wide_resnet", "model.width_multiplier=2", "callbacks=mlflow", "data.limit=1000", "trainer.epochs=6"]
 TRAINER_KEYS = (  # of release 0.1
     *("backend", "epochs", "batch_size", "seed", "label_smoothing", "flip_average", "precision", "jit"),
     *("fast_layers", "distribution", "deterministic", "resume", "overwrite"),
@@ -68,7 +68,7 @@ def sweep(tmp_path, compose_train):
     folder = tmp_path / "sweep"
     configs, jobs = [], []
     for number, (width, status) in enumerate([(1, "completed"), (2, "failed")]):
-        own = ["experiment=best", f"model.widening={width}", "callbacks=mlflow"]
+        own = ["model=wide_resnet", f"model.widening={width}", "callbacks=mlflow"]
         job = folder / str(number)
         (job / ".hydra").mkdir(parents=True)
         (job / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in own))
@@ -81,7 +81,7 @@ def sweep(tmp_path, compose_train):
         configs.append(config)
         jobs.append({"number": number, "overrides": own, "config": as_before(config), "trial": number})
     content = {
-        "arguments": ["experiment=best", "model.widening=1,2", "callbacks=mlflow", "sweep.at_a_time=2"],
+        "arguments": ["model=wide_resnet", "model.widening=1,2", "callbacks=mlflow", "sweep.at_a_time=2"],
         "search": {"_target_": "fashion.sweeps.optuna.OptunaSearch", "objective": "val_accuracy", "trials": 3},
         "jobs": jobs,
     }
@@ -93,7 +93,7 @@ def test_a_sweep_is_resumed_with_todays_names(sweep):
     folder, configs = sweep
     arguments = sweep_resume.command_line(["-m", f"sweep.resume={folder}"])
     assert arguments[:4] == [
-        "experiment=best", "model.width_multiplier=1,2", "callbacks=mlflow", "sweep.concurrency=2",
+        "model=wide_resnet", "model.width_multiplier=1,2", "callbacks=mlflow", "sweep.concurrency=2",
     ]  # fmt: skip
     manifest = SweepManifest.read(folder)
     today = [type(job)(job.number, job.overrides, config) for job, config in zip(manifest.jobs, configs, strict=True)]
