@@ -88,7 +88,7 @@ class RequestLog:
         self._writer.join(seconds)
         if self._writer.is_alive():
             logger.warning(
-                "request log: lost at least %d requests, the database is too slow", self._queue.qsize(), extra=OUTAGE
+                "request log: ends with requests that are not stored, the database is too slow", extra=OUTAGE
             )
 
     def _write(self) -> None:

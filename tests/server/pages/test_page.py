@@ -289,8 +289,10 @@ def test_closing_the_dialog_answers_for_all_files(visit):
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_feedback_after_the_session_has_ended_asks_to_sign_in(signed_in):
-    page = signed_in()
+def test_feedback_after_the_session_has_ended_asks_to_sign_in(visit):
+    page = visit()
+    sign_in(page, *ADA)
+    page.wait_for_url("/")
     choose(page, file())
     expect_answer(page)
     number = page.locator(".feedback").get_attribute("id").removeprefix("feedback-")
@@ -298,8 +300,8 @@ def test_feedback_after_the_session_has_ended_asks_to_sign_in(signed_in):
     page.context.clear_cookies()
     page.get_by_role("button", name="Yes").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Name").fill("admin")
-    dialog.get_by_label("Password").fill("password")
+    dialog.get_by_label("Name").fill(ADA[0])
+    dialog.get_by_label("Password").fill(ADA[1])
     dialog.get_by_role("button", name="Sign in").click()
     expect(page.locator(".feedback")).to_contain_text("You confirmed this prediction.")
 
@@ -307,6 +309,9 @@ def test_feedback_after_the_session_has_ended_asks_to_sign_in(signed_in):
 def test_too_many_failed_log_ins_show_how_long_to_wait(signed_in, visit):
     signed_in()  # admin is then known at this address, with a budget of its own
     page = visit()
+    sign_in(page, *ADA)  # as is she, for the tests that follow
+    page.wait_for_url("/")
+    page.context.clear_cookies()
     page.goto("/login")
     for _ in range(20):
         page.request.post("/login", form={"name": "mallory"}, headers={"Sec-Fetch-Site": "same-origin"})
