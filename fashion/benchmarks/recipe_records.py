@@ -26,7 +26,6 @@ from fashion.palette import ACCENT, MUTED, PRIMARY
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.identity import comparable
-from fashion.runs.result import RunResult
 from fashion.training.auto_settings import applied, decide
 
 BASELINE = "baseline"
@@ -161,7 +160,8 @@ def _refuse_older_recipes(commands: Mapping[Path, list[str]]) -> None:
     older = [
         str(run)
         for run, overrides in commands.items()
-        if _completed(run) and _trained_configuration(run) != comparable(_todays_configuration(run, overrides))
+        if RunFolder(run).status() == "completed"
+        and _trained_configuration(run) != comparable(_todays_configuration(run, overrides))
     ]
     if older:
         raise InputError(
@@ -181,14 +181,8 @@ def _todays_configuration(run: Path, overrides: list[str]) -> ResolvedConfig:
     return applied(config, decide(config, RunFolder(run).read_config()["trainer"]).values)
 
 
-def _completed(run: Path) -> RunResult | None:
-    """Return how a run ended; None unless it is completed."""
-    result = RunFolder(run).read_result()
-    return result if result and result.status == "completed" else None
-
-
 def _train(run: Path, overrides: list[str]) -> None:
-    if _completed(run):
+    if RunFolder(run).status() == "completed":
         return
     started = [f"hydra.run.dir={run}", *overrides]
     command = [f"trainer.resume={run}"] if RunFolder(run).started else started

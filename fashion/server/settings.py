@@ -65,9 +65,12 @@ class Settings(pydantic.BaseModel):
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the server: a loopback address without a proxy in front."""
-        if self.trusted_proxies:
-            return False
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return not self.trusted_proxies and is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone: localhost, or a loopback address without brackets and port."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -12,6 +12,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map
 from werkzeug.wsgi import get_host
 
+from fashion.server.settings import is_loopback
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -47,13 +49,9 @@ def init_app(app: Flask, trusted_proxies: int, allowed_hosts: list[str]) -> None
         )
 
 
-def is_loopback(host: str) -> bool:
+def names_loopback(host: str) -> bool:
     """Return whether a Host header names this machine alone: localhost or a loopback address, with any port."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0])
 
 
 def _refuse_malformed_address() -> None:

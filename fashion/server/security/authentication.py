@@ -10,7 +10,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from fashion.server.problems import wants_html
-from fashion.server.security.address import is_loopback
+from fashion.server.security.address import names_loopback
 from fashion.server.security.login_limits import LoginLimits
 from fashion.server.security.session import SessionCookie
 from fashion.server.service.monitoring import Metrics
@@ -178,5 +178,5 @@ def _require_local_request() -> None:
     A page of another site may give its own name the loopback address (DNS rebinding). For the browser, this server is
     then part of that site.
     """
-    if was_forwarded() or not is_loopback(request.host):
+    if was_forwarded() or not names_loopback(request.host):
         raise Forbidden(DEFAULT_IS_LOCAL)

@@ -9,9 +9,9 @@ from serving import ADMIN, basic
 
 from fashion.errors import FashionError, StorageUnavailableError
 from fashion.server.security import authentication, login_limits
-from fashion.server.security.authentication import DEFAULT_IS_LOCAL
 from fashion.server.security.login_limits import LoginLimits, network_of
 
+DEFAULT_IS_LOCAL = "admin / password works on the server's own machine only, at its loopback address or localhost."
 UNKNOWN = "Send a valid user name and password (Basic), or a valid token (Bearer)."
 PROTECTED = ["/predict", "/predict/batch", "/v2/models/fashion_mnist/infer"]
 
