@@ -34,20 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError as error:
-        number = _fixable_errno(error)
-        if number is None:
-            raise
-        kind = DiskFullError if number in _DISK_FULL else WriteError
-        raise kind(
-            f"{path}: cannot be written ({os.strerror(number)}); the earlier file, if any, is intact: "
-            "free some space or choose another folder, then resume"
-        ) from error
+        with _fixable_errors(path, "file"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):  # as on a disk that nothing can be written to
             partial.unlink(missing_ok=True)
@@ -62,22 +54,32 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path, where there is nothing yet: beside it, with the same suffix.
+
+    Raises:
+        DiskFullError: When the disk or the quota is full; the earlier folder is intact.
+        WriteError: When the place is not writable; the earlier folder is intact.
     """
     partial, former = (path.with_name(f".{path.stem}.{os.getpid()}.{name}{path.suffix}") for name in ("partial", "old"))
     try:
-        yield partial
-        if path.exists():
-            path.replace(former)
-        partial.replace(path)
+        with _fixable_errors(path, "folder"):
+            yield partial
+            if path.exists():
+                path.replace(former)
+            partial.replace(path)
     finally:
+        if former.exists() and not path.exists():  # stopped between the two
+            former.replace(path)
         for leftover in (partial, former):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while they wrote to a folder."""
+    """Remove the temporary files and folders of processes that were killed while they wrote to a folder."""
     for partial in folder.glob(".*.partial*"):
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -164,6 +166,20 @@ def _strict(content: Any) -> Any:
     if isinstance(content, float) and content - content != 0:
         return None
     return content
+
+
+@contextlib.contextmanager
+def _fixable_errors(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        number = _fixable_errno(error)
+        if number is None:
+            raise
+        raise (DiskFullError if number in _DISK_FULL else WriteError)(
+            f"{path}: cannot be written ({os.strerror(number)}); the earlier {kind}, if any, is intact: "
+            "free some space or choose another folder, then resume"
+        ) from error
 
 
 def _fixable_errno(error: OSError) -> int | None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fashion.errors import FashionError
-from fashion.files import replacing, write_json, write_text
+from fashion.files import remove_partial_files, replacing, replacing_folder, write_json, write_text
 from fashion.paths import PROJECT
 
 
@@ -45,6 +45,36 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path, error):
     message = r"note\.txt: cannot be written \(No space left on device\)"
     with pytest.raises(FashionError, match=message), replacing(path):
         raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("anything"), OSError(errno.ENOSPC, "No space left on device")], ids=repr)
+def test_a_failure_leaves_the_earlier_folder_and_nothing_else(tmp_path, error):
+    path = tmp_path / "model"
+    with replacing_folder(path) as partial:
+        partial.mkdir()
+        (partial / "weights").write_text("earlier")
+    with pytest.raises((ValueError, FashionError)), replacing_folder(path) as partial:
+        partial.mkdir()
+        raise error
+    assert (path / "weights").read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_an_earlier_folder_returns_when_the_new_one_is_not_there(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    with pytest.raises(FileNotFoundError), replacing_folder(path):
+        pass  # nothing was written, so renaming it fails
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / ".model.1.partial.saved_model").mkdir()
+    (tmp_path / ".model.1.partial.saved_model" / "weights").touch()
+    (tmp_path / ".note.1.partial.txt").touch()
+    (tmp_path / "note.txt").touch()
+    remove_partial_files(tmp_path)
+    assert os.listdir(tmp_path) == ["note.txt"]
 
 
 @pytest.mark.process

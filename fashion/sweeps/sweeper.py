@@ -1,6 +1,7 @@
 """What Hydra calls for ``-m``: the search that the configuration names, with the launcher that it names."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -61,11 +62,6 @@ class FashionSweeper(Sweeper):
             self._sweep(arguments, folder)
         except InputError as error:
             raise name_recipe(error, self.config.hydra) from error
-        finally:
-            if not (folder / MANIFEST_FILE).is_file():  # refused: nothing is left behind
-                (folder / LOCK_FILE).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
 
     def _sweep(self, arguments: list[str], folder: Path) -> None:
         from fashion.sweeps import sweep_page  # with its templates, which a single training does not need
@@ -81,7 +77,7 @@ class FashionSweeper(Sweeper):
         _refuse_empty(overrides)
         search = build(settings)
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive_lock(folder):
+        with exclusive_lock(folder), _removed_unless_begun(folder):
             manifest = self._manifest(arguments, settings, SweepManifest.read(folder), folder)
             runner = JobRunner(self.config, self.hydra_context.config_loader, self.launcher, manifest)
             try:
@@ -121,6 +117,18 @@ class FashionSweeper(Sweeper):
             )
         refuse_other_arguments(stored.arguments, arguments)
         return SweepManifest(arguments, settings, stored.jobs, sources)
+
+
+@contextlib.contextmanager
+def _removed_unless_begun(folder: Path) -> Iterator[None]:
+    """Leave nothing of a sweep that is refused; its folder must be locked, since the lock of another is not its own."""
+    try:
+        yield
+    finally:
+        if not (folder / MANIFEST_FILE).is_file():
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it has other files
+                folder.rmdir()
 
 
 def _refuse_empty(overrides: list[Override]) -> None:

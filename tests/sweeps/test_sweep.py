@@ -13,6 +13,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from fashion.files import LOCK_FILE, exclusive_lock
 from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 from fashion.runs.result import RunResult
@@ -214,3 +215,11 @@ def test_a_wrong_sweep_ends_before_its_first_job(run_command, tmp_path, override
     assert run.stderr.startswith(f"error: {message}")
     assert run.stderr.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_that_finds_its_folder_in_use_leaves_it_alone(run_command, tmp_path):
+    with exclusive_lock(tmp_path):
+        run = run_command("train.py", "-m", "model=cnn", "trainer.seed=0,1", f"hydra.sweep.dir={tmp_path}")
+        assert run.returncode == 2
+        assert run.stderr.startswith(f"error: {tmp_path}: another process is training there")
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
