@@ -1,11 +1,13 @@
 """``callbacks=mlflow``: the run in an MLflow store, which ``mlflow ui`` shows."""
 
 import importlib.util
+import logging
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from filelock import FileLock
 
@@ -20,9 +22,13 @@ from fashion.training.tracking import Tracker
 if importlib.util.find_spec("mlflow") is None:
     raise ImportError("callbacks=mlflow needs MLflow; install it with scripts/setup_venv.py --extra mlflow")
 
+log = logging.getLogger(__name__)
+
 STORE_FOLDER = OUTPUTS / "mlflow"
 MAX_PARAMETER_LENGTH = 6000  # characters
 MAX_PARAMETERS_PER_REQUEST = 100
+MAX_METRICS_PER_REQUEST = 1000
+RETRIES = 3  # of a request, within a quarter of a minute; MLflow's seven would hold up an epoch for four minutes
 STATUSES: dict[EndStatus, str] = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -30,7 +36,8 @@ class MLflowTracker(Tracker):
     """Record the resolved configuration as parameters, each epoch's metrics, and the figures as artifacts.
 
     MLflow's own ``MLFLOW_EXPERIMENT_NAME`` names the experiment, ``fashion`` if it is not set; a sweep sets it for its
-    jobs, so that they form one experiment.
+    jobs, so that they form one experiment. The training goes on while the store cannot be reached; the metrics of that
+    time are logged when it can be again.
 
     Args:
         store: The tracking URI; None is ``MLFLOW_TRACKING_URI``, or else a SQLite file in ``outputs``.
@@ -38,6 +45,7 @@ class MLflowTracker(Tracker):
 
     def __init__(self, store: str | None) -> None:
         super().__init__()
+        self.unsent: list[Any] = []  # metrics
         self.store = store or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE_FOLDER / 'mlflow.db'}"
 
     def on_run_begin(self, run: ActiveRun) -> None:
@@ -65,7 +73,10 @@ class MLflowTracker(Tracker):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Log the epoch's metrics, epochs counted from 1."""
-        self._log({name: float(value) for name, value in (logs or {}).items()}, step=epoch + 1)
+        try:
+            self._log({name: float(value) for name, value in (logs or {}).items()}, step=epoch + 1)
+        except self.mlflow.exceptions.MlflowException as error:
+            log.warning("callbacks.mlflow: epoch %d is not logged yet (%s)", epoch + 1, str(error).splitlines()[0])
 
     def on_run_end(self, run: ActiveRun, status: EndStatus) -> None:
         """Log the run's metrics, its figures, report and card, and close it."""
@@ -99,17 +110,21 @@ class MLflowTracker(Tracker):
 
     def _log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         milliseconds = round(1000 * time.time())
-        entities = [self.mlflow.entities.Metric(name, value, milliseconds, step) for name, value in metrics.items()]
-        self.client.log_batch(self.run_id, metrics=entities)
+        entity = self.mlflow.entities.Metric
+        self.unsent += [entity(name, value, milliseconds, step) for name, value in metrics.items()]
+        while self.unsent:
+            self.client.log_batch(self.run_id, metrics=self.unsent[:MAX_METRICS_PER_REQUEST])
+            del self.unsent[:MAX_METRICS_PER_REQUEST]
 
 
 def _import_mlflow() -> ModuleType:
-    """Import MLflow without its usage reports, its refusal of stores that are folders, and its log messages.
+    """Import MLflow without usage reports, without its refusal of stores that are folders, with few messages and retries.
 
     MLflow reads these variables while it is imported.
     """
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_FILE_STORE="true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     import mlflow
 
     return mlflow

@@ -1,12 +1,15 @@
 """Trackers: callbacks that follow a whole run, such as services that collect runs."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 
 import keras
 
 from fashion.runs.active_run import ActiveRun
 from fashion.runs.result import EndStatus
+
+log = logging.getLogger(__name__)
 
 
 class Tracker(keras.callbacks.Callback):
@@ -17,6 +20,8 @@ class Tracker(keras.callbacks.Callback):
 
     def on_run_end(self, run: ActiveRun, status: EndStatus) -> None:
         """Called at the run's end, when its metrics are known and its figures are in its folder.
+
+        What it raises becomes a warning: how the run ended is decided.
 
         Args:
             run: The run.
@@ -39,4 +44,7 @@ def notify_trackers(callbacks: Sequence[keras.callbacks.Callback], run: ActiveRu
         raise
     finally:
         for tracker in trackers:
-            tracker.on_run_end(run, status)
+            try:
+                tracker.on_run_end(run, status)
+            except Exception as error:  # whatever the service's library raises
+                log.warning("%s: the end of the run was not recorded (%s)", type(tracker).__name__, error)
