@@ -53,9 +53,14 @@ def test_a_failure_leaves_the_earlier_folder_and_nothing_else(tmp_path, error):
     with replacing_folder(path) as partial:
         partial.mkdir()
         (partial / "weights").write_text("earlier")
-    with pytest.raises((ValueError, FashionError)), replacing_folder(path) as partial:
-        partial.mkdir()
-        raise error
+
+    def fail_halfway():
+        with replacing_folder(path) as partial:
+            partial.mkdir()
+            raise error
+
+    with pytest.raises((ValueError, FashionError)):
+        fail_halfway()
     assert (path / "weights").read_text() == "earlier"
     assert os.listdir(tmp_path) == ["model"]
 

@@ -118,7 +118,7 @@ class MLflowTracker(Tracker):
 
 
 def _import_mlflow() -> ModuleType:
-    """Import MLflow without usage reports, without its refusal of stores that are folders, with few messages and retries.
+    """Import MLflow: no usage reports, no refusal of stores that are folders, few messages, few retries.
 
     MLflow reads these variables while it is imported.
     """

@@ -46,5 +46,5 @@ def notify_trackers(callbacks: Sequence[keras.callbacks.Callback], run: ActiveRu
         for tracker in trackers:
             try:
                 tracker.on_run_end(run, status)
-            except Exception as error:  # whatever the service's library raises
+            except Exception as error:  # noqa: BLE001  # whatever the service's library raises
                 log.warning("%s: the end of the run was not recorded (%s)", type(tracker).__name__, error)
