@@ -19,6 +19,7 @@ SEARCH_PATH_KEY = "hydra.searchpath"
 # What Hydra's grammar has no token for outside quotes; "~" stays an error, since quoted it would name a folder "~".
 _NEEDS_QUOTES = re.compile(r"[^\w/\-+.$%*@?|:\s,\[\](){}'\"\\~]", re.ASCII)
 _STRUCTURE = set("(){}'\"\\")
+_SYNTAX = _STRUCTURE | set(",[]~")  # what is a part of the path only inside quotes
 _FOLDER_FLAGS = ("config_path", "config_dir")
 _PLACES = ("data.root", "data.file", "data.path", "data.cache", "model.weights")
 
@@ -96,7 +97,8 @@ def _absolute_place(override: str) -> str:
         return override
     if key == "model.weights" and not Path(place).is_file():  # the name of published ones
         return override
-    return f"{key}={Path.cwd() / place}"
+    path = str(Path.cwd() / place)
+    return f"{key}={quote_path(path) if _SYNTAX & set(path) else path}"
 
 
 def search_path_override(places: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from fashion.cli import fail, with_exit_status
 from fashion.config.arguments import normalise, quote_unreadable
 from fashion.config.hydra_errors import one_sentence
 from fashion.config.nodes import ResolvedConfig
+from fashion.config.override_text import quote_path
 from fashion.config.recipes import name_recipe
 from fashion.config.resolvers import register_resolvers
 from fashion.config.schema import resolved
@@ -176,7 +177,7 @@ def training_configuration(folder: Path, *overrides: str) -> ResolvedConfig:
     register_resolvers()
     try:
         with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-            return resolved(compose("train", [f"run_folder={folder}", *map(quote_unreadable, overrides)]))
+            return resolved(compose("train", [f"run_folder={quote_path(folder)}", *map(quote_unreadable, overrides)]))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(one_sentence(error)) from error
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fashion.config.arguments import normalise, quote_unreadable
+from fashion.config.override_text import quote_path, unquote_path
 from fashion.errors import FashionError
 
 
@@ -69,6 +70,18 @@ def test_folders_of_configuration_files_are_found_from_where_the_user_is(tmp_pat
 def test_places_of_data_are_found_from_where_the_user_is(tmp_path, monkeypatch, override, expected):
     monkeypatch.chdir(tmp_path)
     assert normalise([override]) == [expected.replace("{here}", str(tmp_path))]
+
+
+@pytest.mark.parametrize("name", ["fashion (1)", "a,b", "[x]", "~a", "it's", "a{b}", "back\\slash", "both\\'", "end\\"])
+def test_a_place_is_found_in_a_folder_of_any_name(tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    (override,) = normalise(["data.root=photos"])
+    assert OverridesParser.create().parse_override(quote_unreadable(override)).value() == str(
+        tmp_path / name / "photos"
+    )
+    assert normalise([override]) == [override]
+    assert unquote_path(quote_path(name)) == name
 
 
 def test_a_name_on_the_hub_is_no_path(tmp_path, monkeypatch):
