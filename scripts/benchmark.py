@@ -1,20 +1,23 @@
 """Measure this project and its alternatives: ``python scripts/benchmark.py --help`` lists the benchmarks."""
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from fashion.artifact import Artifact
+from fashion.artifact import Artifact, verify
 from fashion.backend.selection import start_backend
 from fashion.benchmarks.command_line import benchmark_parser
 from fashion.cli import WRONG_INPUT, with_exit_status
+from fashion.config.arguments import normalise
+from fashion.config.override_text import quote_path
+from fashion.errors import InputError
 from fashion.files import write_json, write_text
 from fashion.paths import BENCHMARKS
 from fashion.preprocessing.limits import use_one_opencv_thread
+from fashion.runs.run_record import git_state
 
 
 def main() -> None:
@@ -24,7 +27,13 @@ def main() -> None:
     # argparse would take overrides before the first flag alone.
     if others and (options.what not in TRAINS or any(each.startswith("-") for each in others)):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
-    options.overrides = others
+    options.overrides = normalise(others)
+    # All that can be refused is refused before the hours of measuring.
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--folder: {options.folder} cannot be used ({error.strerror}); choose another") from None
+    git_state()  # of the code that is measured, whatever is committed meanwhile
     use_one_opencv_thread()
     MEASURES[options.what](options)
 
@@ -58,7 +67,7 @@ def _precision(options: argparse.Namespace) -> None:
     from fashion.benchmarks import precision_speed
 
     recipes = [each for each in options.recipes if "=" not in each] or precision_speed.RECIPES
-    overrides = [each for each in options.recipes if "=" in each]
+    overrides = normalise([each for each in options.recipes if "=" in each])
     result = precision_speed.measure(recipes, overrides, options.rounds, options.steps)
     _show("precision", precision_speed, result, options.folder)
 
@@ -66,7 +75,7 @@ def _precision(options: argparse.Namespace) -> None:
 def _loading(options: argparse.Namespace) -> None:
     from fashion.benchmarks import loading_speed
 
-    root = options.root
+    root = options.root and options.root.absolute()
     if root is None:
         root = BENCHMARKS / f"generated_{options.generate}_{options.image_size}"
         loading_speed.generate(root, options.generate, options.image_size)
@@ -77,6 +86,7 @@ def _loading(options: argparse.Namespace) -> None:
 def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving_speed
 
+    _refuse_other_model(options.artifact)
     _show(
         "serving",
         serving_speed,
@@ -111,7 +121,8 @@ def _photos_per_class(options: argparse.Namespace) -> None:
     from fashion.training.training_settings import start_training
 
     folder = options.folder.absolute()
-    overrides = ["experiment=transfer", f"data.root={options.root.absolute()}", f"data.cache={folder / 'decoded'}"]
+    places = {"data.root": options.root.absolute(), "data.cache": folder / "decoded"}
+    overrides = ["experiment=transfer", *(f"{key}={quote_path(place)}" for key, place in places.items())]
     config = training_configuration(folder, *overrides, *options.overrides)
     settings = start_training(config)
     from fashion.benchmarks import photos_per_class  # imports Keras, on the backend just chosen
@@ -133,11 +144,10 @@ def _photos(options: argparse.Namespace) -> None:
     for message in unreadable:
         print(f"error: {message}; it is skipped", file=sys.stderr)
     result = photo_accuracy.measure(photos, predictor, classes)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{loaded.path}\n{photo_accuracy.table(result)}")
     content = {**_provenance(), **result, "model": _model(loaded), "unreadable": unreadable}
     write_json(options.folder / "photos.json", content)
     write_text(options.folder / "photos.html", sheet(photos, result))
-    print(f"{loaded.path}\n{photo_accuracy.table(result)}")
     print(f"\nwritten: {options.folder / 'photos.json'} and photos.html, which shows every photo")
     if unreadable:
         sys.exit(WRONG_INPUT)
@@ -149,12 +159,12 @@ def _renderings(options: argparse.Namespace) -> None:
     from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
+    _refuse_other_model(options.artifact)
     data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
     result = renderings.measure(data.test_images[: options.images], data.test_labels[: options.images], predictor)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_json(options.folder / "renderings.json", {**_provenance(), **result, "model": _model(loaded)})
     print(f"{loaded.path}\n{renderings.table(result)}")
+    write_json(options.folder / "renderings.json", {**_provenance(), **result, "model": _model(loaded)})
     print(f"\nwritten: {options.folder / 'renderings.json'}")
 
 
@@ -164,6 +174,7 @@ def _scenes(options: argparse.Namespace) -> None:
     from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
+    _refuse_other_model(options.artifact)
     data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
     answered = scenes.answer(data.test_images, data.test_labels, predictor, loaded.card.classes)
@@ -175,6 +186,20 @@ def _scenes(options: argparse.Namespace) -> None:
     print(f"\nwritten: {options.folder / 'scenes.png'} and the photos in {options.folder / 'scenes'}")
 
 
+def _refuse_other_model(path: Path) -> None:
+    """Refuse a model of other images than those that the benchmark draws or sends.
+
+    Raises:
+        InputError: When it is not a model of Fashion-MNIST, or is damaged.
+    """
+    from fashion.data.fashion_mnist import CLASSES
+    from fashion.preprocessing.fashion_mnist.spec import INPUT
+
+    file, card = verify(path)
+    if (tuple(card.classes), card.input) != (CLASSES, INPUT):
+        raise InputError(f"--artifact: {file} was trained on other images; choose one such as --artifact pretrained")
+
+
 def _model(loaded: Artifact) -> dict[str, object]:
     """Return which model was measured, for the JSON."""
     return {"path": str(loaded.path), "sha256": loaded.card.sha256, "test": loaded.card.test.model_dump()}
@@ -183,9 +208,10 @@ def _model(loaded: Artifact) -> dict[str, object]:
 def _records(options: argparse.Namespace) -> None:
     from fashion.benchmarks import recipe_records
 
+    known = options.folder / "records.json"
+    recipe_records.read_rows(known)
     fresh = recipe_records.measure(options.recipe, range(options.seeds), options.overrides, options.runs)
-    known = options.folder / "records.json"  # read now: another recipe may have been recorded during these hours
-    rows = json.loads(known.read_text())["rows"] if known.exists() else []
+    rows = recipe_records.read_rows(known)  # again: another recipe may have been recorded during these hours
     _show("records", recipe_records, {"rows": recipe_records.merged(rows, fresh)}, options.folder)
 
 
@@ -194,8 +220,6 @@ TRAINS = ("transfer", "photos_per_class", "records")  # these take overrides of 
 
 def _provenance() -> dict[str, str]:
     """Return the commit and the command of a result, for the JSON."""
-    from fashion.runs.run_record import git_state
-
     return {
         "commit": str(git_state() or "not recorded"),
         "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
@@ -203,9 +227,8 @@ def _provenance() -> dict[str, str]:
 
 
 def _show(name: str, benchmark: ModuleType, result: Mapping[str, object], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    print(benchmark.table(result))  # first: nothing is lost on a full disk
     write_json(folder / f"{name}.json", result if "rows" in result else {**_provenance(), **result})
-    print(benchmark.table(result))
     print(f"\nwritten: {folder / f'{name}.json'}", end="")
     if hasattr(benchmark, "chart"):
         benchmark.chart(result, folder / f"{name}.png")

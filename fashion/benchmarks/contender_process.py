@@ -40,14 +40,19 @@ class ContenderProcess:
                 stderr=log,
                 text=True,
             )
-        self._answer()
+        try:
+            self._answer()
+        except BaseException:  # such as Ctrl-C
+            self.stop()
+            raise
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Send one command and return its answer."""
         if self._process.stdin is None:
             raise InputError(f"{self.name}: the process accepts no commands")
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it stopped: there is no answer
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> Any:

@@ -6,8 +6,6 @@ process of its own, and prints it as JSON.
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +19,11 @@ from fashion import machine
 from fashion.backend.imports import import_keras
 from fashion.backend.memory import keep_freed_memory
 from fashion.backend.selection import start_backend
+from fashion.benchmarks import child
 from fashion.benchmarks.progress import say
 from fashion.config.build import build
 from fashion.config.command import training_configuration
 from fashion.data.dataset import PixelStatistics
-from fashion.errors import InputError
-from fashion.paths import PROJECT
 
 CLASSES = 10
 PACKAGES = ("keras", "jax", "tensorflow-cpu", "numpy")
@@ -84,17 +81,13 @@ def measure(
         model, size, channel, batch, backend = case
         arguments = [model, size, channel, batch, backend, precision, rounds]
         with tempfile.TemporaryDirectory() as cache:  # no program is compiled yet
-            finished = subprocess.run(
-                [sys.executable, "-m", __name__, *map(str, arguments)],
-                cwd=PROJECT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "XDG_CACHE_HOME": cache},
-                capture_output=True,
-                text=True,
+            printed = child.run(
+                f"benchmark: {model} at {size} pixels on {backend} stopped",
+                [sys.executable, "-m", __name__, *arguments],
+                TF_CPP_MIN_LOG_LEVEL="3",
+                XDG_CACHE_HOME=cache,
             )
-        if finished.returncode:
-            last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-            raise InputError(f"benchmark: {model} at {size} pixels on {backend} stopped: {last[0]}")
-        cases.append(json.loads(finished.stdout.splitlines()[-1]))
+        cases.append(json.loads(printed.splitlines()[-1]))
         say(_row(cases[-1]))
     return {"machine": machine.describe_machine(PACKAGES), "rounds": rounds, "cases": cases}
 

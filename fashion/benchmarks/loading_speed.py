@@ -19,6 +19,7 @@ from fashion.data.image_files import ordered_classes, scan_folder
 from fashion.data.image_rows import ImageRows
 from fashion.data.store import open_store
 from fashion.errors import InputError
+from fashion.files import replacing
 from fashion.paths import PROJECT
 from fashion.plural import counted
 from fashion.preprocessing.input_spec import InputSpec
@@ -77,7 +78,8 @@ def generate(folder: Path, count: int, size: int) -> None:
         if not path.exists():
             coarse = np.random.default_rng(number).integers(0, 256, (COARSE, COARSE, 3), np.uint8)
             image = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-            image.save(path, quality=QUALITY)
+            with replacing(path) as partial:
+                image.save(partial, quality=QUALITY)
 
 
 def measure(root: Path, size: int, rounds: int, backend: Backend) -> LoadingSpeed:

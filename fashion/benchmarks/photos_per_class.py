@@ -83,10 +83,12 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
         draws: Number of random subsets of each size, at least 2.
 
     Raises:
-        InputError: When the data cannot be read, or there is one draw alone.
+        InputError: When the data cannot be read or is limited, or there is one draw alone.
     """
     if draws < 2:
         raise InputError(f"--draws: got {draws}, expected 2 or more: one draw has no spread")
+    if config["data"]["limit"] is not None:
+        raise InputError(f"data.limit: got {config['data']['limit']}, expected null: the benchmark draws the subsets")
     data: Dataset = build(config["data"], seed=settings.seed)
     network = build_network(config, settings, data, steps=1)
     last = last_dense(network.core)
@@ -98,16 +100,17 @@ def measure(config: ResolvedConfig, settings: TrainerSettings, draws: int) -> Ph
     pool = _labelled(frozen, network.flip_average, data.train, data.validation)
     test = _labelled(frozen, network.flip_average, data.test)
     counts = np.bincount(pool.labels)
+    balanced = settings.class_weights is not None
     rows = []
     for size in SIZES:
         if size > counts.min():
             say(f"{size} photos of each class: left out, a class has only {counts.min()}")
             continue
         subsets = [class_balanced(pool.labels, size, draw) for draw in range(draws)]
-        rows.append(_row(size, pool, test, subsets))
+        rows.append(_row(size, pool, test, subsets, balanced))
     place = {source: position for position, source in enumerate(pool.sources)}
     runs = [build(config["data"], seed=seed).train.sources.tolist() for seed in range(RUNS)]
-    rows.append(_row(None, pool, test, [np.array([place[source] for source in sources]) for sources in runs]))
+    rows.append(_row(None, pool, test, [np.array([place[source] for source in sources]) for sources in runs], balanced))
     return PhotosPerClass(
         machine=machine.describe_machine(PACKAGES),
         image_size=data.input.height,
@@ -136,10 +139,10 @@ def _labelled(frozen: FrozenFeatures, flip_average: bool, *splits: Split) -> Lab
     return Labelled(np.concatenate(features), np.concatenate([split.labels for split in splits]), sources)
 
 
-def _row(size: int | None, pool: Labelled, test: Labelled, subsets: Sequence[Positions]) -> Row:
+def _row(size: int | None, pool: Labelled, test: Labelled, subsets: Sequence[Positions], balanced: bool) -> Row:
     accuracies, macro_accuracies = [], []
     for seed, subset in enumerate(subsets):
-        probe = fit(pool.features[subset], pool.labels[subset], seed, balanced=False)
+        probe = fit(pool.features[subset], pool.labels[subset], seed, balanced=balanced)
         predicted = np.argmax(test.features @ probe.kernel + probe.bias, axis=1)
         counts = confusion_matrix(test.labels, predicted, probe.bias.size)
         accuracies.append(float(np.mean(predicted == test.labels)))

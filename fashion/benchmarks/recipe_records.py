@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from fashion import machine
+from fashion.benchmarks import child
 from fashion.benchmarks.progress import say
 from fashion.benchmarks.training_speed import TrainingSpeed
 from fashion.card import read_card
 from fashion.config.command import training_configuration
 from fashion.config.nodes import ResolvedConfig
+from fashion.config.override_text import quote_path
 from fashion.config.renames import upgrade_config
 from fashion.errors import InputError
 from fashion.figures import saved_figure
@@ -178,20 +179,15 @@ def _trained_configuration(run: Path) -> ResolvedConfig:
 def _todays_configuration(run: Path, overrides: list[str]) -> ResolvedConfig:
     """Return the configuration of a completed run's command as it is now, with what the run decided for ``auto``."""
     config = training_configuration(run, *overrides)
-    return applied(config, decide(config, RunFolder(run).read_config()["trainer"]).values)
+    return applied(config, decide(config, _trained_configuration(run)["trainer"]).values)
 
 
 def _train(run: Path, overrides: list[str]) -> None:
     if RunFolder(run).status() == "completed":
         return
-    started = [f"hydra.run.dir={run}", *overrides]
-    command = [f"trainer.resume={run}"] if RunFolder(run).started else started
-    finished = subprocess.run(
-        [sys.executable, "scripts/train.py", *command], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    if finished.returncode:
-        last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-        raise InputError(f"{' '.join(overrides)}: {last[0].removeprefix('error: ')}")
+    started = [f"hydra.run.dir={quote_path(run)}", *overrides]
+    command = [f"trainer.resume={quote_path(run)}"] if RunFolder(run).started else started
+    child.run(" ".join(overrides), [sys.executable, "scripts/train.py", *command])
 
 
 def _read(run: Path) -> TrainedRun:
@@ -214,6 +210,20 @@ def _read(run: Path) -> TrainedRun:
             versions={package: record.versions[package] for package in PACKAGES if package in record.versions},
         ),
     )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows that were recorded before; none where there is no such file.
+
+    Raises:
+        InputError: When the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text())["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove it, or choose another --folder") from None
 
 
 def merged(rows: Sequence[Row], fresh: Row) -> list[Row]:

@@ -27,6 +27,7 @@ from PIL import Image
 
 from fashion import machine
 from fashion.artifact import verify
+from fashion.benchmarks import child
 from fashion.benchmarks.load_client import LoadOutcome
 from fashion.benchmarks.progress import say
 from fashion.errors import InputError
@@ -223,10 +224,12 @@ def run_clients(port: int, clients: int, seconds: float, request: Path) -> LoadO
         clients: Number of clients, each with one request at a time.
         seconds: How long.
         request: A file with the whole HTTP request.
+
+    Raises:
+        InputError: When the server stops answering.
     """
     command = [sys.executable, "-m", "fashion.benchmarks.load_client", port, clients, seconds, request]
-    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=PROJECT, check=True)
-    return cast(LoadOutcome, json.loads(finished.stdout))
+    return cast(LoadOutcome, json.loads(child.run("the load client", command)))
 
 
 def _request() -> bytes:

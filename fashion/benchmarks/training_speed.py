@@ -1,8 +1,6 @@
 """How fast this project trains and infers, compared with the baseline, stock Keras and ONNX Runtime, in one run."""
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,12 +10,13 @@ from matplotlib.axes import Axes
 
 from fashion import machine
 from fashion.backend.selection import Precision
+from fashion.benchmarks import child
 from fashion.benchmarks.contender_process import running
 from fashion.benchmarks.contenders import BATCH_SIZE, TrainingSeconds
 from fashion.benchmarks.progress import say
+from fashion.config.override_text import quote_path
 from fashion.figures import saved_figure
 from fashion.palette import ACCENT, MUTED, PRIMARY
-from fashion.paths import PROJECT
 from fashion.runs.folder import RunFolder
 
 NAMES = {
@@ -205,14 +204,9 @@ def _starts(folder: Path) -> dict[str, float]:
     for name in ("first", "second"):
         say(f"{name} start of scripts/train.py")
         run = folder / f"start_{name}"
-        overrides = ["trainer.epochs=1", "data.limit=1000", f"hydra.run.dir={run}"]
-        subprocess.run(
-            [sys.executable, "scripts/train.py", *overrides],
-            cwd=PROJECT,
-            env={**os.environ, "XDG_CACHE_HOME": str(folder / "start_cache")},
-            check=True,
-            capture_output=True,
-        )
+        overrides = ["trainer.epochs=1", "data.limit=1000", f"hydra.run.dir={quote_path(run)}"]
+        command = [sys.executable, "scripts/train.py", *overrides]
+        child.run("scripts/train.py", command, XDG_CACHE_HOME=str(folder / "start_cache"))
         seconds[name] = RunFolder(run).read_record().timings_seconds["start_up"]
     return seconds
 

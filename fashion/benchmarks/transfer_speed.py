@@ -24,6 +24,7 @@ from fashion.benchmarks.progress import say
 from fashion.benchmarks.serving_speed import form_request, run_clients, running
 from fashion.config.build import build
 from fashion.config.command import training_configuration
+from fashion.config.override_text import quote_path
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.figures import saved_figure
@@ -130,7 +131,7 @@ def measure(
 
 def _load(root: Path, folder: Path, recipe: Sequence[str]) -> Dataset:
     """Return the data of the recipe; all files are in memory afterwards, so that all turns find them there."""
-    overrides = [*recipe, f"data.root={root}", f"data.cache={folder / 'split'}"]
+    overrides = [*recipe, f"data.root={quote_path(root)}", f"data.cache={quote_path(folder / 'split')}"]
     data: Dataset = build(training_configuration(folder, *overrides)["data"], seed=0)
     return data
 
@@ -155,8 +156,9 @@ def link_photos(root: Path, data: Dataset, folder: Path) -> None:
 def _train(root: Path, folder: Path, recipe: Sequence[str], seed: int, photo: Path) -> ProjectTurn:
     """Run the recipe as a user does, with empty caches, and serve its artifact."""
     run = folder / "run"
-    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *recipe, f"data.root={root}"]
-    command += [f"data.cache={folder / 'data'}", f"hydra.run.dir={run}", f"trainer.seed={seed}"]
+    command = [sys.executable, str(PROJECT / "scripts" / "train.py"), *recipe]
+    places = {"data.root": root, "data.cache": folder / "data", "hydra.run.dir": run}
+    command += [f"{key}={quote_path(place)}" for key, place in places.items()] + [f"trainer.seed={seed}"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     started = time.monotonic()
     finished = subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)

@@ -39,6 +39,7 @@ def export(settings: ExportSettings) -> Path:
         InputError: When the artifact or the data is not available, or the exported model is worse than the original;
             then an earlier export is intact.
     """
+    git = git_state()  # before the minutes of exporting, in which something may be committed
     predictor, loaded = Predictor.load(Path(settings.artifact))
     data: Dataset = build(settings.data, seed=loaded.card.seed)
     refuse_other_classes(data, loaded.card)
@@ -58,7 +59,6 @@ def export(settings: ExportSettings) -> Path:
             data.test.labels, original, engine.predict(data.test.images), predictor.uncertainty.threshold
         )
         agreement.refuse(found, settings.quantise)
-        git = git_state()
         card = ExportCard(
             format=settings.format,
             quantise=settings.quantise,

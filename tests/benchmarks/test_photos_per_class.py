@@ -63,6 +63,12 @@ def test_one_draw_is_refused(run):
         photos_per_class.measure(*run, draws=1)
 
 
+def test_a_limited_pool_is_refused(run):
+    config, settings = run
+    with pytest.raises(InputError, match=r"data\.limit: got 20, expected null"):
+        photos_per_class.measure({**config, "data": {**config["data"], "limit": 20}}, settings, draws=2)
+
+
 def test_the_layer_is_tested_on_photos_that_it_was_not_fitted_to():
     random = np.random.default_rng(0)
     labels = np.arange(60) % 3

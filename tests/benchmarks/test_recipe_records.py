@@ -1,6 +1,7 @@
 """Recipes over seeds: real runs, the table, and the one in docs/benchmarks.md."""
 
 import json
+import os
 import shutil
 import statistics
 
@@ -92,6 +93,22 @@ def test_a_reserved_override_is_one_line(run_command, tmp_path, override, messag
     assert finished.stderr.startswith(f"error: {message}")
     assert finished.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_damaged_file_of_records_is_refused_before_the_training(run_command, tmp_path, content):
+    (tmp_path / "records.json").write_text(content)
+    finished = run_command("benchmark.py", "records", "smoke", "--runs", str(tmp_path), "--folder", str(tmp_path))
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"error: {tmp_path / 'records.json'}: cannot be read (")
+    assert os.listdir(tmp_path) == ["records.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_measurement(run_command, tmp_path):
+    (tmp_path / "file").touch()
+    finished = run_command("benchmark.py", "layers", "--folder", tmp_path / "file")
+    assert finished.returncode == 2
+    assert finished.stderr == f"error: --folder: {tmp_path / 'file'} cannot be used (File exists); choose another\n"
 
 
 def test_a_row_of_one_run_has_no_deviation():

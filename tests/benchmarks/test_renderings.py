@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fashion.benchmarks import renderings
+from fashion.card import model_file
 from fashion.data.fashion_mnist import fashion_mnist
 from fashion.inference.predictor import Predictor
 from fashion.paths import PRETRAINED
@@ -64,3 +66,14 @@ def test_the_command_writes_what_it_shows(run_command, small_artifact, fashion_m
     assert written["images"] == 30
     assert written["command"].startswith("python scripts/benchmark.py renderings ")
     assert written["commit"] == str(git_state() or "not recorded")
+
+
+def test_a_model_of_other_images_is_refused(run_command, small_artifact, tmp_path):
+    model = model_file(small_artifact)
+    copied = tmp_path / model.name
+    shutil.copyfile(model, copied)
+    card = json.loads(model.with_suffix(".json").read_text())
+    copied.with_suffix(".json").write_text(json.dumps({**card, "classes": card["classes"][::-1]}))
+    finished = run_command("benchmark.py", "renderings", "--artifact", copied, "--folder", tmp_path)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"error: --artifact: {copied} was trained on other images; choose one such as")
