@@ -126,12 +126,13 @@ def recorded(run: ActiveRun) -> Iterator[ActiveRun]:
         try:
             yield run
         except KeyboardInterrupt:
-            run.write_result("interrupted", "stopped by a signal")
+            with contextlib.suppress(WriteError):  # a full disk must not hide that it was stopped
+                run.write_result("interrupted", "stopped by a signal")
             log.info("stopped; resume with %s", shlex.quote(f"trainer.resume={folder}"))
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, FashionError) else f"{type(error).__name__}: {error}"
-            with contextlib.suppress(WriteError):  # a full disk must not hide what went wrong first
+            with contextlib.suppress(WriteError):  # nor what went wrong first
                 run.write_result("failed", reason)
             raise
         run.write_record()

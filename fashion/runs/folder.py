@@ -33,7 +33,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import yaml
@@ -51,10 +51,12 @@ from fashion.runs.run_record import RunRecord
 # What evaluate.py writes too, into folders that are not a run's.
 REPORT_FILE, METRICS_FILE, CONFUSION_MATRIX_FILE = "report.html", "metrics.json", "confusion_matrix.png"
 
+_Content = TypeVar("_Content", dict[str, Any], list[Any])
+
 RunStatus = Literal["waiting", "running", "pruned"] | EndStatus
 
 _RESULT_FILE, _RECORD_FILE, _HISTORY_FILE = "result.json", "run.json", "history.csv"
-_STATE_FILE = "resume.npz"
+_STATE_FILE, _BEST_FILE = "resume.npz", "best.keras"
 _OVERRIDES_FILE = Path(".hydra", "overrides.yaml")
 _CONFIG_FILE, _HYDRA_FILE = Path(".hydra", "config.yaml"), Path(".hydra", "hydra.yaml")
 _PREDICTIONS_FILE = "validation_predictions.npz"
@@ -145,13 +147,13 @@ class RunFolder:
 
         Args:
             overwrite: Whether a new run replaces the earlier one; its resume state and history are then removed too.
-                Its model and report stay until the new ones replace them.
+                Its last model and report stay until the new ones replace them.
         """
         self.remove_result()
         remove_partial_files(self.path)
         if overwrite:
             self.remove_resume_state()
-            for name in (_HISTORY_FILE, _PREDICTIONS_FILE, _MLFLOW_FILE):
+            for name in (_HISTORY_FILE, _PREDICTIONS_FILE, _MLFLOW_FILE, _BEST_FILE):
                 (self.path / name).unlink(missing_ok=True)
 
     def read_result(self) -> RunResult | None:
@@ -294,7 +296,7 @@ class RunFolder:
         recorded = self.read_record().overrides
         if recorded is not None:
             return recorded
-        return [str(override) for override in self._read_yaml(_OVERRIDES_FILE) or []]
+        return [str(override) for override in self._read_yaml(_OVERRIDES_FILE, list)]
 
     def read_config(self) -> ResolvedConfig:
         """Return the configuration the run was started with; in Hydra's copy interpolations are not filled in.
@@ -303,7 +305,12 @@ class RunFolder:
             InputError: When there is none, or the file is damaged.
         """
         progress = None if (self.path / _CONFIG_FILE).exists() else self.read_progress()
-        return dict(progress.config if progress else self._read_yaml(_CONFIG_FILE))
+        return dict(progress.config if progress else self._read_yaml(_CONFIG_FILE, dict))
+
+    @property
+    def has_config(self) -> bool:
+        """Whether the configuration is stored: without Hydra's copy it is after the first epoch."""
+        return (self.path / _CONFIG_FILE).exists() or self.resume_state.exists()
 
     def read_hydra(self) -> ResolvedConfig | None:
         """Return Hydra's own configuration of the run; None where it is not stored.
@@ -311,16 +318,27 @@ class RunFolder:
         Raises:
             InputError: When the file is damaged.
         """
-        return dict(self._read_yaml(_HYDRA_FILE)["hydra"]) if (self.path / _HYDRA_FILE).exists() else None
+        if not (self.path / _HYDRA_FILE).exists():
+            return None
+        hydra = self._read_yaml(_HYDRA_FILE, dict).get("hydra")
+        if not isinstance(hydra, dict) or "runtime" not in hydra:
+            raise self._damaged(_HYDRA_FILE)
+        return hydra
 
-    def _read_yaml(self, name: Path) -> Any:
-        path = self.path / name
+    def _read_yaml(self, name: Path, kind: type[_Content]) -> _Content:
+        """Return what a file of Hydra's has; it may have been cut off, as Hydra does not write it atomically."""
         try:
-            return yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{self.path}: is not the folder of a run (it has no {name})") from None
         except (yaml.YAMLError, UnicodeDecodeError):
-            raise InputError(f"{path}: is damaged; start a new run") from None
+            raise self._damaged(name) from None
+        if not isinstance(content, kind):
+            raise self._damaged(name)
+        return content
+
+    def _damaged(self, name: Path) -> InputError:
+        return InputError(f"{self.path / name}: is damaged; start a new run")
 
     @property
     def prune_requested(self) -> bool:

@@ -53,7 +53,8 @@ class RunRecord(Environment):
         started: When, ISO 8601.
         seed: The run's seed.
         overrides: What was set on the command line; None in records of release 1.0.
-        timings_seconds: What took how long: ``start_up``, ``training``, ``evaluation``, ``total``.
+        timings_seconds: What took how long: ``start_up``, ``linear_probe``, ``training`` (with that), ``evaluation``,
+            ``total``; what did not happen is left out.
         peak_memory_mb: The most memory that its process had.
         data: Digests of the data that it reads, once that is known.
         decided: Why ``auto`` became what is in the configuration; empty if it had no such value.

@@ -56,7 +56,8 @@ def decide(config: ResolvedConfig, kept: Mapping[str, Any] | None = None) -> Dec
     reason = ""
     if kept is None and isinstance(trainer.get("resume"), str):
         run = RunFolder(Path(trainer["resume"]))
-        kept, reason = run.read_config()["trainer"], run.read_record().decided
+        if run.has_config:  # else it has not trained for an epoch yet, and starts again
+            kept, reason = run.read_config()["trainer"], run.read_record().decided
     if kept is not None:
         return Decision({key: kept[key] for key in wanted}, reason)
     choice = fastest(config, find_processor(with_gpu=trainer.get("backend") != "tensorflow"))

@@ -1,14 +1,16 @@
-"""What a run records of its data: digests, which a resumed run must find again, and the files that are left out."""
+"""What a run records of its data, and of its end."""
 
 import dataclasses
+import errno
+import os
 
 import numpy as np
 import pytest
 from data_sets import fashion_like
 
 from fashion.data.dataset import SkippedFile, Split
-from fashion.errors import FashionError
-from fashion.runs.active_run import ActiveRun
+from fashion.errors import DiskFullError, FashionError
+from fashion.runs.active_run import ActiveRun, recorded
 from fashion.runs.folder import RunFolder
 from fashion.runs.run_record import Environment
 
@@ -40,3 +42,14 @@ def test_files_that_are_left_out_are_listed_until_none_is(run, tmp_path):
     assert len(lines) == 3
     run.record_data(data("a"))
     assert not (tmp_path / "skipped_images.csv").exists()
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, ValueError])
+def test_a_full_disk_does_not_hide_how_the_run_ended(run, monkeypatch, ending):
+    def refuse(*_):
+        raise DiskFullError(os.strerror(errno.ENOSPC))
+
+    run.config |= {"trainer": {"seed": 0, "resume": None, "overwrite": False}, "data": {}, "run_folder": "."}
+    monkeypatch.setattr(RunFolder, "write_result", refuse)
+    with pytest.raises(ending), recorded(run):
+        raise ending

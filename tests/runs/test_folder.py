@@ -137,6 +137,20 @@ def test_overrides_are_read_as_they_were_written(folder):
         folder.read_overrides()
 
 
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("overrides", RunFolder.read_overrides), ("config", RunFolder.read_config), ("hydra", RunFolder.read_hydra)],
+)
+@pytest.mark.parametrize("content", ["", "text", "hydra:"])
+def test_a_copy_of_the_configuration_that_was_cut_off_is_named(folder, name, read, content):
+    if (name, content) == ("config", "hydra:"):
+        pytest.skip("any mapping is a configuration")
+    (folder.path / ".hydra").mkdir()
+    (folder.path / ".hydra" / f"{name}.yaml").write_text(content)
+    with pytest.raises(FashionError, match=rf"{name}\.yaml: is damaged; start a new run"):
+        read(folder)
+
+
 def test_a_run_records_its_overrides_itself(folder):
     """Hydra writes no copy with ``hydra.output_subdir=null``, and another command may replace it."""
     start(folder, "- experiment=smoke\n")
@@ -194,6 +208,7 @@ def test_overwriting_removes_how_far_the_earlier_run_was_and_keeps_its_model(fol
     folder.write_mlflow_run("its run")
     folder.resume_state.touch()
     folder.model.touch()
+    (folder.path / "best.keras").touch()
     folder.clear_for_start(overwrite=True)
     assert list(folder.path.iterdir()) == [folder.model]
 

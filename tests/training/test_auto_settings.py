@@ -90,6 +90,15 @@ def test_a_resumed_run_keeps_what_was_decided_on_another_machine(tmp_path, monke
     assert decide(config) == (saved["trainer"], "Some CPU with avx512_bf16")
 
 
+def test_a_resumed_run_decides_anew_if_it_has_stored_nothing(tmp_path, monkeypatch):
+    """It ran without Hydra's copy of the configuration, and was stopped in its first epoch."""
+    monkeypatch.setattr(auto_settings, "find_processor", lambda **_: PLAIN)
+    (tmp_path / "run.json").write_text(json.dumps({"decided": "Some CPU with avx512_bf16"}))
+    config = training_configuration(tmp_path, "model=resnet", *BOTH)
+    config["trainer"]["resume"] = str(tmp_path)
+    assert decide(config).values == {"backend": "tensorflow", "precision": "float32"}
+
+
 class Composed(JobRunner):
     """A runner whose jobs leave both to the machine."""
 
