@@ -22,7 +22,7 @@ from fashion.evaluation.comparison import compare
 from fashion.evaluation.evaluation_settings import EvaluationSettings
 from fashion.evaluation.records import Comparison, Measurement, ModelSummary, Robustness
 from fashion.evaluation.robustness import draw_heat_map, draw_samples, robustness, write_table
-from fashion.files import write_json
+from fashion.files import replacing, write_json
 from fashion.inference.predictor import Predictor
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.runs.folder import CONFUSION_MATRIX_FILE, REPORT_FILE
@@ -122,7 +122,8 @@ def _calibrated(loaded: artifact.Artifact, data: Dataset, folder: Path) -> tuple
     card = add_to_card(loaded.card, fitted, data.validation.labels, validation)
     path = folder / card.file_name
     if path.resolve() != loaded.path.resolve():
-        shutil.copyfile(loaded.path, path)
+        with replacing(path) as partial:
+            shutil.copyfile(loaded.path, partial)
     write_json(path.with_suffix(".json"), card.to_json())
     log.info("calibrated           %s and its new card", path)
     return predictor.with_uncertainty(fitted), loaded._replace(card=card, path=path)

@@ -167,7 +167,12 @@ class OptunaSearch:
         stored = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
         trials = []
         for number in dict.fromkeys(job.trial for job in runner.jobs if job.trial is not None):
-            found = stored[number]
+            found = stored.get(number)
+            if found is None:
+                raise InputError(
+                    f"sweep.storage: study {study.study_name} has no trial {number}, but the sweep to resume has; "
+                    "restore the study, or start a new sweep"
+                )
             if found.state is TrialState.RUNNING:
                 trials.append(optuna.Trial(study, found._trial_id))  # Optuna has no public way to resume a trial
             elif found.state is TrialState.FAIL:  # which is final for Optuna: a new trial takes its place

@@ -75,6 +75,8 @@ def write(
     path = artifact.save(model, card, run.folder.path)
     if recorder.history:
         plots.training_curves(recorder.history, run.folder.training_curves)
+    else:  # it may have those of a run that this one replaces
+        run.folder.training_curves.unlink(missing_ok=True)
     saved = artifact.Artifact(model, artifact.verify(path)[1], path)
     _report(predictor.with_uncertainty(fitted), saved, data, outputs, run.folder)
     return test

@@ -220,7 +220,7 @@ def _fit(
     if not settings.epochs:
         recorder = EpochRecorder(folder, run.config, None, callbacks, state)
         recorder.set_model(network)
-        recorder.seconds = run.timings["linear_probe"]
+        recorder.seconds = run.timings["training"] = run.timings["linear_probe"]
         return recorder, features if settings.precision == "float32" else None  # as the artifact computes them
     batches = TrainingBatches(data.train.images, data.train.labels, settings.batch_size, settings.seed, part)
     if settings.hardest_share:

@@ -37,7 +37,6 @@ WITHOUT_CHOICE = 1e-2  # where a class has a single image, which leaves nothing 
 FOLDS = 5
 MAX_ITERATIONS, TOLERANCE = 200, 1e-3
 Rows = Int[np.ndarray, " m"]
-INSTALL = ".venv/bin/python scripts/setup_venv.py --extra transfer"
 
 
 class Probe(NamedTuple):
@@ -81,7 +80,7 @@ def fit_linear_probe(
         What abstention is fitted to, for each training image; see ``fashion.inference.features``.
 
     Raises:
-        InputError: When the model does not end in a dense layer, or scikit-learn is missing.
+        InputError: When the model does not end in a dense layer.
         WriteError: When the features cannot be kept.
     """
     found = last_dense(network.core)
@@ -112,16 +111,12 @@ def fit(features: Features, labels: Labels, seed: int, *, balanced: bool) -> Pro
         labels: ``(n,)`` int64, class numbers, each of which occurs.
         seed: Divides the images into folds.
         balanced: Whether all classes weigh the same, however many images they have.
-
-    Raises:
-        InputError: When scikit-learn is missing.
     """
-    try:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
-    except ImportError:
-        raise InputError(f"trainer.linear_probe: needs scikit-learn, which is not installed; {INSTALL}") from None
+    # Of the extra `transfer`; fashion.training.training_settings has checked that it is installed.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
     rows = (features - mean) / deviation

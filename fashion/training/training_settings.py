@@ -1,5 +1,6 @@
 """The configuration of a run: checked once, before anything is written, and with its backend started."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -141,6 +142,11 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
     if trainer.linear_probe and trainer.distribution != "single":
         raise InputError(
             f"trainer.linear_probe: got true with trainer.distribution={trainer.distribution}, expected single"
+        )
+    if trainer.linear_probe and importlib.util.find_spec("sklearn") is None:
+        raise InputError(
+            "trainer.linear_probe: got true, which needs scikit-learn; install it with "
+            ".venv/bin/python scripts/setup_venv.py --extra transfer"
         )
     if trainer.hardest_share and has_target(config["augment"], "fashion.augment.mixup.Mixup"):
         raise InputError(

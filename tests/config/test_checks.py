@@ -40,6 +40,13 @@ def here(keras_backend, *overrides):
     return (f"trainer.backend={keras_backend}", *overrides)
 
 
+def test_a_linear_probe_is_refused_without_scikit_learn(compose_train, tmp_path, keras_backend, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sklearn" else object())
+    config = resolved(compose_train(tmp_path, *here(keras_backend, "trainer.linear_probe=true")))
+    with pytest.raises(FashionError, match=r"trainer\.linear_probe: got true, which needs scikit-learn; install it"):
+        check_trainer(config)
+
+
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_in_the_configuration_passes(compose_train, tmp_path, keras_backend, monkeypatch, group, choice):
     (tmp_path / "photos").mkdir()

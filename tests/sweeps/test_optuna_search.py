@@ -145,6 +145,14 @@ def test_the_sampler_of_a_resumed_sweep_does_not_repeat_itself(runner, sampler):
     assert len(set(drawn)) == 6
 
 
+def test_a_resumed_sweep_whose_study_is_gone_is_one_line(runner):
+    runner.resumed = True
+    runner.jobs.append(SweepJob(0, [], {}, trial=0))
+    search = OptunaSearch(**SETTINGS)
+    with pytest.raises(FashionError, match=r"sweep\.storage: study .* has no trial 0, but the sweep to resume has"):
+        search._unfinished(runner, search.open_study(runner), {})
+
+
 class Recorded(JobRunner):
     """A runner of jobs that end at once: the objective is a tenth of the choice, and a choice of 9 fails."""
 

@@ -119,6 +119,8 @@ def test_a_linear_probe_alone_changes_the_last_layer_alone(quick, tmp_path):
     assert kernel.shape == (16, 10)
     assert loaded.card.epochs == 0
     assert loaded.card.training_seconds > 0
+    timings = RunFolder(folder).read_record().timings_seconds
+    assert timings["training"] == timings["linear_probe"]
     assert RunFolder(folder).read_result().metrics["test_accuracy"] > 0.5  # on the features of random weights
     assert not (folder / "training_curves.png").exists()
     tuned = quick(tmp_path / "tuned", *options, "trainer.epochs=1", "optimizer.learning_rate=1e-12")

@@ -6,7 +6,6 @@ Neither Keras nor TensorFlow is imported: a command that needs the arrays alone 
 """
 
 import contextlib
-import fcntl
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from jaxtyping import Int, UInt8
 from fashion.data.fashion_mnist.file_sources import Source, SourceError, folder_sources, network_sources
 from fashion.data.idx import IdxError, IdxFile, read_verified
 from fashion.errors import InputError
-from fashion.files import LOCK_FILE, replacing
+from fashion.files import LOCK_FILE, replacing, waiting_lock
 
 log = logging.getLogger(__name__)
 
@@ -150,13 +149,10 @@ def _read_root(root: Path, files: Sequence[IdxFile]) -> dict[IdxFile, bytes]:
 def _writing(root: Path) -> Iterator[None]:
     """Create ``root`` and let one process at a time write into it; the others wait."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / LOCK_FILE).open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("Fashion-MNIST: waiting for another process that is filling %s", root)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with waiting_lock(
+            root / LOCK_FILE,
+            on_wait=lambda: log.info("Fashion-MNIST: waiting for another process that is filling %s", root),
+        ):
             yield
     except OSError as error:
         megabytes = sum(file.size for file in IDX_FILES) // 1_000_000
