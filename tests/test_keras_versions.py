@@ -22,8 +22,8 @@ from fashion.models.cnn import cnn
 from fashion.models.efficientnet import Stage
 from fashion.models.efficientnet_lite import efficientnet_lite
 from fashion.models.efficientnetb0 import efficientnetb0
-from fashion.models.flip_tta import flip_averaged
 from fashion.models.resnet import resnet
+from fashion.models.view_average import view_averaged
 from fashion.models.wide_resnet import wide_resnet
 from fashion.paths import PRETRAINED, PROJECT, cache_folder
 
@@ -46,7 +46,7 @@ def saved(tmp_path_factory) -> Path:
             "efficientnet_lite0": efficientnet_lite(0, None, 32, 0.9, 0.2, 0.1, **GREY_28),
             "efficientnet_lite2": efficientnet_lite(2, None, 32, 0.9, 0.2, 0.1, **GREY_28),
             "cnn": cnn([4], [8], 0.3, **images_of(40, 1)),
-            "resnet": flip_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28)),
+            "resnet": view_averaged(resnet(4, 2, [4, 8], 1, 0.9, 0.1, **GREY_28), flip=True, shift=True),
             "wide_resnet": wide_resnet(1, 1, 0.9, 0.3, 4, **images_of(40, 3)),  # colour, with a max-pooled stem
         }
     own = {file.stem for file in (PROJECT / "configs" / "model").glob("*.yaml")} - {"keras_application"}  # Keras's

@@ -37,6 +37,7 @@ ADDED = {
         "hardest_from_epoch": 3,
         "hardest_to_epoch": None,
         "linear_probe": False,
+        "shift_average": False,
     }
 }
 

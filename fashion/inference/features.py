@@ -28,7 +28,7 @@ def feature_tensors(model: keras.Model) -> list[keras.KerasTensor]:
         return []
     narrowest: dict[tuple[int, ...], tuple[str, keras.KerasTensor]] = {}
     for layer in model.layers:
-        # A layer may be called more than once (see fashion.models.flip_tta): first on the image, then on its mirror.
+        # A layer may be called more than once (see fashion.models.view_average): first on the image itself.
         tensor = first_call(layer).outputs[0]
         if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
             continue

@@ -167,6 +167,7 @@ def build_network(config: ResolvedConfig, settings: TrainerSettings, data: Datas
         augment,
         fast=settings.fast_layers,
         flip_average=settings.flip_average,
+        shift_average=settings.shift_average,
         class_weights=balanced_weights(data.train.labels, len(data.classes)) if settings.class_weights else None,
         frozen_batch_norm=settings.frozen_batch_norm,
         frozen_through=settings.frozen_through,

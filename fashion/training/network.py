@@ -15,8 +15,8 @@ from fashion.backend.devices import undistributed
 from fashion.data.batches import PADDING, EvaluationBatches
 from fashion.errors import InputError
 from fashion.models.fast_model import fast_layers, stock_layers
-from fashion.models.flip_tta import flip_averaged
 from fashion.models.keras_graph import flatten_layers
+from fashion.models.view_average import view_averaged
 
 
 def cross_entropy(label_smoothing: float) -> str | Callable[[Any, Any], Any]:
@@ -57,6 +57,7 @@ class TrainingNetwork(keras.Model):
         augment: A layer that changes such images in training only.
         fast: Compute with this project's CPU kernels where they are faster; the weights are the same.
         flip_average: Whether the deployable model averages over an image and its mirror image.
+        shift_average: Whether it averages over shifts by a pixel too; see ``fashion.models.view_average``.
         class_weights: ``(classes,)``, what an image of each class counts in the loss of training; None for 1.
         frozen_batch_norm: Whether batch normalisation keeps its statistics, scale and offset, and normalises in
             training as it does in inference.
@@ -79,13 +80,14 @@ class TrainingNetwork(keras.Model):
         *,
         fast: bool,
         flip_average: bool = False,
+        shift_average: bool = False,
         class_weights: Float32[np.ndarray, " classes"] | None = None,
         frozen_batch_norm: bool = False,
         frozen_through: str | None = None,
         kept_losses: int = 0,
     ) -> None:
         super().__init__(name="training")
-        self.flip_average = flip_average
+        self.flip_average, self.shift_average = flip_average, shift_average
         self.class_weights = class_weights
         self.augment = augment
         if frozen_batch_norm:
@@ -151,7 +153,9 @@ class TrainingNetwork(keras.Model):
         distributed = keras.distribution.distribution() is not None
         with undistributed():
             model = stock_layers(self.core, dtype="float32", copy=distributed)
-            return flip_averaged(model) if self.flip_average else model
+            if not (self.flip_average or self.shift_average):
+                return model
+            return view_averaged(model, flip=self.flip_average, shift=self.shift_average)
 
 
 def _layers_through(model: keras.Model, name: str) -> list[keras.layers.Layer]:

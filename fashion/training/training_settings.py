@@ -39,6 +39,7 @@ class TrainerSettings(Keys):
     label_smoothing: Share
     class_weights: Literal["balanced"] | None
     flip_average: bool
+    shift_average: bool
     linear_probe: bool
     frozen_batch_norm: bool
     frozen_through: str | None
@@ -148,6 +149,8 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
             "trainer.linear_probe: got true, which needs scikit-learn; install it with "
             ".venv/bin/python scripts/setup_venv.py --extra transfer"
         )
+    if trainer.linear_probe and trainer.shift_average:
+        raise InputError("trainer.shift_average: got true with trainer.linear_probe=true, expected one or the other")
     if trainer.hardest_share and has_target(config["augment"], "fashion.augment.mixup.Mixup"):
         raise InputError(
             f"trainer.hardest_share: got {trainer.hardest_share} with augment=mixup or cutmix, expected null: "

@@ -46,6 +46,7 @@ def test_a_stored_configuration_is_read_with_todays_names():
             "hardest_from_epoch": 3,
             "hardest_to_epoch": None,
             "linear_probe": False,
+            "shift_average": False,
         },
         "run_folder": "x",
     }

@@ -50,7 +50,7 @@ def test_a_recipe_trains_and_saves_a_model_with_flip_averaging(
     where = [f"trainer.backend={keras_backend}", f"data.root={fashion_mnist_root}"]
     fit.train(prepare_training(compose_train(tmp_path, f"experiment={recipe}", *where, *quick)))
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
-    assert "flip_average" in {layer.name for layer in artifact.load(tmp_path).model.layers}
+    assert "view_average" in {layer.name for layer in artifact.load(tmp_path).model.layers}
 
 
 def test_tiny_has_under_100_000_parameters(compose_train, tmp_path):
