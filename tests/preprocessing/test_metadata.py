@@ -28,6 +28,7 @@ from serving import png
 
 from fashion.errors import InvalidImageError
 from fashion.preprocessing.decode import decode
+from fashion.preprocessing.orientation import read_orientation
 
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 TEXT = b"XML:com.adobe.xmp"
@@ -149,3 +150,23 @@ def test_hundreds_of_images_with_damaged_metadata_are_read(content):
         assert b"PLTE" in content or b"tRNS" in content or b"acTL" in content
     else:
         assert {*shape[:2]} == {24, 32}
+
+
+class CountedBytes(bytes):
+    """Bytes that count how many of them are copied by slices."""
+
+    copied = 0
+
+    def __getitem__(self, place):
+        part = super().__getitem__(place)
+        if not isinstance(place, slice):
+            return part
+        CountedBytes.copied += len(part)
+        return CountedBytes(part)
+
+
+def test_no_number_of_prefixes_copies_exif_more_than_once():
+    """Five megabytes of prefixes would be copied 800,000 times, which takes half a minute."""
+    block = CountedBytes(b"Exif\0\0" * 1000 + exif(6))
+    assert read_orientation(block, b"") == 6
+    assert CountedBytes.copied < 2 * len(block)
