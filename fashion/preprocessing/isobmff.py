@@ -15,10 +15,12 @@ METADATA_ITEMS = {b"Exif", b"mime"}
 MAX_EXTENTS = 10_000  # parts of items in one file; a photo of a phone has about 100
 # Items, boxes or references in one table. The time of libavif grows with the square of the items: 40,000 take a second.
 MAX_ENTRIES = 4_000
+# pillow-heif copies colour profiles, metadata and the groups of images for each image that they belong to.
+MAX_SHARED_BYTES, MAX_GROUP_BYTES = 64 * 2**20, 4096
 SEQUENCE_HEADER, FRAME_OBUS = 1, {3, 6}  # types of the open bitstream units (OBU) in an AV1 image
 MAX_OBUS = 10_000  # in one file
 MAX_HEADER_BYTES = 128
-TABLES = {b"iinf", b"iloc", b"iprp", b"iref"}
+TABLES = {b"grpl", b"iinf", b"iloc", b"iprp", b"iref"}
 TILED_ITEMS = {b"grid", b"iovl", b"iden"}
 MIN_TILE_PIXELS = 65_536  # libheif decodes an image of this size, however small the file says that it is
 
@@ -74,7 +76,11 @@ def av1_sizes(content: bytes) -> Iterator[Size]:
 
 
 def declared_sizes(content: bytes) -> list[Size]:
-    """Return the size that a file declares for each image in it, before any is cropped."""
+    """Return the size that a file declares for each image in it, before any is cropped.
+
+    Raises:
+        ValueError: When too many images share too large properties.
+    """
     inside = _described(content)
     return list(_sizes_by_item(content, *inside[b"iprp"]).values()) if b"iprp" in inside else []
 
@@ -83,24 +89,30 @@ def tile_pixels(content: bytes) -> int:
     """Return how many pixels of tiles are decoded for all images of a file that are made of tiles.
 
     Raises:
-        ValueError: When tiles are made of tiles again, or there are too many.
+        ValueError: When tiles are made of tiles again, there are too many, or too many images share metadata.
     """
-    kinds = {item.number: item.kind for item in read_items(content)}
+    items = {item.number: item for item in read_items(content)}
+    kinds = {number: item.kind for number, item in items.items()}
     inside = _described(content)
     if b"iref" not in inside:
         return 0
     start, end = inside[b"iref"]
     width = 4 if content[start] else 2
     sizes = {number: math.prod(size) for number, size in _sizes_by_item(content, *inside[b"iprp"]).items()}
-    total = references = 0
+    total = references = shared = 0
     for kind, first, last in _boxes(content, start + 4, end):
         places = range(first + width + 2, last, width)
         references += len(places)
         if references > MAX_ENTRIES:
             raise ValueError("its images refer to too many others")
-        numbers = [int.from_bytes(content[at : at + width]) for at in places]
-        if kind != b"dimg" or kinds.get(int.from_bytes(content[first : first + width])) not in TILED_ITEMS:
+        origin = int.from_bytes(content[first : first + width])
+        if kind == b"cdsc" and origin in items:
+            shared += len(places) * sum(map(len, items[origin].parts))
+            if shared > MAX_SHARED_BYTES:
+                raise ValueError("its images share too much metadata")
+        if kind != b"dimg" or kinds.get(origin) not in TILED_ITEMS:
             continue
+        numbers = [int.from_bytes(content[at : at + width]) for at in places]
         if any(kinds.get(number) in TILED_ITEMS for number in numbers):
             raise ValueError("it has nested tiles")
         total += sum(max(sizes.get(number, 0), MIN_TILE_PIXELS) for number in numbers)
@@ -114,20 +126,22 @@ def _described(content: bytes) -> dict[bytes, tuple[int, int]]:
     for kind, start, end in _boxes(content, meta[0] + 4, meta[1]):
         if kind in inside and kind in TABLES:  # decoders would read the one that is not checked
             raise ValueError(f"it has two tables of the kind {kind.decode()}")
+        if kind == b"grpl" and end - start > MAX_GROUP_BYTES:
+            raise ValueError("its images are in too many groups")
         inside[kind] = start, end
     return inside
 
 
 def _sizes_by_item(content: bytes, start: int, end: int) -> dict[int, Size]:
     """Return the size of each item by its number, from the box ``iprp``."""
-    properties: list[Size | None] = [None]  # counted from 1
+    properties: list[tuple[int, Size | None]] = [(0, None)]  # bytes, and the size that it says; counted from 1
     found: dict[int, Size] = {}
-    total = 0
+    total = shared = 0
     for kind, first, last in _boxes(content, start, end):
         if kind == b"ipco":
-            for name, at, _ in _boxes(content, first, last):
-                is_size = name == b"ispe"
-                properties.append(struct.unpack_from(">II", content, at + 4) if is_size else None)
+            for name, at, behind in _boxes(content, first, last):
+                size = struct.unpack_from(">II", content, at + 4) if name == b"ispe" else None
+                properties.append((behind - at, size))
         elif kind == b"ipma":
             number_bytes, index_bytes = 4 if content[first] else 2, 2 if content[first + 3] & 1 else 1
             at, entries = first + 8, int.from_bytes(content[first + 4 : first + 8])
@@ -142,8 +156,12 @@ def _sizes_by_item(content: bytes, start: int, end: int) -> dict[int, Size]:
                 for _ in range(count):
                     index = int.from_bytes(content[at : at + index_bytes]) & (1 << 8 * index_bytes - 1) - 1
                     at += index_bytes
-                    if (size := properties[index]) is not None:
+                    length, size = properties[index]
+                    if size is not None:
                         found[number] = size
+                    shared += length
+                    if shared > MAX_SHARED_BYTES:
+                        raise ValueError("its images share too large properties")
     return found
 
 

@@ -222,6 +222,10 @@ TABLES = {
         with_table(b"iref", bytes(4) + box(b"cdsc", struct.pack(">HH", 1, TOO_MANY) + bytes(2 * TOO_MANY))),
         "its images refer to too many others",
     ),
+    "groups": (
+        with_table(b"hdlr", bytes(isobmff.MAX_GROUP_BYTES + 1)).replace(b"hdlr", b"grpl"),
+        "its images are in too many groups",
+    ),
     "boxes": (HEIC + box(b"free") * TOO_MANY, "it has too many boxes"),
     "two tables": (HEIC.replace(b"iref", b"iprp"), "it has two tables of the kind iprp"),
 }
@@ -233,6 +237,23 @@ def test_tables_are_limited_before_a_decoder_reads_them(monkeypatch, content, me
     monkeypatch.setattr(decode.Image, "open", None)
     with pytest.raises(InvalidImageError, match=f"is damaged: {message}"):
         opened(content)
+
+
+FIVE_REFERENCES = struct.pack(">HH", 2, 5) + bytes(10)
+FIVE_PROPERTIES = struct.pack(">IHB", 1, 1, 5) + b"\1" * 5
+SHARED = {
+    "metadata": with_table(b"iref", bytes(4) + box(b"cdsc", FIVE_REFERENCES)),
+    "properties": with_table(b"iprp", box(b"ipco", box(b"colr", bytes(202))) + box(b"ipma", bytes(4), FIVE_PROPERTIES)),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_images_share_counts_for_each_because_it_is_copied(monkeypatch, name):
+    """A thousand images with one colour profile of five megabytes took five gigabytes."""
+    monkeypatch.setattr(isobmff, "MAX_SHARED_BYTES", 1000)
+    decode.open_checked(HEIC)
+    with pytest.raises(InvalidImageError, match=f"is damaged: its images share too .*{name}"):
+        opened(SHARED[name])
 
 
 def test_the_parts_of_all_images_in_a_file_are_counted_together(monkeypatch):
