@@ -21,6 +21,7 @@ MAX_TILE_PIXELS = 4 * MAX_PIXELS  # of all images in a file: the photo, its tran
 _LIMITS = f"at most {MAX_SIDE:,} a side and {MAX_PIXELS / 1e6:.0f} million in all"
 # A progressive JPEG has about ten scans. Each passes over all pixels, however few bytes it has.
 MAX_SCANS = 100
+IS_ANIMATION = "is an animation, expected a still image; save a single frame"
 NEEDED_SIDE = 640  # pixels: twice the detail that segmentation works from, so that shrinking smooths
 FILLER = bytes(range(1, 255))  # of the end of a JPEG; a 255 would begin a marker
 PNG_BIT_DEPTH = 24  # where its header says it
@@ -79,16 +80,20 @@ def open_checked(content: bytes) -> OpenedImage:
     kind = identify(content)
     with _damage_reported():
         file = _separated(kind, content)
+    if file.frames > 1:
+        raise InvalidImageError(IS_ANIMATION)
     if file.scans > MAX_SCANS:
         raise InvalidImageError(f"has {file.scans} scans, expected at most {MAX_SCANS}; save it as an ordinary JPEG")
     with _damage_reported():
+        # Before a decoder reads the file, because this limits its tables.
+        inside = _sizes_inside(content) if kind in {"AVIF", "HEIF"} else []
         image = Image.open(io.BytesIO(file.pixels), formats=[kind])
-        sizes = [image.size, *(_sizes_inside(content) if kind in {"AVIF", "HEIF"} else ())]
+        sizes = [image.size, *inside]
     for size in sizes:
         _refuse_extremes(size)
     # A HEIC file may have several images beside each other, of which one is the photo.
-    if file.frames > 1 or (kind != "HEIF" and getattr(image, "is_animated", False)):
-        raise InvalidImageError("is an animation, expected a still image; save a single frame")
+    if kind != "HEIF" and getattr(image, "is_animated", False):
+        raise InvalidImageError(IS_ANIMATION)
     if kind == "WEBP":
         file = file._replace(exif=image.info.get("exif", b""), xmp=image.info.get("xmp", b""))
     elif kind == "AVIF":  # Pillow says there how the file's own boxes turn it; HEIC is turned by its decoder

@@ -15,6 +15,7 @@ PNG_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 PNG_TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 EXIF_KEYWORD, XMP_KEYWORD = b"Raw profile type exif", b"XML:com.adobe.xmp"
 MAX_TEXT_BYTES = 2**20  # unpacked: an orientation is in the first kilobytes
+MAX_PNG_CHUNKS = 100_000  # in chunks of 8 KiB, as libpng writes them, a file of 800 MB
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # Within a scan, a zero follows every 255 that is no marker. Several 255 may come before a marker. Markers without a
@@ -51,14 +52,21 @@ class SeparatedFile(NamedTuple):
 def separate_png(content: bytes) -> SeparatedFile:
     """Take a PNG apart.
 
+    Of several texts with the same keyword the last one counts, and only that is unpacked.
+
     Raises:
-        InvalidImageError: When the checksum of a chunk that matters to the pixels is wrong; decoders verify only some.
+        InvalidImageError: When the checksum of a chunk that matters to the pixels is wrong, as decoders verify only
+            some, or when it has far more chunks than any PNG needs.
     """
     view = memoryview(content)
     kept: list[bytes | memoryview] = [PNG_SIGNATURE]
-    exif = raw_profile = xmp = b""
-    frames, start = 1, len(PNG_SIGNATURE)
+    exif = b""
+    raw_profile = xmp = (b"tEXt", b"")  # the kind and the content of a chunk
+    frames, start, chunks = 1, len(PNG_SIGNATURE), 0
     while start + PNG_CHUNK_FRAME <= len(content):
+        chunks += 1
+        if chunks > MAX_PNG_CHUNKS:
+            raise InvalidImageError(f"is damaged: it has more than {MAX_PNG_CHUNKS:,} chunks")
         end = start + 8 + int.from_bytes(view[start : start + 4])
         kind, body = bytes(view[start + 4 : start + 8]), view[start + 8 : end]
         intact = zlib.crc32(view[start + 4 : end]) == int.from_bytes(view[end : end + 4])
@@ -73,13 +81,13 @@ def separate_png(content: bytes) -> SeparatedFile:
         elif kind == b"eXIf":
             exif = bytes(body)
         elif kind in PNG_TEXT_CHUNKS and body[: len(EXIF_KEYWORD)] == EXIF_KEYWORD:
-            raw_profile = _unhexed(_text(kind, bytes(body)))
+            raw_profile = kind, bytes(body)
         elif kind in PNG_TEXT_CHUNKS and body[: len(XMP_KEYWORD)] == XMP_KEYWORD:
-            xmp = _text(kind, bytes(body))
+            xmp = kind, bytes(body)
         if kind == b"IEND":
             break
         start = end + 4
-    return SeparatedFile(b"".join(kept), exif or raw_profile, xmp, frames=frames)
+    return SeparatedFile(b"".join(kept), exif or _unhexed(_text(*raw_profile)), _text(*xmp), frames=frames)
 
 
 def _text(kind: bytes, chunk: bytes) -> bytes:
@@ -102,7 +110,8 @@ def _text(kind: bytes, chunk: bytes) -> bytes:
 def _unhexed(profile: bytes) -> bytes:
     """Return what ImageMagick wrote as lines: an empty one, the name, the length, then hexadecimal digits."""
     try:
-        return bytes.fromhex(b"".join(profile.split(b"\n")[3:]).decode("ascii"))
+        digits = b"".join(profile.split(b"\n", 3)[3:])
+        return bytes.fromhex(digits.replace(b"\n", b"").decode("ascii"))
     except ValueError:
         return b""
 

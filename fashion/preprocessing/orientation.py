@@ -47,8 +47,10 @@ def read_orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _exif_orientation(exif: bytes) -> int | None:
-    while exif.startswith(PREFIX):
-        exif = exif[len(PREFIX) :]
+    start = 0
+    while exif.startswith(PREFIX, start):  # nothing is copied for each: there may be a million
+        start += len(PREFIX)
+    exif = exif[start:]
     order = BYTE_ORDERS[exif[:4]]
     (first,) = struct.unpack_from(f"{order}I", exif, 4)
     (entries,) = struct.unpack_from(f"{order}H", exif, first)

@@ -180,6 +180,97 @@ def test_the_parts_of_a_file_do_not_overlap():
         opened(huge)
 
 
+def box(kind: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def table(content: bytes, kind: bytes) -> bytes:
+    """Return what is in the first box of a kind."""
+    start = content.index(kind)
+    return content[start + 4 : start - 4 + int.from_bytes(content[start - 4 : start])]
+
+
+def with_table(kind: bytes, changed: bytes) -> bytes:
+    """Return an HEIC file with another table, which describes its images no longer."""
+    meta = table(HEIC, b"meta")
+    return HEIC.replace(
+        box(b"meta", meta), box(b"meta", meta.replace(box(kind, table(meta, kind)), box(kind, changed)))
+    )
+
+
+TOO_MANY = isobmff.MAX_ENTRIES + 1
+ITEMS = [box(b"infe", struct.pack(">IIH4sx", 3 << 24, number, 0, b"av01")) for number in range(TOO_MANY)]
+ITEM_TABLE = b"\1\0\0\0" + struct.pack(">I", TOO_MANY)
+HALF = struct.pack(">I", TOO_MANY // 2 + 1) + b"\0\1\0" * (TOO_MANY // 2 + 1)
+TABLES = {
+    "items": (with_table(b"iinf", ITEM_TABLE + b"".join(ITEMS)), "it has too many boxes"),
+    "an item twice": (with_table(b"iinf", ITEM_TABLE + ITEMS[1] * 2), "two of its items have the same number"),
+    "locations": (
+        with_table(b"iloc", b"\2\0\0\0\x44\0" + struct.pack(">I", TOO_MANY) + bytes(10 * TOO_MANY)),
+        "it has too many items",
+    ),
+    "properties": (
+        with_table(b"iprp", table(HEIC, b"iprp") + box(b"ipma", bytes(4), HALF) * 2),
+        "it has too many images",
+    ),
+    "properties beyond their table": (
+        with_table(b"iprp", table(HEIC, b"iprp") + box(b"ipma", bytes(4), HALF[:400])),
+        r"its table of properties \(ipma\) is truncated",
+    ),
+    "references": (
+        with_table(b"iref", bytes(4) + box(b"cdsc", struct.pack(">HH", 1, TOO_MANY) + bytes(2 * TOO_MANY))),
+        "its images refer to too many others",
+    ),
+    "groups": (
+        with_table(b"hdlr", bytes(isobmff.MAX_GROUP_BYTES + 1)).replace(b"hdlr", b"grpl"),
+        "its images are in too many groups",
+    ),
+    "boxes": (HEIC + box(b"free") * TOO_MANY, "it has too many boxes"),
+    "two tables": (HEIC.replace(b"iref", b"iprp"), "it has two tables of the kind iprp"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), TABLES.values(), ids=TABLES)
+def test_tables_are_limited_before_a_decoder_reads_them(monkeypatch, content, message):
+    """For a million items libavif takes more than ten minutes, and each was parsed as often as it is listed."""
+    monkeypatch.setattr(decode.Image, "open", None)
+    with pytest.raises(InvalidImageError, match=f"is damaged: {message}"):
+        opened(content)
+
+
+FIVE_REFERENCES = struct.pack(">HH", 2, 5) + bytes(10)
+FIVE_PROPERTIES = struct.pack(">IHB", 1, 1, 5) + b"\1" * 5
+SHARED = {
+    "metadata": with_table(b"iref", bytes(4) + box(b"cdsc", FIVE_REFERENCES)),
+    "properties": with_table(b"iprp", box(b"ipco", box(b"colr", bytes(202))) + box(b"ipma", bytes(4), FIVE_PROPERTIES)),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_images_share_counts_for_each_because_it_is_copied(monkeypatch, name):
+    """A thousand images with one colour profile of five megabytes took five gigabytes."""
+    monkeypatch.setattr(isobmff, "MAX_SHARED_BYTES", 1000)
+    decode.open_checked(HEIC)
+    with pytest.raises(InvalidImageError, match=f"is damaged: its images share too .*{name}"):
+        opened(SHARED[name])
+
+
+def test_the_parts_of_all_images_in_a_file_are_counted_together(monkeypatch):
+    content = encoded(Image.new("RGBA", (64, 64)), "AVIF")  # transparency is an image of its own, of as many parts
+    assert list(isobmff.av1_sizes(content)) == [(64, 64)] * 2
+    monkeypatch.setattr(isobmff, "MAX_OBUS", 6)
+    with pytest.raises(ValueError, match="an image in it has too many parts"):
+        list(isobmff.av1_sizes(content))
+
+
+def test_no_decoder_looks_for_a_video_beside_an_avif():
+    """Nothing limits the tables of a video, and libavif reads them before it takes the photo."""
+    content = AVIF.replace(b"ftypavif\0\0\0\0avif", b"ftypavif\0\0\0\0avis")
+    assert content != AVIF
+    assert np.array_equal(np.asarray(opened(content + box(b"moov", b"damaged"))), np.asarray(opened(AVIF)))
+
+
 @pytest.mark.parametrize("content", [AVIF, HEIC], ids=KINDS)
 def test_a_garment_is_prepared(content):
     assert prepare(opened(content)).pixels.shape == (28, 28, 1)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -27,7 +28,9 @@ from PIL import Image, ImageOps
 from serving import png
 
 from fashion.errors import InvalidImageError
+from fashion.preprocessing import metadata
 from fashion.preprocessing.decode import decode
+from fashion.preprocessing.orientation import read_orientation
 
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 TEXT = b"XML:com.adobe.xmp"
@@ -149,3 +152,58 @@ def test_hundreds_of_images_with_damaged_metadata_are_read(content):
         assert b"PLTE" in content or b"tRNS" in content or b"acTL" in content
     else:
         assert {*shape[:2]} == {24, 32}
+
+
+class CountedBytes(bytes):
+    """Bytes that count how many of them are copied by slices."""
+
+    copied = 0
+
+    def __getitem__(self, place):
+        part = super().__getitem__(place)
+        if not isinstance(place, slice):
+            return part
+        CountedBytes.copied += len(part)
+        return CountedBytes(part)
+
+
+def test_no_number_of_prefixes_copies_exif_more_than_once():
+    """Five megabytes of prefixes would be copied 800,000 times, which takes half a minute."""
+    block = CountedBytes(b"Exif\0\0" * 1000 + exif(6))
+    assert read_orientation(block, b"") == 6
+    assert CountedBytes.copied < 2 * len(block)
+
+
+@pytest.mark.parametrize("text", [raw_profile(exif(6)), b"\n" * 2**20], ids=["orientation", "empty"])
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [(b"zTXt", b"Raw profile type exif\0\0"), (b"iTXt", TEXT + b"\0\1\0\0\0")],
+    ids=["exif", "xmp"],
+)
+def test_of_many_packed_texts_one_is_unpacked(monkeypatch, kind, head, text):
+    """Five megabytes have room for 4,800 texts of a mebibyte."""
+    unpacked, decompressobj = [], zlib.decompressobj
+    monkeypatch.setattr(metadata.zlib, "decompressobj", lambda: unpacked.append(1) or decompressobj())
+    content = with_chunks(PNG, chunk(kind, head + zlib.compress(text)) * 20)
+    metadata.separate_png(content)
+    assert len(unpacked) == 1
+
+
+def test_the_last_of_several_texts_counts():
+    texts = [chunk(b"tEXt", b"Raw profile type exif\0" + raw_profile(exif(orientation))) for orientation in (3, 6)]
+    assert np.array_equal(pixels(with_chunks(PNG, *texts)), turned(PNG, 6))
+
+
+@pytest.mark.parametrize("text", [b"\n" * 4_000_000, b"\n\n\n" + b"49\n" * 1_300_000], ids=["line ends", "digits"])
+def test_a_raw_profile_of_many_short_lines_takes_little_memory(text):
+    content = with_chunks(PNG, chunk(b"tEXt", b"Raw profile type exif\0" + text))
+    tracemalloc.start()
+    metadata.separate_png(content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * len(content)
+
+
+def test_a_png_of_nothing_but_chunks_is_damaged():
+    with pytest.raises(InvalidImageError, match=r"is damaged: it has more than 100,000 chunks"):
+        pixels(with_chunks(PNG, chunk(b"tRNS", b"") * 100_000))

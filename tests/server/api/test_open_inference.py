@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -76,6 +77,12 @@ def requesting(**parameters):
         (tensor([0.5], [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
         (tensor([[0.5], 1], [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
         (tensor(["0"] * 784, [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
+        (tensor([0.5] * 783 + [True], [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
+        (tensor([[0] * 28] * 27 + [[0] * 27], [1, 28, 28], "UINT8"), "inputs.0.data: expected 784 numbers"),
+        (tensor([[0] * 784], [1, 28, 28], "UINT8"), "inputs.0.data: expected 784 numbers"),
+        (tensor([[[[0]] * 28] * 28], [1, 28, 28], "UINT8"), "inputs.0.data: expected 784 numbers"),
+        (tensor([[[0] * 28] * 28] * 2, [1, 28, 28], "UINT8"), "inputs.0.data: expected 784 numbers"),
+        (tensor([], [1, 28, 28], "UINT8"), "inputs.0.data: expected 784 numbers"),
         (tensor([True] * 784, [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
         (tensor([10**400] * 784, [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
         (tensor([None] * 784, [1, 28, 28, 1]), "inputs.0.data: expected 784 numbers"),
@@ -98,6 +105,23 @@ def test_errors_are_those_of_the_protocol(client, body, error):
     assert answer.status_code == 400
     assert list(answer.json) == ["error"]
     assert answer.json["error"].startswith(error)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [["x" * 50_000] + [""] * 783, ["x" * 2000] + [""] * 20_000, [["x" * 50_000] + [""] * 27] * 28],
+    ids=["one", "many", "nested"],
+)
+def test_a_long_text_among_numbers_takes_no_memory_but_its_own(client, data):
+    """As an array, each of the others would take as much as the longest."""
+    body = json.dumps(tensor(data, [1, 28, 28], "UINT8")).encode()
+    tracemalloc.start()
+    answer = client.post(URL, data=body, content_type="application/json", headers=ADMIN)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith("inputs.0.data: expected 784 numbers")
+    assert most < 16 * 2**20
 
 
 def send(client, text: bytes | dict, binary: bytes = b"", length: object = "right", **headers: str):
