@@ -14,8 +14,7 @@ MEBIBYTE = 1024 * 1024
 MAX_BODY_BYTES = 5 * MEBIBYTE
 MAX_BATCH_FILES = 64
 MAX_FORM_PARTS = 100
-# All text fields of a form. Werkzeug also counts its read buffer of 64 KiB and a remainder: with less than this, large
-# images would be refused at random.
+# All text fields of a form, whatever its encoding.
 MAX_TEXT_BYTES = 128 * 1024
 
 
