@@ -215,7 +215,7 @@ def _create_sqlite_file(path: Path) -> None:
 def _require_sqlite_file(_: Dialect, __: object, arguments: list[str], ___: object) -> None:
     # SQLite would silently create an empty database in its place.
     if not os.path.exists(arguments[0]):
-        raise sqlite3.OperationalError("the file is gone")
+        raise sqlite3.OperationalError("the file is gone or cannot be reached")
 
 
 def _require_same_file(connection: sqlite3.Connection, record: ConnectionPoolEntry, _: object) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
-from fashion.errors import StorageUnavailableError
 from fashion.server.settings import MEBIBYTE, Settings
 from fashion.server.storage.database import Database
 from fashion.server.storage.tables import ImageRow, PredictionRow, utc_now
@@ -185,14 +184,14 @@ class PredictionHistory:
             return [PastPrediction(*row) for row in connection.execute(rows)]
 
     def prune(self) -> None:
-        """Delete what is past its retention; all images if the operator no longer keeps any."""
+        """Delete what is past its retention; all images if the operator no longer keeps any. A failure is logged."""
         try:
             with self._database.writing() as connection:
                 connection.execute(delete(ImageRow).where(~self._image_is_current()))
                 old = (PredictionRow.time <= utc_now() - RETENTION) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
-        except StorageUnavailableError as error:
-            logger.warning("old predictions were not deleted: %s", error, extra={"outage": error.service})
+        except Exception as error:  # noqa: BLE001  # the thread that calls this every hour must not end
+            logger.warning("old predictions were not deleted: %s", error, extra={"outage": "database"})
 
     def _select(self) -> Select[*tuple[Any, ...]]:
         stored = select(ImageRow.prediction).where(ImageRow.prediction == PredictionRow.id, self._image_is_current())

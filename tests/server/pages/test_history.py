@@ -118,6 +118,12 @@ def test_old_predictions_without_feedback_are_deleted(database):
     assert [each.id for each in known.page("ann", 1, 9)[0]] == [said]
 
 
+def test_a_failure_to_delete_old_predictions_is_logged(database, caplog, monkeypatch):
+    monkeypatch.setattr(database, "writing", lambda: 1 / 0)
+    kept(database).prune()
+    assert "old predictions were not deleted: division by zero" in caplog.text
+
+
 def test_images_are_kept_if_set_and_as_long_as_set(database):
     number = add(kept(database), jpeg=b"x")
     assert count(database, ImageRow) == 0

@@ -187,7 +187,9 @@ def test_a_sqlite_file_that_is_gone_or_replaced_is_noticed(tmp_path):
     for file in tmp_path.glob("b.db*"):
         file.unlink()
     for _ in range(2):
-        with pytest.raises(FashionError, match=r"the database cannot be used \(the file is gone\)"):
+        with pytest.raises(
+            FashionError, match=r"the database cannot be used \(the file is gone or cannot be reached\)"
+        ):
             accounts.all()
     assert not list(tmp_path.iterdir())
     other = Accounts(f"sqlite:///{tmp_path}/b.db")
@@ -210,7 +212,9 @@ def test_a_sqlite_file_that_cannot_be_reached_is_an_outage(tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:  # permissions would not stop root
         patch.setattr(os, "stat", denied)
-        with pytest.raises(StorageUnavailableError, match=r"the database cannot be used \(the file is gone\)"):
+        with pytest.raises(
+            StorageUnavailableError, match=r"the database cannot be used \(the file is gone or cannot be reached\)"
+        ):
             accounts.all()
     assert accounts.all() == []
     accounts.database.close()
