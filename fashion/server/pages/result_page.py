@@ -79,7 +79,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) -> PastPrediction | None:
-    """Store a result for the account that is signed in; programs that ask for HTML leave nothing behind."""
+    """Store a result for the account that is still signed in; programs that ask for HTML leave nothing behind."""
     owner = services().session.account()
     if owner is None:
         return None
@@ -94,7 +94,7 @@ def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) 
         decision=result.decision,
         jpeg=jpeg,
     )
-    return history.find(number, owner.name)
+    return None if number is None else history.find(number, owner.name)
 
 
 def _is_tiny(image: Image.Image) -> bool:
