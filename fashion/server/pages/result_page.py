@@ -25,9 +25,10 @@ def classify_and_show(content: bytes) -> str:
     Raises:
         HTTPException: If the image cannot be read, or too many requests are waiting.
     """
-    classifier, keeps_images = services().classifier, services().history.keeps_images
-    result, upload = classifier.classify_upload(content, KEPT_SIDE if keeps_images else SHOWN_SIDE)
-    sensitivity = classifier.sensitivity(upload.model_input, result.class_index)
+    keeps_images = services().history.keeps_images
+    result, upload, sensitivity = services().classifier.explain_upload(
+        content, KEPT_SIDE if keeps_images else SHOWN_SIDE
+    )
     thumbnail = upload.thumbnail
     if thumbnail is None:
         raise ValueError("an upload for a page needs a thumbnail")
