@@ -104,7 +104,7 @@ class TimeLimitedWorker(ThreadWorker):  # type: ignore[misc]
         respond = self.wsgi.wsgi_app
 
         def respond_in_time(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-            response = respond(environ, start_response)
+            response: Iterable[bytes] = respond(environ, start_response)
             self._set_deadline(environ["gunicorn.socket"], socket.SHUT_RDWR)
             return response
 

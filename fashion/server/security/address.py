@@ -47,7 +47,7 @@ def init_app(app: Flask, trusted_proxies: int, allowed_hosts: list[str]) -> None
             x_host=1,
             x_prefix=1,  # the nearest proxy's, since usually only one of several sets it
         )
-        app.wsgi_app = _outermost(fixed, trusted_proxies)  # type: ignore[method-assign]
+        app.wsgi_app = _outermost(fixed, trusted_proxies)  # type: ignore[assignment]
 
 
 def names_loopback(host: str) -> bool:
