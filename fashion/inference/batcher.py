@@ -63,11 +63,6 @@ class Batcher:
         self._waiting: deque[_Request] = deque()
         self._computing = False
 
-    @property
-    def waiting(self) -> int:
-        """The number of requests that wait for the batch in progress to end."""
-        return len(self._waiting)
-
     def predict(self, images: Pixels) -> Prediction:
         """Return the predictions for images, of the same dtype in all calls."""
         request = _Request(images)

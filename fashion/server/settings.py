@@ -14,8 +14,7 @@ MEBIBYTE = 1024 * 1024
 MAX_BODY_BYTES = 5 * MEBIBYTE
 MAX_BATCH_FILES = 64
 MAX_FORM_PARTS = 100
-# All text fields of a form. Werkzeug also counts its read buffer of 64 KiB and a remainder: with less than this, large
-# images would be refused at random.
+# All text fields of a form, whatever its encoding.
 MAX_TEXT_BYTES = 128 * 1024
 
 
@@ -33,7 +32,7 @@ class Settings(pydantic.BaseModel):
         processes: Worker processes, each with its own copy of the model; more than one needs ``redis_url``.
         threads: Images that one process decodes at the same time.
         queue: Further requests that may wait to be decoded or for the model; any more are answered 503 at once.
-        request_seconds: Time limit for a request to arrive completely.
+        request_seconds: Time limit for a request to arrive completely, and for its response to be read.
         database_url: Database of accounts, tokens, the request log and the prediction history, as an SQLAlchemy URL.
         redis_url: Redis in which several processes count failed log-ins together; null counts in memory.
         trusted_proxies: Number of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are trusted.

@@ -30,7 +30,7 @@ from serving import ADMIN, SETTINGS, Server, basic, form, png
 
 from fashion.paths import PROJECT
 from fashion.server.process.worker import MAX_THREADS_PER_ADDRESS
-from fashion.server.settings import MAX_BODY_BYTES, Settings
+from fashion.server.settings import MAX_BODY_BYTES, MAX_TEXT_BYTES, Settings
 from fashion.server.storage.accounts import Accounts
 from fashion.server.storage.database import DEFAULT_DATABASE_URL
 from fashion.server.storage.prediction_history import PredictionHistory
@@ -100,16 +100,24 @@ def test_a_chunked_body_may_be_as_large_as_any_other(server: Server, too_many):
     starts = {
         ("/predict", kind): (image, 200),
         ("/v2/models/fashion_mnist/infer", "application/json"): (json.dumps({"inputs": [tensor]}).encode(), 200),
-        ("/login", "application/x-www-form-urlencoded"): (b"name=admin&password=password&", 303),
     }
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         for (path, kind), (start, status) in starts.items():
             body = iter([start.ljust(MAX_BODY_BYTES), b" " * too_many])  # an iterator is sent in chunks
-            headers = {**ADMIN, "Content-Type": kind, "Sec-Fetch-Site": "same-origin"}
-            connection.request("POST", path, body, headers)
+            connection.request("POST", path, body, {**ADMIN, "Content-Type": kind})
             answer = connection.getresponse()
             answer.read()
             assert (path, answer.status) == (path, 413 if too_many else status)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("too_many", [0, 1])
+def test_a_form_of_text_is_limited_before_it_is_split(server: Server, too_many, chunked):
+    body = b"name=admin&password=password".ljust(MAX_TEXT_BYTES + too_many, b"&")
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request("POST", "/login", iter([body]) if chunked else body, headers)
+        assert connection.getresponse().status == (413 if too_many else 303)
 
 
 @pytest.mark.parametrize(

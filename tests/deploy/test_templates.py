@@ -19,6 +19,8 @@ from cfnlint import ManualArgs
 import fashion
 from fashion.paths import PROJECT
 from fashion.server.environment import KNOWN
+from fashion.server.process.master import KILL_SECONDS
+from fashion.server.settings import MAX_BODY_BYTES
 
 DEPLOY = PROJECT / "deploy"
 TEMPLATES = sorted(path for path in DEPLOY.rglob("*") if path.suffix in (".yaml", ".service", ".sbatch"))
@@ -71,6 +73,24 @@ def test_cloudformation_templates_satisfy_the_schemas_of_aws(name):
     assert [str(match) for match in cfnlint.api.lint(text(name), config=STRICT)] == []
     wrong = text(name).replace("AssumeRolePolicyDocument:", "AssumeRolePolicy:")
     assert {match.rule.id for match in cfnlint.api.lint(wrong, config=STRICT)} == {"E3002", "E3003"}
+
+
+def test_the_proxies_pass_the_largest_request():
+    ingress = load("kubernetes/base/ingress.yaml")["metadata"]["annotations"]
+    sizes = [
+        ingress["nginx.ingress.kubernetes.io/proxy-body-size"],
+        *re.findall(r"max_size (\d+)MB", text("caddy/Caddyfile")),
+    ]
+    assert len(sizes) == 2
+    assert all(int(size.rstrip("m")) * 10**6 > MAX_BODY_BYTES for size in sizes)
+
+
+def test_every_template_waits_until_the_server_has_stopped():
+    key = r"(?:terminationGracePeriodSeconds: |StopTimeout: |stop_grace_period: |TimeoutStopSec=)(\d+)"
+    files = ["kubernetes/base/deployment.yaml", "azure/container-app.yaml", "aws/fargate.yaml", "compose/compose.yaml"]
+    waits = {name: re.findall(key, text(name)) for name in (*files, "systemd/fashion.service")}
+    sleep = load(files[0])["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert waits == {name: [waited] for name, (waited,) in waits.items() if int(waited) > KILL_SECONDS + sleep}
 
 
 @pytest.mark.process

@@ -58,7 +58,7 @@ def test_requests_that_arrive_meanwhile_are_joined():
     for thread in threads[1:]:
         thread.start()
     deadline = time.monotonic() + 10
-    while batcher.waiting < 9 and time.monotonic() < deadline:
+    while len(batcher._waiting) < 9 and time.monotonic() < deadline:
         time.sleep(0.001)
     resume.set()
     for thread in threads:

@@ -2,14 +2,13 @@
 
 from typing import Literal
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from fashion.server.api.body import Body
 from fashion.server.api.open_inference import MODEL, VERSION, refuse_other_model
-from fashion.server.security.authentication import was_forwarded
+from fashion.server.security.authentication import is_local_request
 from fashion.server.services import services
-from fashion.server.settings import is_loopback
 
 blueprint = Blueprint("health", __name__)
 
@@ -73,6 +72,6 @@ def v2_ready(name: str | None = None, version: str | None = None) -> Response:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Return the metrics to this machine, and to any account."""
-    if was_forwarded() or not is_loopback(request.remote_addr or ""):
+    if not is_local_request():
         services().authentication.identify()
     return Response(services().monitor.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)

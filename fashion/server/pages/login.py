@@ -33,12 +33,11 @@ def sign_in() -> AnyResponse:
         return _form(target, name, f"Too many failed log-ins. Try again in {_duration(error)}.", error)
     except Forbidden as error:
         return _form(target, name, error.description, error)
-    if account is None:
+    if account is None or not services().session.sign_in(account):
         refused = _form(target, name, WRONG)
         refused.status_code = 401
         refused.headers.extend([("WWW-Authenticate", str(challenge)) for challenge in PAGE_CHALLENGES])
         return refused
-    services().session.sign_in(account)
     return redirect(target, 303)
 
 

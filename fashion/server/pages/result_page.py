@@ -25,9 +25,10 @@ def classify_and_show(content: bytes) -> str:
     Raises:
         HTTPException: If the image cannot be read, or too many requests are waiting.
     """
-    classifier, keeps_images = services().classifier, services().history.keeps_images
-    result, upload = classifier.classify_upload(content, KEPT_SIDE if keeps_images else SHOWN_SIDE)
-    sensitivity = classifier.sensitivity(upload.model_input, result.class_index)
+    keeps_images = services().history.keeps_images
+    result, upload, sensitivity = services().classifier.explain_upload(
+        content, KEPT_SIDE if keeps_images else SHOWN_SIDE
+    )
     thumbnail = upload.thumbnail
     if thumbnail is None:
         raise ValueError("an upload for a page needs a thumbnail")
@@ -79,7 +80,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) -> PastPrediction | None:
-    """Store a result for the account that is signed in; programs that ask for HTML leave nothing behind."""
+    """Store a result for the account that is still signed in; programs that ask for HTML leave nothing behind."""
     owner = services().session.account()
     if owner is None:
         return None
@@ -94,7 +95,7 @@ def _add_to_history(result: Classification, upload: Upload, jpeg: bytes | None) 
         decision=result.decision,
         jpeg=jpeg,
     )
-    return history.find(number, owner.name)
+    return None if number is None else history.find(number, owner.name)
 
 
 def _is_tiny(image: Image.Image) -> bool:

@@ -41,6 +41,9 @@ MAX_CONNECTIONS = 1000
 # Python's default of 5 ms, each could lose that long to the thread that writes the request log. A conjecture: the 99th
 # percentile of response times, compared on a busy machine, neither confirms nor refutes it.
 SWITCH_INTERVAL_SECONDS = 0.0005
+# How long accepted requests are answered after SIGTERM, and when a worker is killed that has not ended by then: later,
+# so that it can store its last requests, and within the 40 seconds or more that deploy/ waits for the whole server.
+STOP_SECONDS, KILL_SECONDS = 30, 38
 PRUNE_INTERVAL_SECONDS = 3600
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -124,6 +127,8 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             "threads": CONNECTION_THREADS,
             "worker_connections": MAX_CONNECTIONS,
             "keepalive": 15,
+            "graceful_timeout": KILL_SECONDS,
+            "post_worker_init": _limit_stop,
             "worker_exit": _close_request_log,
             "child_exit": _forget_worker,
             "on_exit": _remove_metrics,
@@ -169,6 +174,10 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         # With this status gunicorn stops, instead of restarting the worker for ever.
         self.log_output.drain()
         os._exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+def _limit_stop(worker: TimeLimitedWorker) -> None:
+    worker.cfg.set("graceful_timeout", STOP_SECONDS)  # in this process; gunicorn has one setting for both
 
 
 def _prune_hourly(history: PredictionHistory) -> None:

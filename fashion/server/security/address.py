@@ -40,13 +40,14 @@ def init_app(app: Flask, trusted_proxies: int, allowed_hosts: list[str]) -> None
         app.before_request(functools.partial(_refuse_other_hosts, allowed_hosts))
     app.wsgi_app = _remove_prefix(app.wsgi_app, app.url_map)  # type: ignore[assignment]
     if trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        fixed = ProxyFix(
             _check_address(app.wsgi_app),
             x_for=trusted_proxies,
-            x_proto=trusted_proxies,
-            x_host=trusted_proxies,
+            x_proto=1,  # of what _outermost leaves
+            x_host=1,
             x_prefix=1,  # the nearest proxy's, since usually only one of several sets it
         )
+        app.wsgi_app = _outermost(fixed, trusted_proxies)  # type: ignore[assignment]
 
 
 def names_loopback(host: str) -> bool:
@@ -79,6 +80,24 @@ def _refuse_other_hosts(allowed_hosts: list[str]) -> None:
     """
     if request.endpoint not in HEALTH_ENDPOINTS:
         get_host(request.environ, allowed_hosts)
+
+
+def _outermost(application: "WSGIApplication", trusted_proxies: int) -> "WSGIApplication":
+    """Reduce X-Forwarded-Proto and -Host to what the outermost trusted proxy says that its client used.
+
+    Every proxy appends to X-Forwarded-For. To these two, some append a value, and others replace all values by one, in
+    whatever order they follow each other. The values of trusted proxies are therefore the last ones, as many as there
+    are proxies or fewer, and the first of those is the outermost's. Only if a proxy neither appends nor replaces, can
+    a client choose the value, by sending as many as it takes.
+    """
+
+    def reduced(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        for name in ("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"):
+            if name in environ:
+                environ[name] = environ[name].split(",")[-trusted_proxies:][0].strip()
+        return application(environ, start_response)
+
+    return reduced
 
 
 def _check_address(application: "WSGIApplication") -> "WSGIApplication":

@@ -14,6 +14,7 @@ from fashion.server.security.address import names_loopback
 from fashion.server.security.login_limits import LoginLimits
 from fashion.server.security.session import SessionCookie
 from fashion.server.service.monitoring import Metrics
+from fashion.server.settings import is_loopback
 from fashion.server.storage.accounts import DEFAULT_NAME, DEFAULT_PASSWORD, Account, Accounts
 
 # How long an Authorization header is accepted without asking the database again, which took a third of the time of 32
@@ -32,7 +33,7 @@ PAGE_CHALLENGES = CHALLENGES[1:]
 DEFAULT_IS_LOCAL = (
     f"{DEFAULT_NAME} / {DEFAULT_PASSWORD} works on the server's own machine only, at its loopback address or localhost."
 )
-PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For")
+PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 # One text for every reason, so that an unknown name looks like a wrong password.
 REFUSED = "Send a valid user name and password (Basic), or a valid token (Bearer)."
 SIGN_IN_FIRST = "Sign in first, then try again."
@@ -78,7 +79,7 @@ class Authentication:
 
         Raises:
             Unauthorized: If there is none, or it is wrong.
-            Forbidden: If it is the default password, sent through a proxy or to another name than localhost.
+            Forbidden: If it is the default password, and not sent on this machine.
             TooManyRequests: If too many attempts have failed.
         """
         header = request.headers.get("Authorization")
@@ -101,7 +102,7 @@ class Authentication:
         """Return the account of a name and password from the page's form, or None if they are wrong.
 
         Raises:
-            Forbidden: If it is the default password, sent through a proxy or to another name than localhost.
+            Forbidden: If it is the default password, and not sent on this machine.
             TooManyRequests: If too many attempts have failed.
         """
         if _is_default(name, password):
@@ -125,11 +126,12 @@ class Authentication:
         if is_default:
             _require_local_request()
         name = sent.username if sent is not None and sent.type == "basic" else None
-        account = None
         if sent is not None and name is not None:
             account = self._by_password(address, name, sent.password or "")
         elif sent is not None and sent.type == "bearer" and sent.token:
             account = self._by_token(address, sent.token)
+        else:  # nothing that could be a guess, so that neither the limits nor the request log count it
+            return None
         if account is not None:
             if len(self._cache) >= MAX_CACHED_HEADERS:
                 self._cache.clear()
@@ -163,9 +165,15 @@ class Authentication:
         return account
 
 
-def was_forwarded() -> bool:
-    """Return whether a proxy forwarded the current request, be it a trusted one or another on this machine."""
-    return any(name in request.headers for name in PROXY_HEADERS)
+def is_local_request() -> bool:
+    """Return whether the current request is from this machine: to and from a loopback address, through no proxy.
+
+    A page of another site may give its own name the loopback address (DNS rebinding). For the browser, this server is
+    then part of that site, so the request has to be for a name of this machine. The name alone proves nothing, because
+    a client may send any. A proxy counts, be it a trusted one or another on this machine.
+    """
+    forwarded = any(name in request.headers for name in PROXY_HEADERS)
+    return not forwarded and is_loopback(request.remote_addr or "") and names_loopback(request.host)
 
 
 def _is_default(name: str | None, password: str | None) -> bool:
@@ -173,10 +181,6 @@ def _is_default(name: str | None, password: str | None) -> bool:
 
 
 def _require_local_request() -> None:
-    """Refuse the default password, valid or not, through a proxy, and to a name that may be another site's.
-
-    A page of another site may give its own name the loopback address (DNS rebinding). For the browser, this server is
-    then part of that site.
-    """
-    if was_forwarded() or not names_loopback(request.host):
+    """Refuse the default password, valid or not, unless it is sent on this machine."""
+    if not is_local_request():
         raise Forbidden(DEFAULT_IS_LOCAL)

@@ -36,11 +36,16 @@ class SessionCookie:
             g.session_account = None if secret is None else self._sessions.find(secret)
         return cast(Account | None, g.session_account)
 
-    def sign_in(self, account: Account) -> None:
-        """Begin a session with a new cookie, and end the present session."""
+    def sign_in(self, account: Account) -> bool:
+        """End the present session, and begin one with a new cookie.
+
+        Returns:
+            Whether it began; not if the account was removed meanwhile.
+        """
         self.sign_out()
         g.session_cookie = self._sessions.begin(account.name)
-        g.session_account = account
+        g.session_account = None if g.session_cookie is None else account
+        return g.session_account is not None
 
     def sign_out(self) -> None:
         """End the session of the current request, if any."""

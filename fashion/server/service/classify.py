@@ -70,14 +70,30 @@ class Classifier:
             HTTPException: If the image cannot be read, or too many requests are waiting.
         """
         with self._admission.admit():
-            with self._admission.decode_slot():
-                upload = uploads.read(content, self._model.input, self._admission, self._monitor, thumbnail_side)
-            context = log_context()
-            context.picture_sha256 = upload.sha256
-            (result,) = self.classify([upload.model_input])
-        context.predicted_class, context.confidence = result.predicted_class, result.confidence
-        context.decision = result.decision
-        return result, upload
+            return self._classify_upload(content, thumbnail_side)
+
+    def explain_upload(self, content: bytes, thumbnail_side: int) -> tuple[Classification, uploads.Upload, np.ndarray]:
+        """Classify one uploaded image, and find what drives the prediction; admitted once for both.
+
+        Args:
+            content: The uploaded bytes.
+            thumbnail_side: Longest side of the thumbnail in pixels.
+
+        Returns:
+            Also how much each pixel supports the class, by occlusion: ``(h, w)`` float32 in [0, 1].
+
+        Raises:
+            HTTPException: If the image cannot be read, or too many requests are waiting.
+        """
+        with self._admission.admit():
+            result, upload = self._classify_upload(content, thumbnail_side)
+            sensitivity = attribution.occlusion_sensitivity(
+                self._model.probabilities,
+                upload.model_input.pixels,
+                result.class_index,
+                self._model.card.data.pixel_mean,
+            )
+        return result, upload, sensitivity
 
     def classify_batch(self, contents: Iterable[bytes]) -> list[Classification | HTTPException]:
         """Classify several uploaded images; one that cannot be read yields its error instead.
@@ -112,19 +128,15 @@ class Classifier:
             self._monitor.count_classification(result.predicted_class, result.confidence, result.decision)
         return results
 
-    def sensitivity(self, model_input: ModelInput, class_index: int) -> np.ndarray:
-        """Return how much each pixel supports a class, by occlusion.
-
-        Returns:
-            ``(h, w)`` float32 in [0, 1].
-
-        Raises:
-            UnavailableError: If too many requests are waiting.
-        """
-        with self._admission.admit():
-            return attribution.occlusion_sensitivity(
-                self._model.probabilities, model_input.pixels, class_index, self._model.card.data.pixel_mean
-            )
+    def _classify_upload(self, content: bytes, thumbnail_side: int | None) -> tuple[Classification, uploads.Upload]:
+        with self._admission.decode_slot():
+            upload = uploads.read(content, self._model.input, self._admission, self._monitor, thumbnail_side)
+        context = log_context()
+        context.picture_sha256 = upload.sha256
+        (result,) = self.classify([upload.model_input])
+        context.predicted_class, context.confidence = result.predicted_class, result.confidence
+        context.decision = result.decision
+        return result, upload
 
     def _result(self, prediction: Prediction, row: int, model_input: ModelInput) -> Classification:
         classes, probabilities = self._model.classes, prediction.probabilities[row]

@@ -1,23 +1,25 @@
 """How the body of a request is read: in memory, within the limit on its size, and completely."""
 
 import io
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from flask import Request, request
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 from werkzeug.utils import cached_property
 from werkzeug.wsgi import LimitedStream
 
-from fashion.server.settings import MAX_BODY_BYTES
+from fashion.server.settings import MAX_BODY_BYTES, MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 IDENTITY = "identity"  # the Content-Encoding of a body that is not compressed
+URLENCODED_FORM = "application/x-www-form-urlencoded"
 
 
-class ChunkedBody(LimitedStream):
-    """A body without a Content-Length, which is refused once it exceeds the limit.
+class LimitedBody(LimitedStream):
+    """A body that is refused once it exceeds the limit, with a Content-Length or without.
 
     Werkzeug's own stream ends at the limit like a complete body when it is read at once, and refuses a body of exactly
     the limit when it is read in pieces.
@@ -44,8 +46,27 @@ class ChunkedBody(LimitedStream):
         return body
 
 
+class FormParser(FormDataParser):
+    """Werkzeug's parser, which by itself limits the text of multipart forms only.
+
+    It splits all of another form at once: 5 MiB of ``a&a&...`` would become some hundred MB of Python objects.
+    """
+
+    def parse(self, stream: IO[bytes], mimetype: str, *args: Any, **kwargs: Any) -> Any:
+        """Parse a form.
+
+        Raises:
+            RequestEntityTooLarge: If it is too large.
+        """
+        if mimetype == URLENCODED_FORM:
+            stream = cast(IO[bytes], LimitedBody(stream, MAX_TEXT_BYTES, is_max=True))
+        return super().parse(stream, mimetype, *args, **kwargs)
+
+
 class UploadRequest(Request):
     """A request whose uploads stay in memory: a full disk refuses none of them, and no image is written to a disk."""
+
+    form_data_parser_class = FormParser
 
     def __init__(self, environ: "WSGIEnvironment", populate_request: bool = True, shallow: bool = False) -> None:
         super().__init__(environ, populate_request, shallow)
@@ -58,7 +79,7 @@ class UploadRequest(Request):
     def stream(self) -> IO[bytes]:
         """The body, of which at most ``MAX_BODY_BYTES`` can be read."""
         if "wsgi.input_terminated" in self.environ:
-            return cast(IO[bytes], ChunkedBody(self.environ["wsgi.input"], MAX_BODY_BYTES, is_max=True))
+            return cast(IO[bytes], LimitedBody(self.environ["wsgi.input"], MAX_BODY_BYTES, is_max=True))
         return super().stream
 
     def _get_file_stream(

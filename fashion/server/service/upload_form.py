@@ -7,12 +7,11 @@ from flask import request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from fashion.server.service.request_body import IDENTITY, content_encoding
+from fashion.server.service.request_body import IDENTITY, URLENCODED_FORM, content_encoding
 from fashion.server.settings import MAX_FORM_PARTS, MAX_TEXT_BYTES
 
 FIELD = "file"
 FORM = "multipart/form-data"
-URLENCODED_FORM = "application/x-www-form-urlencoded"
 READ_BYTES = 64 * 1024
 SEND_ONE = f"send an image in the field '{FIELD}' of a {FORM} body"
 # What people send who write this header themselves, without the boundary that the HTTP client chose.

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_DATABASE_URL = f"sqlite:///{OUTPUTS / 'server' / 'fashion.db'}"
 
+KEPT_CONNECTIONS = 5  # more are closed after use, instead of staying open after the busiest moment
 BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another writer
 CONNECT_SECONDS = "5"  # how long PostgreSQL may take to answer
 TCP_TIMEOUT_MILLISECONDS = "5000"  # for unacknowledged data; TCP by itself would retry for minutes
@@ -58,7 +59,7 @@ class Database:
         self.name = address.render_as_string().partition("?")[0]  # with *** for the password
         try:
             # No limit: every thread may need a connection, and must not wait for another thread's.
-            self._engine = create_engine(address, pool_size=0, pool_pre_ping=True)
+            self._engine = create_engine(address, pool_size=KEPT_CONNECTIONS, max_overflow=-1, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise InputError(
                 f"{self.name}: needs the package {error.name}; "
@@ -199,14 +200,14 @@ def _create_sqlite_file(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             new = Path(folder) / path.name
             new.touch(mode=0o600)
-            connection = sqlite3.connect(new)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.close()
+            with contextlib.closing(sqlite3.connect(new)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
             with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(new, path)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{path}: the database cannot be created ({error.strerror}); choose another path in server.database_url "
+            f"{path}: the database cannot be created ({reason}); choose another path in server.database_url "
             "(of scripts/users.py: --database-url)"
         ) from None
 
@@ -214,7 +215,7 @@ def _create_sqlite_file(path: Path) -> None:
 def _require_sqlite_file(_: Dialect, __: object, arguments: list[str], ___: object) -> None:
     # SQLite would silently create an empty database in its place.
     if not os.path.exists(arguments[0]):
-        raise sqlite3.OperationalError("the file is gone")
+        raise sqlite3.OperationalError("the file is gone or cannot be reached")
 
 
 def _require_same_file(connection: sqlite3.Connection, record: ConnectionPoolEntry, _: object) -> None:
@@ -227,7 +228,7 @@ def _require_same_file(connection: sqlite3.Connection, record: ConnectionPoolEnt
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except OSError:  # gone, or not to be reached: so is the file that was opened
         return None
     return status.st_dev, status.st_ino
 

@@ -5,8 +5,8 @@ import logging
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from fashion.errors import StorageUnavailableError
 from fashion.server.settings import MEBIBYTE, Settings
 from fashion.server.storage.database import Database
 from fashion.server.storage.tables import ImageRow, PredictionRow, utc_now
@@ -96,8 +96,8 @@ class PredictionHistory:
         confidence: float,
         decision: str,
         jpeg: bytes | None = None,
-    ) -> int:
-        """Store a prediction.
+    ) -> int | None:
+        """Store a prediction, unless the account was removed meanwhile.
 
         Args:
             account: The account that got it.
@@ -110,7 +110,7 @@ class PredictionHistory:
             jpeg: The image, stored if the settings say so.
 
         Returns:
-            The prediction's number.
+            The prediction's number; None without such an account.
         """
         now = utc_now()
         values = {
@@ -123,13 +123,16 @@ class PredictionHistory:
             "confidence": confidence,
             "decision": decision,
         }
-        with self._database.writing() as connection:
-            number = connection.scalar(insert(PredictionRow).returning(PredictionRow.id), values)
-            if jpeg is not None and self.keeps_images:
-                image = {"prediction": number, "time": now, "size": len(jpeg), "jpeg": jpeg}
-                connection.execute(insert(ImageRow).values(image))
-                self._delete_excess_images(connection)
-        return int(number or 0)
+        try:
+            with self._database.writing() as connection:
+                number = connection.scalar(insert(PredictionRow).returning(PredictionRow.id), values)
+                if jpeg is not None and self.keeps_images:
+                    image = {"prediction": number, "time": now, "size": len(jpeg), "jpeg": jpeg}
+                    connection.execute(insert(ImageRow).values(image))
+                    self._delete_excess_images(connection)
+        except IntegrityError:
+            return None
+        return number
 
     def page(self, account: str, number: int, size: int) -> tuple[list[PastPrediction], int]:
         """Return one page of an account's predictions, newest first, and the number of all its predictions.
@@ -145,8 +148,8 @@ class PredictionHistory:
             count = connection.scalar(select(func.count()).select_from(PredictionRow).where(own)) or 0
             return [PastPrediction(*row) for row in connection.execute(rows)], count
 
-    def find(self, number: int, account: str | None) -> PastPrediction | None:
-        """Return a prediction if the account owns it; with None for the account, whoever owns it."""
+    def find(self, number: int, account: str) -> PastPrediction | None:
+        """Return a prediction if the account owns it."""
         with self._database.reading() as connection:
             row = connection.execute(self._select().where(_matching(number, account))).one_or_none()
         return None if row is None else PastPrediction(*row)
@@ -185,14 +188,14 @@ class PredictionHistory:
             return [PastPrediction(*row) for row in connection.execute(rows)]
 
     def prune(self) -> None:
-        """Delete what is past its retention; all images if the operator no longer keeps any."""
+        """Delete what is past its retention; all images if the operator no longer keeps any. A failure is logged."""
         try:
             with self._database.writing() as connection:
                 connection.execute(delete(ImageRow).where(~self._image_is_current()))
                 old = (PredictionRow.time <= utc_now() - RETENTION) & PredictionRow.said_class.is_(None)
                 connection.execute(delete(PredictionRow).where(old))
-        except StorageUnavailableError as error:
-            logger.warning("old predictions were not deleted: %s", error, extra={"outage": error.service})
+        except Exception as error:  # noqa: BLE001  # the thread that calls this every hour must not end
+            logger.warning("old predictions were not deleted: %s", error, extra={"outage": "database"})
 
     def _select(self) -> Select[*tuple[Any, ...]]:
         stored = select(ImageRow.prediction).where(ImageRow.prediction == PredictionRow.id, self._image_is_current())

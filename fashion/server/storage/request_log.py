@@ -9,9 +9,7 @@ import time
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from fashion.errors import StorageUnavailableError
 from fashion.server.storage.database import Database
 from fashion.server.storage.tables import RequestRow, utc_now
 
@@ -19,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 RETENTION = datetime.timedelta(days=90)
 MAX_ROWS = 1_000_000  # about 250 MB in SQLite
-PRUNE_INTERVAL = datetime.timedelta(hours=1)
+PRUNE_INTERVAL_SECONDS = 3600
 
 MAX_QUEUED = 10_000  # more are dropped: a slow database must not stop the server
 BATCH_SECONDS = 0.2
@@ -62,13 +60,13 @@ class LoggedRequest(NamedTuple):
 class RequestLog:
     """Writes requests to the database from a thread of its own, so that no response waits for a disk.
 
-    Old and excess rows are deleted on the way. Create it after a fork; close it to lose nothing.
+    Old and excess rows are deleted at the start and every hour. Create it after a fork; close it to lose nothing.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queue: queue.Queue[LoggedRequest | None] = queue.Queue(MAX_QUEUED)
-        self._last_pruned: datetime.datetime | None = None
+        self._next_prune = time.monotonic()
         self._writer = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._writer.start()
 
@@ -92,29 +90,40 @@ class RequestLog:
             )
 
     def _write(self) -> None:
+        """Run until the end of the process: whatever fails is logged."""
         closing = False
         while not closing:
-            batch = [self._queue.get()]
-            time.sleep(BATCH_SECONDS)  # one transaction for many requests
-            while not self._queue.empty():
-                batch.append(self._queue.get())
+            if time.monotonic() >= self._next_prune:
+                self._prune()
+            batch = self._next_batch()
             closing = None in batch
             requests = [request._asdict() for request in batch if request is not None]
             try:
-                with self._database.writing() as connection:
-                    if requests:
+                if requests:
+                    with self._database.writing() as connection:
                         connection.execute(insert(RequestRow), requests)
-                self._prune()
-            except (StorageUnavailableError, SQLAlchemyError) as error:
+            except Exception as error:  # noqa: BLE001
                 logger.warning("request log: lost %d requests: %s", len(requests), error, extra=OUTAGE)
 
+    def _next_batch(self) -> list[LoggedRequest | None]:
+        """Wait for requests until it is time to prune."""
+        try:
+            batch = [self._queue.get(timeout=max(0, self._next_prune - time.monotonic()))]
+        except queue.Empty:
+            return []
+        time.sleep(BATCH_SECONDS)  # one transaction for many requests
+        while not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
+
     def _prune(self) -> None:
-        now = utc_now()
-        if self._last_pruned is not None and now - self._last_pruned < PRUNE_INTERVAL:
-            return
-        self._last_pruned = now
-        with self._database.writing() as connection:
-            connection.execute(delete(RequestRow).where(RequestRow.time < now - RETENTION))
-            newest = connection.scalar(select(func.max(RequestRow.id)))
-            if newest is not None:
-                connection.execute(delete(RequestRow).where(RequestRow.id <= newest - MAX_ROWS))
+        """Delete old and excess rows; after a failure, too, the next time is an interval later."""
+        self._next_prune = time.monotonic() + PRUNE_INTERVAL_SECONDS
+        try:
+            with self._database.writing() as connection:
+                connection.execute(delete(RequestRow).where(RequestRow.time < utc_now() - RETENTION))
+                newest = connection.scalar(select(func.max(RequestRow.id)))
+                if newest is not None:
+                    connection.execute(delete(RequestRow).where(RequestRow.id <= newest - MAX_ROWS))
+        except Exception as error:  # noqa: BLE001
+            logger.warning("request log: old requests were not deleted: %s", error, extra=OUTAGE)

@@ -4,6 +4,7 @@ import datetime
 import secrets
 
 from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from fashion.server.storage.accounts import ACCOUNT_COLUMNS, Account, secret_digest
 from fashion.server.storage.database import Database
@@ -32,19 +33,22 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str) -> str | None:
         """Begin a session of an account, and delete all expired sessions.
 
         Returns:
-            The session's secret, for the cookie.
+            The session's secret, for the cookie; None if the account was removed meanwhile.
         """
         secret = secrets.token_urlsafe(SECRET_BYTES)
         now = utc_now()
         expired = (SessionRow.created <= now - AGE_LIMIT) | (SessionRow.last_used <= now - IDLE_LIMIT)
         values = {"sha256": secret_digest(secret), "account": name, "created": now, "last_used": now}
-        with self._database.writing() as connection:
-            connection.execute(delete(SessionRow).where(expired))
-            connection.execute(insert(SessionRow).values(values))
+        try:
+            with self._database.writing() as connection:
+                connection.execute(delete(SessionRow).where(expired))
+                connection.execute(insert(SessionRow).values(values))
+        except IntegrityError:
+            return None
         return secret
 
     def find(self, secret: str) -> Account | None:

@@ -118,6 +118,34 @@ def test_old_predictions_without_feedback_are_deleted(database):
     assert [each.id for each in known.page("ann", 1, 9)[0]] == [said]
 
 
+def test_an_account_that_was_removed_meanwhile_has_no_history(database):
+    known = kept(database, keep_images=True)
+    assert add(known, "eve", jpeg=b"x") is None
+    assert count(database, PredictionRow) == count(database, ImageRow) == 0
+
+
+def test_an_account_that_is_removed_during_its_request_gets_the_answer(client, sign_in, accounts, monkeypatch):
+    accounts.add("ada", "a long password")
+    sign_in(client, "ada", "a long password")
+    add_to_history = PredictionHistory.add
+
+    def remove_and_add(*arguments, **options):
+        accounts.remove("ada")
+        return add_to_history(*arguments, **options)
+
+    monkeypatch.setattr(PredictionHistory, "add", remove_and_add)
+    body, kind = form(("file", png(IMAGE)))
+    page = client.post("/predict", data=body, content_type=kind, headers=PAGE)
+    assert page.status_code == 200
+    assert "feedback-" not in page.text
+
+
+def test_a_failure_to_delete_old_predictions_is_logged(database, caplog, monkeypatch):
+    monkeypatch.setattr(database, "writing", lambda: 1 / 0)
+    kept(database).prune()
+    assert "old predictions were not deleted: division by zero" in caplog.text
+
+
 def test_images_are_kept_if_set_and_as_long_as_set(database):
     number = add(kept(database), jpeg=b"x")
     assert count(database, ImageRow) == 0

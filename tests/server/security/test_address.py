@@ -127,10 +127,35 @@ def test_a_prefix_may_be_one_of_the_servers_own_paths(make_app):
                 assert answer.location is None or answer.location == f"{prefix}/login?next={prefix}{path}"
 
 
-def test_over_tls_the_cookie_is_bound_to_the_host_or_to_the_sub_path(make_app, accounts):
+@pytest.mark.parametrize(
+    ("trusted", "values", "first"),
+    [
+        (1, "a", "a"),
+        (1, "forged, a", "a"),
+        (2, "a, b", "a"),  # both proxies append
+        (2, "a,b", "a"),
+        (2, "forged, a, b", "a"),
+        (2, "a", "a"),  # the nearest replaces, or passes on what the other set
+        (3, "a, b", "a"),  # the outermost or the middle one replaces, and those behind it append
+        (2, "", None),
+        (2, None, None),
+    ],
+)
+def test_the_scheme_and_the_host_are_the_outermost_trusted_proxys(make_app, trusted, values, first):
+    app = make_app(trusted_proxies=trusted)
+    seen = []
+    app.before_request(lambda: seen.append((request.host, request.scheme, request.remote_addr)))
+    headers = {} if values is None else {f"X-Forwarded-{name}": values for name in ("Host", "Proto")}
+    app.test_client().get("/livez", headers={"X-Forwarded-For": "192.0.2.1", **headers})
+    address = "192.0.2.1" if trusted == 1 else "127.0.0.1"  # to which every proxy appends
+    assert seen == [(first or "localhost", first or "http", address)]
+
+
+@pytest.mark.parametrize("proto", ["https, https", "https", "https, http"])
+def test_over_tls_the_cookie_is_bound_to_the_host_or_to_the_sub_path(make_app, accounts, proto):
     accounts.add("ada", "a long password")
     client = make_app(trusted_proxies=2).test_client()
-    headers = {"X-Forwarded-Proto": "https, https", "Origin": "https://localhost"}
+    headers = {"X-Forwarded-Proto": proto, "Origin": "https://localhost"}
     entered = {"name": "ada", "password": "a long password"}
     for prefix, start in (("", "__Host-fashion="), ("/a/b", "__Secure-fashion=")):
         answer = client.post("/login", data=entered, headers={**headers, "X-Forwarded-Prefix": prefix})

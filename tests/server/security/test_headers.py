@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from fashion import artifact
 from fashion.errors import FashionError
+from fashion.server.security.authentication import PROXY_HEADERS
 from fashion.server.security.headers import HEADERS
 from fashion.server.service.served_model import ServedModel
 from fashion.server.storage.tables import RequestRow
@@ -150,12 +151,14 @@ def test_metrics_count_what_happened(client, post):
 
 def test_metrics_are_for_this_machine_and_for_accounts(client, accounts):
     accounts.add("ada", "a long password")
-    elsewhere, passed_on = {"REMOTE_ADDR": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.1"}
+    ada, elsewhere = basic("ada", "a long password"), {"REMOTE_ADDR": "192.0.2.1"}
     assert client.get("/metrics").status_code == 200
     assert client.get("/metrics", environ_base=elsewhere).status_code == 401
-    assert client.get("/metrics", environ_base=elsewhere, headers=ADMIN).status_code == 200
-    assert client.get("/metrics", headers=passed_on).status_code == 401
-    assert client.get("/metrics", headers={**passed_on, **basic("ada", "a long password")}).status_code == 200
+    assert client.get("/metrics", environ_base=elsewhere, headers=ada).status_code == 200
+    rebound = {"Host": "evil.example:5000"}  # a page of that name, which now has this machine's address
+    for other in (rebound, *({header: "192.0.2.1"} for header in PROXY_HEADERS)):
+        assert client.get("/metrics", headers=other).status_code == 401
+        assert client.get("/metrics", headers={**other, **ada}).status_code == 200
 
 
 def test_a_database_that_fails_is_the_servers_fault_for_now(client, post, accounts, caplog):

@@ -154,6 +154,21 @@ def test_failures_count_with_those_of_programs(client):
     assert f"{text} 4 min" in answer.text or f"{text} 5 min" in answer.text
 
 
+def test_an_account_that_is_removed_while_it_signs_in_is_refused(client, accounts, monkeypatch):
+    accounts.add("ada", "a long password")
+    begin = Sessions.begin
+
+    def remove_and_begin(*arguments):
+        accounts.remove("ada")
+        return begin(*arguments)
+
+    monkeypatch.setattr(Sessions, "begin", remove_and_begin)
+    answer = client.post("/login", data={"name": "ada", "password": "a long password"}, headers=SAME_ORIGIN)
+    assert answer.status_code == 401
+    assert "Wrong name or password" in answer.text
+    assert client.get("/history").status_code == 303
+
+
 def test_the_default_password_does_not_pass_a_proxy(client):
     answer = client.post("/login", data=CREDENTIALS, headers={**SAME_ORIGIN, "X-Forwarded-For": "192.0.2.1"})
     assert answer.status_code == 403

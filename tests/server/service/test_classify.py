@@ -31,6 +31,17 @@ def test_an_image_is_decoded_and_judged_once(post, calls, headers, kind):
     assert calls == ["decode", "judge"]
 
 
+def test_a_page_is_admitted_once_for_all_of_its_work(make_app, monkeypatch):
+    app = make_app(threads=1, queue=0)
+    admit, admitted = app.services.admission.admit, []
+    monkeypatch.setattr(app.services.admission, "admit", lambda: admitted.append("once") or admit())
+    body, kind = form(("file", png(Image.linear_gradient("L"))))
+    assert (
+        app.test_client().post("/predict", data=body, content_type=kind, headers={**ADMIN, **PAGE}).status_code == 200
+    )
+    assert admitted == ["once"]
+
+
 def test_each_image_of_a_batch_is_decoded_and_judged_once(post, calls):
     image = png(Image.linear_gradient("L"))
     assert post(image, image, b"text", path="/predict/batch").status_code == 200

@@ -3,7 +3,10 @@
 import concurrent.futures
 import contextlib
 import datetime
+import errno
 import os
+import re
+import resource
 import shutil
 import sqlite3
 import stat
@@ -17,10 +20,10 @@ from alembic.runtime.migration import MigrationContext
 from services import DATABASES
 from sqlalchemy import func, insert, select
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, StorageUnavailableError
 from fashion.paths import PROJECT
 from fashion.server.storage.accounts import Accounts
-from fashion.server.storage.database import DEFAULT_DATABASE_URL, Database
+from fashion.server.storage.database import DEFAULT_DATABASE_URL, KEPT_CONNECTIONS, Database
 from fashion.server.storage.tables import Base, RequestRow
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -103,6 +106,20 @@ def test_an_unwritable_path_is_one_line(tmp_path):
         Database(f"sqlite:///{tmp_path}/file/b.db")
 
 
+def test_a_full_disk_is_one_line(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(FashionError) as refused:
+            Database(f"sqlite:///{tmp_path}/b.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert re.search(
+        r"b\.db: the database cannot be created \(.*(full|disk).*\); choose another path", str(refused.value)
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -170,7 +187,9 @@ def test_a_sqlite_file_that_is_gone_or_replaced_is_noticed(tmp_path):
     for file in tmp_path.glob("b.db*"):
         file.unlink()
     for _ in range(2):
-        with pytest.raises(FashionError, match=r"the database cannot be used \(the file is gone\)"):
+        with pytest.raises(
+            FashionError, match=r"the database cannot be used \(the file is gone or cannot be reached\)"
+        ):
             accounts.all()
     assert not list(tmp_path.iterdir())
     other = Accounts(f"sqlite:///{tmp_path}/b.db")
@@ -179,6 +198,35 @@ def test_a_sqlite_file_that_is_gone_or_replaced_is_noticed(tmp_path):
     assert [account.name for account in accounts.all()] == ["ann"]
     for each in (accounts, other):
         each.database.close()
+
+
+def test_a_sqlite_file_that_cannot_be_reached_is_an_outage(tmp_path, monkeypatch):
+    accounts = Accounts(f"sqlite:///{tmp_path}/b.db")
+    accounts.upgrade()
+    opened = os.stat
+
+    def denied(path, *arguments, **options):
+        if str(path).endswith("b.db"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:  # permissions would not stop root
+        patch.setattr(os, "stat", denied)
+        with pytest.raises(
+            StorageUnavailableError, match=r"the database cannot be used \(the file is gone or cannot be reached\)"
+        ):
+            accounts.all()
+    assert accounts.all() == []
+    accounts.database.close()
+
+
+def test_connections_beyond_a_few_are_closed_after_use(database_url):
+    database = Database(database_url)
+    with contextlib.ExitStack() as busy:
+        for _ in range(KEPT_CONNECTIONS + 5):
+            busy.enter_context(database.reading())
+    assert database._engine.pool.checkedin() == KEPT_CONNECTIONS
+    database.close()
 
 
 def test_writers_wait_for_each_other(database_url):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from services import DATABASES
-from sqlalchemy import select
+from sqlalchemy import insert, select, text
 
 from fashion.server.storage import request_log as module
 from fashion.server.storage.database import Database
@@ -43,12 +43,44 @@ def test_recorded_requests_are_stored_once_the_log_is_closed(database):
     assert kept(database) == requests
 
 
-def test_old_and_excess_rows_are_deleted(database, monkeypatch):
+def store(database, *requests):
+    with database.writing() as connection:
+        connection.execute(insert(RequestRow), [request._asdict() for request in requests])
+
+
+def test_old_and_excess_rows_are_deleted_although_nobody_sends_a_request(database, monkeypatch):
     monkeypatch.setattr(module, "MAX_ROWS", 3)
+    monkeypatch.setattr(module, "PRUNE_INTERVAL_SECONDS", 0.05)
+    old = REQUEST._replace(time=NOW - datetime.timedelta(days=91))
+    store(database, *[REQUEST] * 9, old, old, REQUEST)
     log = RequestLog(database)
-    old = [REQUEST._replace(time=NOW - datetime.timedelta(days=91))] * 2
-    for request in [*[REQUEST] * 9, *old, REQUEST]:
-        log.record(request)
+    while kept(database) != [REQUEST]:  # at the start
+        time.sleep(0.01)
+    store(database, old)
+    while kept(database) != [REQUEST]:  # and again
+        time.sleep(0.01)
+    log.close()
+
+
+def test_a_failure_to_delete_old_rows_loses_nothing(database, caplog, monkeypatch):
+    monkeypatch.setattr(module, "delete", lambda table: text("nonsense"))
+    monkeypatch.setattr(module, "PRUNE_INTERVAL_SECONDS", 0)
+    log = RequestLog(database)
+    log.record(REQUEST)
+    log.close()
+    assert kept(database) == [REQUEST]
+    assert "request log: old requests were not deleted: " in caplog.text
+    assert "lost" not in caplog.text
+
+
+def test_an_unexpected_failure_does_not_end_the_log(database, caplog, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "writing", lambda: 1 / 0)
+        log = RequestLog(database)
+        log.record(REQUEST)
+        while "lost 1 requests" not in caplog.text:
+            time.sleep(0.01)
+    log.record(REQUEST)
     log.close()
     assert kept(database) == [REQUEST]
 
@@ -60,7 +92,7 @@ def test_a_failing_database_loses_log_rows_only(database, caplog):
     with caplog.at_level(logging.WARNING):
         log.record(REQUEST)
         log.close()
-    assert caplog.messages[0].startswith("request log: lost 1 requests: ")
+    assert "request log: lost 1 requests: " in caplog.text
 
 
 def test_a_request_that_cannot_be_stored_loses_its_batch_only(database, caplog, monkeypatch):
