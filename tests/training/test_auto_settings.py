@@ -28,7 +28,11 @@ BOTH = ("trainer.backend=auto", "trainer.precision=auto")
     [
         (FAST, ["model=resnet"], ("tensorflow", "mixed_bfloat16")),
         (PLAIN, ["model=resnet"], ("tensorflow", "float32")),
-        (FAST, ["model=efficientnetb0"], ("tensorflow", "float32")),
+        (FAST, ["model=efficientnetb0"], ("jax", "float32")),
+        (FAST, ["model=efficientnetb0", "data=cifar10"], ("jax", "float32")),
+        (FAST, ["model=efficientnetb0", "model.stem_stride=1"], ("tensorflow", "float32")),
+        (PLAIN, ["model=efficientnetb0", "data=folder", "data.root=photos"], ("tensorflow", "float32")),
+        (PLAIN, ["model=efficientnetb0", "data=folder", "data.root=photos", "data.image_size=28"], ("jax", "float32")),
         (FAST, ["model=efficientnet_lite0", "data=folder", "data.root=photos"], ("tensorflow", "float32")),
         (GPU, ["model=efficientnetb0"], ("jax", "mixed_bfloat16")),
         (OLD_GPU, ["model=resnet"], ("jax", "float32")),
