@@ -10,6 +10,7 @@ from types import ModuleType
 from fashion.artifact import Artifact, verify
 from fashion.backend.selection import start_backend
 from fashion.benchmarks.command_line import benchmark_parser
+from fashion.card import Card
 from fashion.cli import WRONG_INPUT, with_exit_status
 from fashion.config.arguments import normalise
 from fashion.config.override_text import quote_path
@@ -75,8 +76,9 @@ def _precision(options: argparse.Namespace) -> None:
 def _loading(options: argparse.Namespace) -> None:
     from fashion.benchmarks import loading_speed
 
-    root = options.root and options.root.absolute()
-    if root is None:
+    if options.root:
+        root = options.root.absolute()
+    else:
         root = BENCHMARKS / f"generated_{options.generate}_{options.image_size}"
         loading_speed.generate(root, options.generate, options.image_size)
     result = loading_speed.measure(root, options.image_size, options.rounds, options.backend)
@@ -86,7 +88,7 @@ def _loading(options: argparse.Namespace) -> None:
 def _serving(options: argparse.Namespace) -> None:
     from fashion.benchmarks import serving_speed
 
-    _refuse_other_model(options.artifact)
+    _refuse_other_model(*verify(options.artifact))
     _show(
         "serving",
         serving_speed,
@@ -159,9 +161,9 @@ def _renderings(options: argparse.Namespace) -> None:
     from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
-    _refuse_other_model(options.artifact)
-    data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
+    _refuse_other_model(loaded.path, loaded.card)
+    data = load_idx_files(options.data, download=True)
     result = renderings.measure(data.test_images[: options.images], data.test_labels[: options.images], predictor)
     print(f"{loaded.path}\n{renderings.table(result)}")
     write_json(options.folder / "renderings.json", {**_provenance(), **result, "model": _model(loaded)})
@@ -174,9 +176,9 @@ def _scenes(options: argparse.Namespace) -> None:
     from fashion.data.fashion_mnist.idx_files import load_idx_files
     from fashion.inference.predictor import Predictor
 
-    _refuse_other_model(options.artifact)
-    data = load_idx_files(options.data, download=True)
     predictor, loaded = Predictor.load(options.artifact)
+    _refuse_other_model(loaded.path, loaded.card)
+    data = load_idx_files(options.data, download=True)
     answered = scenes.answer(data.test_images, data.test_labels, predictor, loaded.card.classes)
     (options.folder / "scenes").mkdir(parents=True, exist_ok=True)
     for each in answered:
@@ -186,16 +188,15 @@ def _scenes(options: argparse.Namespace) -> None:
     print(f"\nwritten: {options.folder / 'scenes.png'} and the photos in {options.folder / 'scenes'}")
 
 
-def _refuse_other_model(path: Path) -> None:
+def _refuse_other_model(file: Path, card: Card) -> None:
     """Refuse a model of other images than those that the benchmark draws or sends.
 
     Raises:
-        InputError: When it is not a model of Fashion-MNIST, or is damaged.
+        InputError: When it is not a model of Fashion-MNIST.
     """
     from fashion.data.fashion_mnist import CLASSES
     from fashion.preprocessing.fashion_mnist.spec import INPUT
 
-    file, card = verify(path)
     if (tuple(card.classes), card.input) != (CLASSES, INPUT):
         raise InputError(f"--artifact: {file} was trained on other images; choose one such as --artifact pretrained")
 

@@ -28,6 +28,10 @@ def run(what: str, command: Sequence[object], **environment: str) -> str:
         check=False,
     )
     if finished.returncode:
-        last = finished.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-        raise InputError(f"{what}: {last[0].removeprefix('error: ')}")
+        raise InputError(f"{what}: {last_line(finished.stderr).removeprefix('error: ')}")
     return finished.stdout
+
+
+def last_line(printed: str) -> str:
+    """Return the last line that a process printed, which says why it stopped."""
+    return (printed.strip().splitlines() or ["it printed nothing"])[-1]

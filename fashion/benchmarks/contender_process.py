@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fashion.benchmarks.child import last_line
 from fashion.errors import InputError
 from fashion.paths import PROJECT
 
@@ -59,8 +60,7 @@ class ContenderProcess:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             self.stop()
-            last = self._log.read_text().strip().splitlines()[-1:] or ["it printed nothing"]
-            raise InputError(f"benchmark: the contender {self.name} stopped: {last[0]}")
+            raise InputError(f"benchmark: the contender {self.name} stopped: {last_line(self._log.read_text())}")
         return json.loads(line)
 
     def stop(self) -> None:

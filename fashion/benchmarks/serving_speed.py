@@ -187,8 +187,8 @@ def running(name: str, artifact: Path, folder: Path) -> Iterator[int]:
         end = time.monotonic() + STARTING_SECONDS
         while not _predicts(port):
             if process.poll() is not None or time.monotonic() > end:
-                lines = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
-                raise InputError(f"the server {name} does not answer: {lines[-1] if lines else 'it printed nothing'}")
+                last = child.last_line((folder / f"{name}.log").read_text(errors="replace"))
+                raise InputError(f"the server {name} does not answer: {last}")
             time.sleep(0.2)
         yield port
     finally:

@@ -76,7 +76,7 @@ class MLflowTracker(Tracker):
         try:
             self._log({name: float(value) for name, value in (logs or {}).items()}, step=epoch + 1)
         except self.mlflow.exceptions.MlflowException as error:
-            log.warning("callbacks.mlflow: epoch %d is not logged yet (%s)", epoch + 1, str(error).splitlines()[0])
+            log.warning("callbacks.mlflow: epoch %d is not logged yet (%s)", epoch + 1, str(error).partition("\n")[0])
 
     def on_run_end(self, run: ActiveRun, status: EndStatus) -> None:
         """Log the run's metrics, its figures, report and card, and close it."""
