@@ -87,8 +87,8 @@ def _outermost(application: "WSGIApplication", trusted_proxies: int) -> "WSGIApp
 
     Every proxy appends to X-Forwarded-For. To these two, some append a value, and others replace all values by one, in
     whatever order they follow each other. The values of trusted proxies are therefore the last ones, as many as there
-    are proxies or fewer, and the first of those is the outermost's. Only if a proxy neither appends nor replaces, can
-    a client choose the value, by sending as many as it takes.
+    are proxies or fewer, and the first of those is the outermost's. A client can choose it only if some proxy neither
+    appends nor replaces, by sending as many values as there are proxies.
     """
 
     def reduced(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
