@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError, validate_call
 
 from fashion.data.dataset import Dataset
-from fashion.data.fashion_mnist import CLASSES, fashion_mnist, idx_files
+from fashion.data.fashion_mnist import CLASSES, PIXELS, fashion_mnist, idx_files
 from fashion.errors import FashionError
 
 SPLITS = ("train", "validation", "test")
@@ -178,6 +178,7 @@ def test_the_real_data_set(fashion_mnist_root: Path) -> None:
         "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     }
+    assert dataset.pixels == PIXELS
     digest = hashlib.sha256(dataset.validation.images.tobytes()).hexdigest()
     assert digest == "fc61d5d1a1934cf0caadd7eb5d310558ffd5ea7025d7d848508610f5547b34d5"
 

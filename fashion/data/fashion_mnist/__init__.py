@@ -1,16 +1,17 @@
 """``data=fashion_mnist``: Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from fashion.data.dataset import Dataset, PageText, PhotoKnowledge, PixelStatistics, Split
+from fashion.data.array_dataset import PublishedArrays, array_dataset
+from fashion.data.dataset import Dataset, PageText, PhotoKnowledge, PixelStatistics
 from fashion.data.fashion_mnist import idx_files
 from fashion.data.fashion_mnist.synthetic_ood import synthetic_ood
-from fashion.data.folds import FoldCount, FoldNumber, split_training_images
-from fashion.data.split import evaluation_subset
+from fashion.data.folds import FoldCount, FoldNumber
 from fashion.preprocessing.fashion_mnist.spec import INPUT
 
 CLASSES = (
@@ -60,42 +61,35 @@ def fashion_mnist(
     Args:
         root: Folder of the verified files; ``~`` is the user's home.
         download: Whether missing files may be fetched from the network.
-        limit: Number of training images to use, validation included, and with them the same share of the test
-            images, but no fewer than 1,000. None uses all.
-        validation_fraction: Share of the training images that goes to validation, where there are no folds.
-        folds: Number of parts for cross-validation; None for one split that depends on ``seed``.
-        fold: The part that is the validation split, from 0; the others are the training split.
+        limit: See ``fashion.data.array_dataset.array_dataset``, as for the keys that follow.
+        validation_fraction: See there.
+        folds: See there.
+        fold: See there.
         seed: Chooses the images of the subset and of the validation split, unless there are folds; not negative.
 
     Returns:
         Images ``(n, 28, 28, 1)`` uint8, 0-255, in the order of the official files, and labels ``(n,)`` int64, 0-9.
 
     Raises:
-        InputError: The files cannot be found or are not the published ones, a class would have no image in train
-            or in validation, or there is no such fold.
+        InputError: The files cannot be found or are not the published ones; and as ``array_dataset`` does.
     """
     files = idx_files.load_idx_files(Path(root).expanduser(), download)
-    train, validation = split_training_images(
-        files.train_labels,
-        CLASSES,
+    dataset = array_dataset(
+        PublishedArrays(
+            files.train_images[..., np.newaxis],
+            files.train_labels,
+            files.test_images[..., np.newaxis],
+            files.test_labels,
+            files.digests,
+        ),
+        name="fashion_mnist",
+        title="Fashion-MNIST",
+        classes=CLASSES,
+        page=PAGE,
         limit=limit,
         validation_fraction=validation_fraction,
         folds=folds,
         fold=fold,
         seed=seed,
     )
-    test = evaluation_subset(files.test_labels, limit, len(files.train_labels))
-    train_images, test_images = (images[..., np.newaxis] for images in (files.train_images, files.test_images))
-    return Dataset(
-        name="fashion_mnist",
-        title="Fashion-MNIST",
-        classes=CLASSES,
-        input=INPUT,
-        pixels=PIXELS,
-        train=Split(train_images[train], files.train_labels[train], train),
-        validation=Split(train_images[validation], files.train_labels[validation], validation),
-        test=Split(test_images[test], files.test_labels[test], test),
-        digests=files.digests,
-        page=PAGE,
-        photos=PHOTOS,
-    )
+    return replace(dataset, input=INPUT, photos=PHOTOS)
