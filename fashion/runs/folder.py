@@ -305,7 +305,12 @@ class RunFolder:
             InputError: When there is none, or the file is damaged.
         """
         progress = None if (self.path / _CONFIG_FILE).exists() else self.read_progress()
-        return dict(progress.config if progress else self._read_yaml(_CONFIG_FILE, dict))
+        if progress:
+            return dict(progress.config)
+        config = self._read_yaml(_CONFIG_FILE, dict)
+        if not isinstance(config.get("trainer"), dict):  # cut off between two groups, it still reads as a mapping
+            raise self._damaged(_CONFIG_FILE)
+        return config
 
     @property
     def has_config(self) -> bool:
