@@ -9,11 +9,12 @@ import pydantic
 
 from fashion.card import Card, Entry
 from fashion.errors import InputError
+from fashion.extras import install_command
 
 Quantise = Literal["none", "float16", "int8"]
 CARD_SUFFIX = ".json"  # after the name of the exported file
 EXPORT_COMMAND = "python scripts/export.py"
-NO_ONNX_RUNTIME = "ONNX Runtime is not installed; run .venv/bin/python scripts/setup_venv.py --extra onnx"
+NO_ONNX_RUNTIME = f"ONNX Runtime is not installed; run {install_command('onnx')}"
 
 
 class Agreement(Entry):

@@ -6,10 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fashion import artifact
-from fashion.audit.label_errors import check_packages
 from fashion.backend.selection import Backend, start_backend
 from fashion.config.nodes import ConfigNode
 from fashion.config.schema import Keys, Seed, check_target, check_values, resolved
+from fashion.extras import check_packages
 
 
 class AuditSettings(Keys):
@@ -33,7 +33,7 @@ def prepare_audit(cfg: DictConfig, make_folder: Callable[[], str]) -> AuditSetti
         InputError: When a package is missing, or naming the first key that is wrong, what it got and what is allowed.
     """
     settings = check_values("", resolved(cfg, run_folder="."), AuditSettings)
-    check_packages()
+    check_packages("audit", {"cleanlab": "cleanlab", "scikit-learn": "sklearn"}, "audit")
     if settings.artifact:
         artifact.verify(Path(settings.artifact))
     start_backend(settings.backend, seed=settings.seed)

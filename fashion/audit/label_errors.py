@@ -1,6 +1,5 @@
 """Likely label errors, found by a quick model's predictions for images that it was not trained on."""
 
-import importlib.util
 import math
 import warnings
 
@@ -8,7 +7,6 @@ import numpy as np
 from jaxtyping import Int
 
 from fashion.arrays import Images, Labels, Probabilities
-from fashion.errors import InputError
 
 FOLDS = 5
 FEW_IMAGES = 10 * FOLDS  # of the smallest class
@@ -16,20 +14,6 @@ HIDDEN_UNITS = 256
 BATCH_SIZE = 200  # scikit-learn's own, of larger data
 EPOCHS = 8
 MIN_STEPS = 250  # eight epochs of a few hundred images are too few steps to learn anything
-
-
-def check_packages() -> None:
-    """Check that the optional packages of the audit are installed.
-
-    Raises:
-        InputError: When one is missing.
-    """
-    for package, module in (("cleanlab", "cleanlab"), ("scikit-learn", "sklearn")):
-        if importlib.util.find_spec(module) is None:
-            raise InputError(
-                f"audit: needs {package}, which is not installed; "
-                "install it with .venv/bin/python scripts/setup_venv.py --extra audit"
-            )
 
 
 def cross_validated_probabilities(

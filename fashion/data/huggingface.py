@@ -27,9 +27,9 @@ from fashion.data.image_dataset import (
     load_images,
 )
 from fashion.data.image_files import SPLIT_NAMES, ImageFile, class_name, name_some, slug
-from fashion.data.manifest import INSTALL_PARQUET
 from fashion.data.split import SplitName
 from fashion.errors import InputError, WriteError
+from fashion.extras import install_command
 from fashion.files import LOCK_FILE, waiting_lock
 from fashion.plural import counted
 from fashion.preprocessing.input_spec import Fit
@@ -128,7 +128,9 @@ def import_library() -> Any:
     try:
         library = importlib.import_module("datasets")
     except ImportError:
-        raise InputError(f"data=huggingface: the library datasets is not installed; run {INSTALL_PARQUET}") from None
+        raise InputError(
+            f"data=huggingface: the library datasets is not installed; run {install_command('datasets')}"
+        ) from None
     if not sys.stderr.isatty():
         library.disable_progress_bars()
     return library

@@ -24,10 +24,10 @@ from fashion.data.image_dataset import (
 from fashion.data.image_files import SPLIT_NAMES, ExistingFile, ImageFile, class_name
 from fashion.data.split import SplitName
 from fashion.errors import InputError
+from fashion.extras import install_command
 from fashion.preprocessing.input_spec import Fit
 
 REQUIRED_COLUMNS, SPLIT_COLUMN = ("path", "label"), "split"
-INSTALL_PARQUET = ".venv/bin/python scripts/setup_venv.py --extra datasets"
 
 
 def manifest(
@@ -159,7 +159,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         parquet, pyarrow = importlib.import_module("pyarrow.parquet"), importlib.import_module("pyarrow")
     except ImportError:
-        raise InputError(f"data.file: {path} is a Parquet file; to read it, run {INSTALL_PARQUET}") from None
+        raise InputError(
+            f"data.file: {path} is a Parquet file; to read it, run {install_command('datasets')}"
+        ) from None
     try:
         schema = parquet.read_schema(path)
         _check_columns(path, schema.names)

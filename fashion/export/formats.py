@@ -1,16 +1,15 @@
 """The formats that a model is exported to: the names of their files, and the modules that write and run them."""
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from fashion.arrays import Images
 from fashion.card import Card
-from fashion.errors import InputError
 from fashion.export import npm_packages
 from fashion.export.npm_packages import NpmPackage
 from fashion.exported import Quantise, export_file
+from fashion.extras import check_packages
 from fashion.inference.engine import Engine
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -52,7 +51,7 @@ class ExportFormat(NamedTuple):
         module: The module that writes and runs it, in this package.
         suffix: Of the exported file, or the folder.
         quantise: The types of weights that it can have.
-        packages: Import name of each package that it needs, to its extra.
+        packages: Name on PyPI of each package that it needs, to its module.
         npm: The packages of npm that become part of it.
         is_folder: Whether it is a folder.
     """
@@ -74,12 +73,7 @@ class ExportFormat(NamedTuple):
         Raises:
             InputError: When one is missing.
         """
-        for package, extra in self.packages.items():
-            if importlib.util.find_spec(package) is None:
-                raise InputError(
-                    f"export: needs {package}, which is not installed; "
-                    f"install it with .venv/bin/python scripts/setup_venv.py --extra {extra}"
-                )
+        check_packages("export", self.packages, "export")
         for each in self.npm:
             npm_packages.fetch(each)
 
@@ -88,7 +82,7 @@ class ExportFormat(NamedTuple):
         return cast(FormatModule, importlib.import_module(f"fashion.export.{self.module}"))
 
 
-_ONNX = {"onnx": "export", "tf2onnx": "export", "onnxruntime": "export"}
+_ONNX = {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"}
 FORMATS: dict[FormatName, ExportFormat] = {
     "onnx": ExportFormat("onnx_format", ".onnx", ("none", "float16", "int8"), _ONNX),
     "web": ExportFormat(
@@ -99,5 +93,5 @@ FORMATS: dict[FormatName, ExportFormat] = {
         (npm_packages.ONNX_RUNTIME_WEB, npm_packages.OPENCV),
     ),
     "saved_model": ExportFormat("saved_model_format", ".saved_model", ("none",), {}, is_folder=True),
-    "litert": ExportFormat("litert_format", ".tflite", ("none", "float16"), {"ai_edge_litert": "export"}),
+    "litert": ExportFormat("litert_format", ".tflite", ("none", "float16"), {"ai-edge-litert": "ai_edge_litert"}),
 }

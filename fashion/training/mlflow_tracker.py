@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
+from fashion.extras import install_command
 from fashion.paths import OUTPUTS
 from fashion.runs.active_run import ActiveRun
 from fashion.runs.identity import comparable, flat
@@ -20,7 +21,7 @@ from fashion.runs.result import EndStatus
 from fashion.training.tracking import Tracker
 
 if importlib.util.find_spec("mlflow") is None:
-    raise ImportError("callbacks=mlflow needs MLflow; install it with scripts/setup_venv.py --extra mlflow")
+    raise ImportError(f"callbacks=mlflow needs MLflow; install it with {install_command('mlflow')}")
 
 log = logging.getLogger(__name__)
 

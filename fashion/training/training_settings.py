@@ -1,6 +1,5 @@
 """The configuration of a run: checked once, before anything is written, and with its backend started."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -15,6 +14,7 @@ from fashion.config.nodes import ResolvedConfig, has_target
 from fashion.config.schema import Keys, Seed, Share, check_target, check_values, resolved, unknown_key
 from fashion.data.folds import check_fold
 from fashion.errors import InputError
+from fashion.extras import check_packages
 from fashion.runs import resume_override
 from fashion.training.auto_settings import applied, decide
 
@@ -144,11 +144,8 @@ def check_trainer(config: ResolvedConfig) -> TrainerSettings:
         raise InputError(
             f"trainer.linear_probe: got true with trainer.distribution={trainer.distribution}, expected single"
         )
-    if trainer.linear_probe and importlib.util.find_spec("sklearn") is None:
-        raise InputError(
-            "trainer.linear_probe: got true, which needs scikit-learn; install it with "
-            ".venv/bin/python scripts/setup_venv.py --extra transfer"
-        )
+    if trainer.linear_probe:
+        check_packages("trainer.linear_probe", {"scikit-learn": "sklearn"}, "transfer")
     if trainer.linear_probe and trainer.shift_average:
         raise InputError("trainer.shift_average: got true with trainer.linear_probe=true, expected one or the other")
     if trainer.hardest_share and has_target(config["augment"], "fashion.augment.mixup.Mixup"):

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fashion.arrays import Flags, Images
 from fashion.arrays import Image as ImageArray
 from fashion.errors import InputError
+from fashion.extras import install_command
 from fashion.preprocessing.decode import decode_file
 from fashion.preprocessing.formats import FILE_SUFFIXES, accepted
 from fashion.preprocessing.input_spec import InputSpec
@@ -171,6 +172,6 @@ def _to_uint8(values: Float[np.ndarray, "h w c"]) -> ImageArray:
 
 def _installed(module: str, name: str) -> bool:
     if importlib.util.find_spec(module) is None:
-        log.info("%s: skipped; to include them: .venv/bin/python scripts/setup_venv.py --extra evaluation", name)
+        log.info("%s: skipped; to include them: %s", name, install_command("evaluation"))
         return False
     return True

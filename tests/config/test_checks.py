@@ -43,7 +43,7 @@ def here(keras_backend, *overrides):
 def test_a_linear_probe_is_refused_without_scikit_learn(compose_train, tmp_path, keras_backend, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sklearn" else object())
     config = resolved(compose_train(tmp_path, *here(keras_backend, "trainer.linear_probe=true")))
-    with pytest.raises(FashionError, match=r"trainer\.linear_probe: got true, which needs scikit-learn; install it"):
+    with pytest.raises(FashionError, match=r"trainer\.linear_probe: needs scikit-learn, which is not installed"):
         check_trainer(config)
 
 
@@ -196,6 +196,13 @@ def test_the_other_commands_check_their_keys(keras_backend, prepare, config, mes
     }[prepare]  # fmt: skip
     with pytest.raises(FashionError, match=message):
         prepare(OmegaConf.create(complete | config), lambda: pytest.fail("a folder was made"))
+
+
+def test_an_audit_is_refused_without_cleanlab(keras_backend, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cleanlab" else object())
+    config = {"backend": keras_backend, "run_folder": "x", "data": DATA, "seed": 0, "artifact": None}
+    with pytest.raises(FashionError, match=r"audit: needs cleanlab, which is not installed; .* --extra audit$"):
+        prepare_audit(OmegaConf.create(config), lambda: pytest.fail("a folder was made"))
 
 
 def test_a_check_starts_no_backend(compose_train, tmp_path, keras_backend):

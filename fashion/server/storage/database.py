@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionEr
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fashion.errors import InputError, StorageUnavailableError
+from fashion.extras import install_command
 from fashion.paths import OUTPUTS
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,7 @@ class Database:
             self._engine = create_engine(address, pool_size=KEPT_CONNECTIONS, max_overflow=-1, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"{self.name}: needs the package {error.name}; "
-                "install it with .venv/bin/python scripts/setup_venv.py --extra postgresql"
+                f"{self.name}: needs the package {error.name}; install it with {install_command('postgresql')}"
             ) from None
         if address.get_backend_name() == "sqlite":
             if create:
