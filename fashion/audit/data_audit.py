@@ -28,7 +28,7 @@ from fashion.audit.findings import (
 from fashion.audit.galleries import SHOWN_ERRORS, draw_errors, draw_pairs
 from fashion.audit.label_errors import cross_validated_probabilities, likely_errors
 from fashion.data.dataset import Dataset
-from fashion.evaluation.artifact_data import fits, refuse_other_classes
+from fashion.evaluation.artifact_data import fits, refuse_other_classes, warn_if_redrawn
 from fashion.files import write_json
 from fashion.inference.predictor import Predictor
 from fashion.metrics import summary
@@ -45,9 +45,12 @@ def load_predictor(artifact: str | None, data: Dataset) -> Predictor | None:
         if not (OUTPUTS / "latest").exists():
             return None
         predictor, loaded = Predictor.load(OUTPUTS / "latest")
-        return predictor if fits(data, loaded.card) else None
-    predictor, loaded = Predictor.load(Path(artifact))
-    refuse_other_classes(data, loaded.card)
+        if not fits(data, loaded.card):
+            return None
+    else:
+        predictor, loaded = Predictor.load(Path(artifact))
+        refuse_other_classes(data, loaded.card)
+    warn_if_redrawn(data, loaded.card)
     return predictor
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fashion.arrays import Images, Labels, Probabilities
+from fashion.errors import InputError
 
 FOLDS = 5
 FEW_IMAGES = 10 * FOLDS  # of the smallest class
@@ -26,6 +27,9 @@ def cross_validated_probabilities(
         labels: Their classes; one that a fold does not train on has a probability of 0 there.
         groups: Images of one group are in the same fold, so that no duplicate confirms its twin's label.
         seed: Seed of the folds and the training.
+
+    Raises:
+        InputError: When all images are of one group.
     """
     from joblib import parallel_config
     from sklearn.exceptions import ConvergenceWarning
@@ -33,6 +37,8 @@ def cross_validated_probabilities(
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
+    if len(np.unique(groups)) < 2:
+        raise InputError("audit: all training images are near duplicates of one another, so no model can be checked")
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     count = max(2, min(FOLDS, len(np.unique(groups))))
     trained_on = len(images) - len(images) // count

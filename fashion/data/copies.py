@@ -19,7 +19,7 @@ def warn(
     sources: Shaped[np.ndarray, " n"],
     classes: Sequence[str],
 ) -> None:
-    """Log one warning for images in two splits, and one for images with two labels.
+    """Log a warning for images that are in two splits, and one for images with two labels.
 
     Args:
         splits: The positions of each split's images.
@@ -38,6 +38,14 @@ def warn(
             "%s are copies of training images, so the metrics will be too optimistic; the first: %s",
             " and ".join(copied),
             sources[next(iter(copied.values()))[0]],
+        )
+    chosen_by = splits.test[np.isin(contents[splits.test], contents[splits.validation])]
+    if len(chosen_by):
+        log.warning(
+            "%d test images are copies of validation images, by which epoch and thresholds are chosen, so the test "
+            "metrics will be too optimistic; the first: %s",
+            len(chosen_by),
+            sources[chosen_by[0]],
         )
     pairs = np.unique(np.stack([contents, labels]), axis=1)
     different = np.unique(pairs[0][1:][np.diff(pairs[0]) == 0])

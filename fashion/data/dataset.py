@@ -8,6 +8,7 @@ import numpy as np
 
 from fashion.arrays import GrayImages, Labels, Sources
 from fashion.data.image_rows import ImageArray
+from fashion.data.split import SplitName
 from fashion.preprocessing.input_spec import InputSpec
 
 
@@ -100,6 +101,7 @@ class Dataset:
         digests: Name of each file, or of the whole, to SHA-256 of what the arrays come from.
         page: What the web page says about the data.
         skipped: The files that cannot be read, if the configuration allows to skip them.
+        drawn: The splits that are drawn at random from all images, so that they differ once the images change.
         photos: What is known about photos; None if the images are photos themselves, or nothing is known.
     """
 
@@ -114,6 +116,7 @@ class Dataset:
     digests: dict[str, str]
     page: PageText = DEFAULT_PAGE
     skipped: tuple[SkippedFile, ...] = ()
+    drawn: tuple[SplitName, ...] = ()
     photos: PhotoKnowledge | None = None
 
     @property

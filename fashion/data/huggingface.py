@@ -140,7 +140,8 @@ def _load(library: Any, path: str, subset: str | None) -> Mapping[str, Any]:
     """Return the data set's tables, by the names of their splits."""
     local = os.path.expanduser(path)
     files = sorted(glob.glob(local)) if glob.has_magic(local) else [local] if os.path.isfile(local) else []
-    errors = (OSError, ValueError, library.exceptions.DatasetsError, *_hub_errors())
+    # A RuntimeError says that scripts are no longer run.
+    errors = (OSError, ValueError, RuntimeError, library.exceptions.DatasetsError, *_hub_errors())
     try:
         if files:
             return dict(library.load_dataset("parquet", data_files=files))
@@ -198,8 +199,8 @@ def _only_column(features: Mapping[str, Any], kind: type, key: str, what: str) -
 
 def _image_files(splits: Mapping[SplitName | None, Any], label: str) -> Iterator[ImageFile]:
     for split, table in splits.items():
-        names = getattr(table.features[label], "names", None)
-        labels = list(table[label])
+        names = getattr(table.features.get(label), "names", None)
+        labels = list(table[label]) if label in table.features else [None] * len(table)
         unknown = [row for row, value in enumerate(labels) if value is None or (names and value < 0)]
         if unknown and len(unknown) == len(labels) and split != "train":
             log.warning("the %s images have no labels and are not used", split)

@@ -33,6 +33,7 @@ OnBadImage = Literal["fail", "skip"]
 CacheSize = PositiveFloat
 
 CHANNELS: dict[str, Literal[1, 3]] = {"grayscale": 1, "rgb": 3}
+DRAWN: tuple[SplitName, ...] = ("test", "validation")  # where no images are given for them
 DECIMALS = 4  # of the pixel statistics
 MIN_DEVIATION = 1e-4  # images of a single grey have none, and a model divides by it
 
@@ -47,7 +48,7 @@ class ImageOptions(NamedTuple):
         limit: Number of training images to use, including validation images that are drawn from them; the test images
             shrink in proportion, but not below 1,000. None uses all.
         validation_fraction: Share of the training images that becomes the validation images, where none are given.
-        test_fraction: Share of all images that becomes the test images, where none are given.
+        test_fraction: Share of the training images that becomes the test images, where none are given.
         on_bad_image: Whether an unreadable file ends the run or is left out.
         cache: Folder of the decoded images; ``~`` is the user's home.
         cache_gb: Its maximum size, in GB of 1,000,000,000 bytes.
@@ -114,6 +115,11 @@ def load_images(
         fold=options.fold,
         seed=seed,
     )
+    if absent := set(labels.tolist()).difference(labels[positions.train].tolist()):
+        raise InputError(
+            f"data.limit: the {options.limit} training images include none of "
+            f"{name_some(classes[number] for number in sorted(absent))}; raise it, or set it to null"
+        )
     sources = np.array([image.source for image in images])
     copies.warn(positions, contents, labels, sources, classes)
     train, validation, test = (
@@ -130,6 +136,7 @@ def load_images(
         test=test,
         digests={**(digests or {}), "images": _digest(sources, [stored.digests[number] for number in kept.tolist()])},
         skipped=skipped,
+        drawn=tuple(name for name in DRAWN if name not in given or (name == "validation" and options.folds)),
     )
 
 

@@ -79,7 +79,12 @@ def scan_folder(root: Path) -> list[ImageFile]:
     given = {name: _Folder.read(root / name) for name in top.folders if name.lower() in SPLIT_NAMES}
     if not top.folders:
         raise InputError(f"data.root: {root} has no folders, expected one for each class, as in {root / 'cat'}/1.jpg")
-    has_splits = any(SPLIT_NAMES[name.lower()] == "train" and not folder.images for name, folder in given.items())
+    # A class may be called train, but then it has images; a stray image beside class folders does not make it one.
+    only_splits = len(given) == len(top.folders)
+    has_splits = any(
+        SPLIT_NAMES[name.lower()] == "train" and (not folder.images or (folder.folders and only_splits))
+        for name, folder in given.items()
+    )
     if not has_splits:
         _warn_of_images_outside(root, top)
         files = list(_class_files(root, "", top.folders, split=None))
@@ -186,7 +191,11 @@ def _entries(path: Path | str) -> Iterator[os.DirEntry[str]]:
     except NotADirectoryError:
         raise InputError(f"data.root: {path} is not a folder") from None
     except OSError as error:
-        raise InputError(f"data.root: the folder {path} cannot be read ({error.strerror})") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path | str, error: OSError) -> InputError:
+    return InputError(f"data.root: the folder {path} cannot be read ({error.strerror})")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -220,7 +229,10 @@ def _class_files(root: Path, prefix: str, folders: Sequence[str], split: SplitNa
 def _walk(root: Path, folder: str, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
     """Yield the files in a folder and its folders, as paths from ``root``."""
     path = f"{root}/{folder}"
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
     identity = (status.st_dev, status.st_ino)
     if identity in parents:
         log.warning("%s links to a folder that contains it; the link is not followed", printable(path))

@@ -44,7 +44,7 @@ def split_images(
         limit: Number of train images to use, including validation images that are drawn from them; given validation
             and test images are reduced in proportion, but not below ``MIN_TEST_IMAGES``. None uses all.
         validation_fraction: Share of the train images that is drawn for validation.
-        test_fraction: Share of all images that is drawn for test.
+        test_fraction: Share of the train images that is drawn for test, before the others.
         folds: Number of folds, of the train images: given validation images are then not used. None for one split.
         fold: The fold that is the validation split, from 0.
         seed: Chooses the subset and the validation images; not negative.

@@ -3,9 +3,10 @@
 import csv
 import hashlib
 import importlib
+import logging
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from fashion.data.split import SplitName
 from fashion.errors import InputError
 from fashion.extras import install_command
 from fashion.preprocessing.input_spec import Fit
+
+log = logging.getLogger(__name__)
 
 REQUIRED_COLUMNS, SPLIT_COLUMN = ("path", "label"), "split"
 
@@ -139,14 +142,22 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="")
-            _check_columns(path, reader.fieldnames or ())
+            columns = _columns(path, reader.fieldnames or ())
+            warned = False
             for row in reader:
                 if reader.restkey in row:
                     raise InputError(
                         f"data.file: {path}, line {reader.line_num}: has more values than there are columns; "
                         "quote values that contain a comma"
                     )
-                yield f"line {reader.line_num}", row
+                if not warned and any("\n" in value for value in row.values()):
+                    warned = True
+                    log.warning(
+                        "%s, line %d: a value has several lines; if a quotation mark is missing, rows are lost there",
+                        path,
+                        reader.line_num,
+                    )
+                yield f"line {reader.line_num}", {column: row[name] for column, name in columns.items()}
     except FileNotFoundError:
         raise InputError(f"data.file: there is no file {path}") from None
     except OSError as error:
@@ -163,22 +174,33 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             f"data.file: {path} is a Parquet file; to read it, run {install_command('datasets')}"
         ) from None
     try:
-        schema = parquet.read_schema(path)
-        _check_columns(path, schema.names)
-        columns = [name for name in (*REQUIRED_COLUMNS, SPLIT_COLUMN) if name in schema.names]
-        table = parquet.read_table(path, columns=columns)
+        columns = _columns(path, parquet.read_schema(path).names)
+        table = parquet.read_table(path, columns=list(columns.values()))
     except FileNotFoundError:
         raise InputError(f"data.file: there is no file {path}") from None
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"data.file: {path} cannot be read as Parquet ({error})") from None
     for number, row in enumerate(table.to_pylist(), 1):
-        yield f"row {number}", row
+        yield f"row {number}", {column: row[name] for column, name in columns.items()}
 
 
-def _check_columns(path: Path, columns: Any) -> None:
+def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the name of each column that is read, as the table writes it: case and outer spaces do not matter.
+
+    Raises:
+        InputError: When one is missing, or there twice.
+    """
+    columns: dict[str, str] = {}
+    for name in names:
+        column = name.strip().lower()
+        if column in columns:
+            raise InputError(f"data.file: {path} has two columns called {column}; expected one")
+        if column in {*REQUIRED_COLUMNS, SPLIT_COLUMN}:
+            columns[column] = name
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     if missing:
         raise InputError(
             f"data.file: {path} has no column {' and no column '.join(missing)}; expected path, label and, optionally, "
-            f"split; got {', '.join(columns) or 'none'}"
+            f"split; got {', '.join(names) or 'none'}"
         )
+    return columns

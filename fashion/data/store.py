@@ -129,7 +129,7 @@ class _Store:
                 self._clear()
             # Another process may have decoded them while this one waited.
             if changed := self._changed(statuses):
-                make_space(self.row_bytes * len(changed))
+                make_space(self.row_bytes * sum(not self._is_known(source, statuses[source]) for source in changed))
                 self._decode(changed, statuses)
             return self._stored(sources)
 
@@ -174,6 +174,11 @@ class _Store:
             for source, status in statuses.items()
             if (record := files.get(source)) is None or record[:2] != status or record.digest not in contents
         ]
+
+    def _is_known(self, source: str, status: Status) -> bool:
+        """Return whether a changed file probably has a content that is stored: only its modification time differs."""
+        record = self.files.get(source)
+        return record is not None and record.size == status[0] and record.digest in self.contents
 
     def _decode(self, changed: Sequence[str], statuses: Mapping[str, Status]) -> None:
         """Read files, decode what is new of their contents, and save all of it from time to time."""

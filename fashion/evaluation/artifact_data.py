@@ -1,5 +1,6 @@
 """Evaluating a model on its own data, and auditing it: what a command line leaves out of it is the artifact's."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from fashion.errors import InputError
 from fashion.paths import PROJECT, default_model
 from fashion.preprocessing.input_spec import InputSpec
 from fashion.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 CHOICE = "of_the_artifact"  # the name of its data configuration beside those in configs/data
 HELP_FLAGS = {"--help", "--hydra-help", "--version", "--info"}
@@ -83,6 +86,21 @@ def _defaults(target: str) -> ConfigNode:
 def fits(data: Dataset, card: Card) -> bool:
     """Return whether a model takes the images of a data set and has its classes."""
     return list(data.classes) == card.classes and data.input == card.input
+
+
+def warn_if_redrawn(data: Dataset, card: Card) -> None:
+    """Warn if test or validation images of a model's data may be images that it was trained on.
+
+    They are drawn from all images, so adding, removing or moving a few of these draws them anew.
+    """
+    if data.drawn and data.name == card.data.name and data.digests != card.data.digests:
+        log.warning(
+            "%s has changed since %s was trained on it, so its %s images were drawn again and include some that it was "
+            "trained on: its figures on them are too optimistic; train again, or give the data splits of its own",
+            data.title,
+            card.file_name,
+            " and ".join(data.drawn),
+        )
 
 
 def refuse_other_classes(data: Dataset, card: Card) -> None:

@@ -17,7 +17,7 @@ from fashion.config.renames import upgrade_config
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
 from fashion.evaluation import cost, measurement, plots, report
-from fashion.evaluation.artifact_data import refuse_other_classes
+from fashion.evaluation.artifact_data import refuse_other_classes, warn_if_redrawn
 from fashion.evaluation.comparison import compare
 from fashion.evaluation.evaluation_settings import EvaluationSettings
 from fashion.evaluation.records import Comparison, Measurement, ModelSummary, Robustness
@@ -57,9 +57,12 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     data: Dataset = build(settings.data, seed=loaded.card.seed)
     for card in (loaded.card, *([other[1].card] if other else [])):
         refuse_other_classes(data, card)
+        warn_if_redrawn(data, card)
     # The images that validated the run itself: it was trained on others of the training images.
     stored = loaded.card.config["data"]
-    own_data = settings.data | {key: stored.get(key) for key in SPLIT_KEYS if key in settings.data}
+    own_data = settings.data
+    if data.digests == loaded.card.data.digests:  # other images did not validate it, and may be fewer than its limit
+        own_data = own_data | {key: stored.get(key) for key in SPLIT_KEYS if key in settings.data}
     own: Dataset = data if own_data == settings.data else build(own_data, seed=loaded.card.seed)
     ood_sets, unreadable = _ood_sets(settings, loaded.card.input)
     if settings.calibrate:

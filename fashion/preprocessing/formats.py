@@ -24,7 +24,7 @@ class ImageFormat(NamedTuple):
 
 FORMATS = {  # by Pillow's name
     "PNG": ImageFormat("PNG", ("image/png",), (".png",)),
-    "JPEG": ImageFormat("JPEG", ("image/jpeg",), (".jpg", ".jpeg")),
+    "JPEG": ImageFormat("JPEG", ("image/jpeg",), (".jpg", ".jpeg", ".jpe", ".jfif")),
     "WEBP": ImageFormat("WebP", ("image/webp",), (".webp",)),
     "AVIF": ImageFormat("AVIF", ("image/avif",), (".avif",)),
     "HEIF": ImageFormat("HEIC", ("image/heic", "image/heif"), (".heic", ".heif", ".hif")),

@@ -305,9 +305,15 @@ class RunFolder:
             InputError: When there is none, or the file is damaged.
         """
         progress = None if (self.path / _CONFIG_FILE).exists() else self.read_progress()
-        if progress:
-            return dict(progress.config)
-        config = self._read_yaml(_CONFIG_FILE, dict)
+        return dict(progress.config if progress else self._read_yaml(_CONFIG_FILE, dict))
+
+    def read_training_config(self) -> ResolvedConfig:
+        """Return the configuration of a training.
+
+        Raises:
+            InputError: When there is none, or the file is damaged.
+        """
+        config = self.read_config()
         if not isinstance(config.get("trainer"), dict):  # cut off between two groups, it still reads as a mapping
             raise self._damaged(_CONFIG_FILE)
         return config

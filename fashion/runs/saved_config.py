@@ -30,7 +30,7 @@ def offer_saved_config(run: RunFolder, overrides: Sequence[str], choices: Mappin
         InputError: When the configuration is missing or damaged.
     """
     project: Any = OmegaConf.to_container(OmegaConf.load(PROJECT / "configs" / "train.yaml"), resolve=False)
-    saved = upgrade_config(run.read_config())
+    saved = upgrade_config(run.read_training_config())
     saved["trainer"].pop("overwrite", None)  # that was about the run before
     node = {
         **saved,

@@ -60,7 +60,7 @@ def decide(config: ResolvedConfig, kept: Mapping[str, Any] | None = None) -> Dec
     if kept is None and isinstance(trainer.get("resume"), str):
         run = RunFolder(Path(trainer["resume"]))
         if run.has_config:  # else it has not trained for an epoch yet, and starts again
-            kept, reason = run.read_config()["trainer"], run.read_record().decided
+            kept, reason = run.read_training_config()["trainer"], run.read_record().decided
     if kept is not None:
         return Decision({key: kept[key] for key in wanted}, reason)
     choice = fastest(config, find_processor(with_gpu=trainer.get("backend") != "tensorflow"))

@@ -1,8 +1,10 @@
 """Planted label errors are found, and nothing else."""
 
 import numpy as np
+import pytest
 
 from fashion.audit.label_errors import cross_validated_probabilities, likely_errors
+from fashion.errors import InputError
 
 
 def noise(count: int) -> np.ndarray:
@@ -48,6 +50,12 @@ def test_a_few_images_are_enough_to_learn_from():
     images[labels == 1, 14:17, 14:17] += 100
     probabilities = cross_validated_probabilities(images, labels, np.arange(200), seed=0)
     assert np.mean(probabilities.argmax(axis=1) == labels) > 0.85
+
+
+def test_images_that_are_all_alike_are_one_line():
+    images, labels = easy(60)
+    with pytest.raises(InputError, match="all training images are near duplicates of one another"):
+        cross_validated_probabilities(images, labels, np.zeros(60, int), seed=0)
 
 
 def test_classes_of_a_few_images_and_a_few_groups_are_no_error():

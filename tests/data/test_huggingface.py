@@ -175,6 +175,11 @@ def test_test_images_without_labels_are_left_out_and_training_images_refused(tmp
     data = load(tmp_path / "pets", tmp_path)
     assert "the test images have no labels and are not used" in caplog.text
     assert {source.split("/")[0] for source in images_of(data)} == {"train"}
+    without = table(4, 100).remove_columns("label")
+    datasets.DatasetDict(train=table(20), test=without).save_to_disk(tmp_path / "other")
+    caplog.clear()
+    assert {source.split("/")[0] for source in images_of(load(tmp_path / "other", tmp_path))} == {"train"}
+    assert "the test images have no labels and are not used" in caplog.text
     table(20, label=[0, 1, -1, -1] * 5).to_parquet(tmp_path / "some.parquet")
     with pytest.raises(InputError, match=r"row 2 of the data set has no label \(nor do 9 other rows\)"):
         load(tmp_path / "some.parquet", tmp_path)
@@ -190,6 +195,15 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path, what):
     with pytest.raises(InputError, match=r"^data\.path: ") as caught:
         load(path, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_that_needs_a_script_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("Dataset scripts are no longer supported, but found pets.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(InputError, match=r"^data\.path: someone/pets cannot be loaded \(Dataset scripts are no longer"):
+        load("someone/pets", tmp_path)
 
 
 def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):

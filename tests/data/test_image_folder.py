@@ -85,6 +85,32 @@ def test_a_class_may_be_called_train(tmp_path):
     assert load_folder(tmp_path / "vehicles").classes == ("bus", "train")
 
 
+def test_a_stray_image_beside_class_folders_does_not_make_train_a_class(tmp_path, caplog):
+    for name in ("train", "test"):
+        write_classes(tmp_path / "pets" / name, {"cat": 5, "dog": 5}, 100 * len(name))
+    write_image(tmp_path / "pets" / "train" / "overview.png", 0)
+    data = load_folder(tmp_path / "pets")
+    assert data.classes == ("cat", "dog")
+    assert data.drawn == ("validation",)
+    assert "pets/train: ignored 1 image outside the class folders" in caplog.text
+
+
+def test_a_class_that_a_limit_leaves_out_is_named(tmp_path):
+    write_classes(tmp_path / "pets", {"cat": 40, "dog": 40, "fish": 3})
+    assert load_folder(tmp_path / "pets").drawn == ("test", "validation")
+    with pytest.raises(InputError, match=r"data\.limit: the 10 training images include none of fish; raise it"):
+        load_folder(tmp_path / "pets", limit=10)
+
+
+def test_a_folder_that_cannot_be_entered_is_one_line(pets, monkeypatch):
+    def denied(path, **named):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("fashion.data.image_files.os.stat", denied)
+    with pytest.raises(InputError, match=r"data\.root: the folder .*/cat cannot be read \(Permission denied\)"):
+        scan_folder(pets)
+
+
 def test_given_splits_warn_of_classes_that_they_lack(tmp_path, caplog):
     write_classes(tmp_path / "pets" / "train", {"cat": 5, "dog": 5})
     write_classes(tmp_path / "pets" / "test", {"cat": 5}, 100)

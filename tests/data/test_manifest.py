@@ -43,6 +43,21 @@ def test_other_columns_quotes_spaces_and_a_byte_order_mark(table, encoding):
     assert [(file.source, file.label) for file in files] == [("x/a/1.png", "Käse, alt"), ("x/b/1.png", "b")]
 
 
+def test_case_and_spaces_of_column_names_do_not_matter(table):
+    files = read_manifest(table("Path, LABEL , Split\nx/a/1.png,a,test\nx/b/1.png,b,train\n"))
+    assert [(file.source, file.label, file.split) for file in files] == [
+        ("x/a/1.png", "a", "test"),
+        ("x/b/1.png", "b", "train"),
+    ]
+
+
+def test_a_missing_quotation_mark_is_warned_of(table, caplog):
+    """The value goes on to the next quotation mark, and the rows between are lost."""
+    text = 'path,label,note\nx/a/1.png,a,"big\nx/a/2.png,a,\nx/b/1.png,b,3" wide\nx/b/2.png,b,\n'
+    assert [file.source for file in read_manifest(table(text))] == ["x/a/1.png", "x/b/2.png"]
+    assert "labels.csv, line 4: a value has several lines; if a quotation mark is missing" in caplog.text
+
+
 def test_a_column_gives_the_splits(table):
     splits = ["train", "Train", "val", "TEST", "training", "valid", "validation", "test", "train", "train"]
     rows = [f"{path},{label},{splits[number % 10]}\n" for number, (path, label) in enumerate(ROWS)]
@@ -82,6 +97,7 @@ def test_without_pyarrow_a_parquet_file_says_what_to_install(table, monkeypatch)
             "path,class\nx/a/1.png,a\n",
             "has no column label; expected path, label and, .*; got path, class",
         ),
+        ("path,label,Label\nx/a/1.png,a,b\n", "has two columns called label; expected one"),
         ("", "has no column path and no column label; .* got none"),
         ("path,label\n", "lists no images"),
         ("path,label\n../y.png,a\n", r"labels\.csv, line 2: \.\./y\.png is outside the table's folder"),

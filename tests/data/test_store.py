@@ -271,6 +271,16 @@ def test_a_data_set_larger_than_the_limit_is_refused(root):
         stored(root, max_bytes=10_000)
 
 
+def test_copied_files_need_no_more_space(root, reads):
+    stored(root)
+    for source in SOURCES:
+        os.utime(root / source, (1, 1))
+    size = sum(path.stat().st_size for path in only_store(root).iterdir())
+    reads()
+    assert_right(stored(root, max_bytes=size + ROW))
+    assert reads() == 40
+
+
 def test_a_full_disk_is_one_line(root, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -1,6 +1,7 @@
 """Which data a model is evaluated on when the command line does not say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fashion.card import read_card
 from fashion.data.dataset import Split
 from fashion.errors import InputError
 from fashion.evaluation import artifact_data
-from fashion.evaluation.artifact_data import CHOICE, command_line, own_data, refuse_other_classes
+from fashion.evaluation.artifact_data import CHOICE, command_line, own_data, refuse_other_classes, warn_if_redrawn
 from fashion.paths import PRETRAINED
 
 FOLDER = {
@@ -84,6 +85,18 @@ def test_without_an_artifact_it_is_the_data_of_the_newest_run(artifact, monkeypa
 def test_a_missing_artifact_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"there is no such model file"):
         command_line([f"artifact={tmp_path}/none.keras"])
+
+
+def test_a_changed_data_set_whose_splits_are_drawn_is_warned_of(caplog):
+    card = read_card(PRETRAINED / "fashion_mnist_model.json")
+    split = Split(np.zeros((1, 28, 28, 1), np.uint8), np.zeros(1, int), np.zeros(1, int))
+    fixed = replace(fashion_like(split, split, split), digests={"images": "of today"})
+    drawn = replace(fixed, drawn=("test", "validation"))
+    for harmless in (fixed, replace(drawn, digests=card.data.digests), replace(drawn, name="other")):
+        warn_if_redrawn(harmless, card)
+    assert caplog.text == ""
+    warn_if_redrawn(drawn, card)
+    assert "has changed since fashion_mnist_model.keras was trained on it, so its test and validation" in caplog.text
 
 
 def test_other_classes_or_images_are_refused():

@@ -144,7 +144,7 @@ def test_overrides_are_read_as_they_were_written(folder):
         ("overrides", RunFolder.read_overrides, "key: value"),
         ("config", RunFolder.read_config, ""),
         ("config", RunFolder.read_config, "text"),
-        ("config", RunFolder.read_config, "run_folder: x\ndata: {limit: null}\ntrainer:\n"),
+        ("config", RunFolder.read_training_config, "run_folder: x\ndata: {limit: null}\ntrainer:\n"),
         ("hydra", RunFolder.read_hydra, ""),
         ("hydra", RunFolder.read_hydra, "hydra:"),
         ("hydra", RunFolder.read_hydra, "hydra: {run: {dir: x}}"),
