@@ -9,7 +9,8 @@ from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 
 # Keys of `data` that say where its files are, and where they are decoded to.
-PLACES = ("root", "file", "path", "download", "cache", "cache_gb")
+SOURCES = ("root", "file", "path")
+PLACES = (*SOURCES, "download", "cache", "cache_gb")
 
 
 def config_hash(config: ResolvedConfig) -> str:

@@ -33,6 +33,7 @@ from fashion.sweeps.manifest import SweepManifest
 
 JOB_VARIABLE = "FASHION_SWEEP_JOB"  # set in the environment of a job
 POLL_SECONDS = 0.1
+PRUNED = "its trial was pruned"
 
 
 def run(cfg: DictConfig) -> None:
@@ -51,7 +52,7 @@ def run(cfg: DictConfig) -> None:
     if folder.status() == "completed":
         return
     if folder.prune_requested:  # another seed of its trial was pruned while this one waited
-        _record(cfg, folder, "interrupted", "its trial was pruned")
+        _record(cfg, folder, "interrupted", PRUNED)
         return
     folder.remove_result()
     experiment = {"MLFLOW_EXPERIMENT_NAME": os.environ.get("MLFLOW_EXPERIMENT_NAME", sweep.name)}
@@ -63,6 +64,9 @@ def run(cfg: DictConfig) -> None:
             cores.bind(process.pid, share.cores)
             _wait(process, folder, follow=os.getppid() if has_target(hydra.launcher, launchers.JOBLIB) else None)
     if not folder.read_result():
+        if folder.prune_requested:  # before it had begun to train
+            _record(cfg, folder, "interrupted", PRUNED)
+            return
         printed = folder.output.read_bytes()[begun:].decode(errors="replace")
         _record(cfg, folder, "failed", _reason(process.returncode, printed))
 
@@ -82,7 +86,8 @@ def exit_with_parent() -> None:
 def _command(arguments: Sequence[str], folder: RunFolder) -> list[str]:
     """Return the command that starts a job, or resumes it after its last finished epoch."""
     program = [sys.executable, str(PROJECT / "scripts" / "train.py")]
-    if folder.resume_state.is_file():
+    # A model without a state is that of a run without epochs, which was stopped before it was evaluated.
+    if folder.resume_state.is_file() or folder.model.is_file():
         return [*program, f"trainer.resume={folder}"]
     return [*program, *arguments, f"hydra.run.dir={quote_path(folder.path)}"]
 

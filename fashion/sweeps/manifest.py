@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -58,12 +59,16 @@ class SweepManifest:
         sources: The arguments that chose its configuration files; empty for the project's own.
         search: The settings of ``hparams_search``.
         jobs: In the order of their numbers.
+        launcher: The arguments that chose and configured its launcher.
+        identity: What tells it from other sweeps that share its study.
     """
 
     arguments: list[str]
     search: ResolvedConfig
     jobs: list[SweepJob] = dataclasses.field(default_factory=list)
     sources: list[str] = dataclasses.field(default_factory=list)
+    launcher: list[str] = dataclasses.field(default_factory=list)
+    identity: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def read(cls, folder: Path) -> "SweepManifest | None":
@@ -77,7 +82,9 @@ class SweepManifest:
             content = json.loads(path.read_text(encoding="utf-8"))
             jobs = [_stored_job(**job) for job in content["jobs"]]
             arguments = upgrade_overrides(content["arguments"])
-            return cls(arguments, content["search"], jobs, content.get("sources", []))
+            identity = content.get("identity", folder.name)  # as earlier releases identified a sweep
+            launcher = content.get("launcher", [])
+            return cls(arguments, content["search"], jobs, content.get("sources", []), launcher, identity)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

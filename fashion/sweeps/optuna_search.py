@@ -19,13 +19,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from pydantic import Field, PositiveInt
 
+from fashion.config.arguments import key_of
 from fashion.errors import FashionError, InputError
+from fashion.runs.identity import SOURCES
 from fashion.sweeps import cores
 from fashion.sweeps.manifest import ENDED, FOLD, SEED, Objective, SweepJob
 from fashion.sweeps.runner import JobRunner
 
-SWEEP_ATTRIBUTE = "sweep"  # of each trial: the name of the folder that runs it
+SWEEP_ATTRIBUTE = "sweep"  # of each trial: the identity of the sweep that runs it
 PRUNING_WARMUP_EPOCHS = 2  # the first one says little: learning rate and moving statistics have hardly settled
+
+STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 SearchSpace = dict[str, BaseDistribution]
 
@@ -73,8 +77,17 @@ class OptunaSearch:
         """Run trials until there are as many as configured.
 
         Raises:
-            InputError: Before the first job starts, when the search would be refused.
+            InputError: Before the first job starts, when the search would be refused; or when its study is lost.
         """
+        try:
+            self._run(runner, overrides)
+        except STORAGE_ERRORS as error:
+            raise InputError(
+                f"sweep.storage: the study cannot be used any more ({_reason(error)}); what has ended is kept, resume "
+                f"with -m sweep.resume={runner.folder}"
+            ) from None
+
+    def _run(self, runner: JobRunner, overrides: list[Override]) -> None:
         folds, others = take_folds(overrides)
         space, fixed = search_space(others)
         if self.repeats > 1 and SEED in space:
@@ -119,9 +132,8 @@ class OptunaSearch:
                 pruner=_pruner(self.pruner),
                 load_if_exists=True,
             )
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise InputError(f"sweep.storage: got {storage}, which cannot be opened ({reason})") from None
+        except (*STORAGE_ERRORS, ImportError) as error:
+            raise InputError(f"sweep.storage: got {storage}, which cannot be opened ({_reason(error)})") from None
         if study.direction.name.lower() != _direction(self.objective):
             raise InputError(
                 f"sweep.objective: got {self.objective}, but study {study.study_name} has the direction "
@@ -142,7 +154,7 @@ class OptunaSearch:
     ) -> optuna.Trial:
         """Ask Optuna for a trial, and add its jobs; those whose result is known, or pending, will not run."""
         trial = study.ask(fixed_distributions=space)
-        trial.set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
+        trial.set_user_attr(SWEEP_ATTRIBUTE, runner.manifest.identity)
         chosen = [*fixed, *_as_overrides(trial.params)]
         settings = [chosen]
         if self.repeats > 1:
@@ -178,7 +190,7 @@ class OptunaSearch:
             elif found.state is TrialState.FAIL:  # which is final for Optuna: a new trial takes its place
                 study.enqueue_trial(found.params)
                 trials.append(study.ask(fixed_distributions=space))
-                trials[-1].set_user_attr(SWEEP_ATTRIBUTE, runner.folder.name)
+                trials[-1].set_user_attr(SWEEP_ATTRIBUTE, runner.manifest.identity)
                 for job in _jobs_of(runner, number):
                     job.trial = trials[-1].number
         return trials
@@ -187,7 +199,7 @@ class OptunaSearch:
         """Close the trials that were suggested right before this sweep was killed, and that have no jobs."""
         ours = {job.trial for job in runner.jobs}
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.user_attrs.get(SWEEP_ATTRIBUTE) == runner.folder.name and trial.number not in ours:
+            if trial.user_attrs.get(SWEEP_ATTRIBUTE) == runner.manifest.identity and trial.number not in ours:
                 study.tell(trial.number, state=TrialState.FAIL)
 
     def report_result(self, runner: JobRunner, study: optuna.Study, number: int) -> None:
@@ -215,8 +227,11 @@ class OptunaSearch:
                 self.prunable = {}
 
     def prune_running_trials(self, runner: JobRunner) -> None:
-        """Report the epochs that have ended since the last call, and request the end of trials that Optuna prunes."""
-        with self.lock:
+        """Report the epochs that have ended since the last call, and request the end of trials that Optuna prunes.
+
+        While the study cannot be reached nothing is pruned; the next call reports what this one could not.
+        """
+        with self.lock, contextlib.suppress(*STORAGE_ERRORS):
             for number, trial in list(self.prunable.items()):
                 jobs = _jobs_of(runner, number)
                 losses = jobs[0].folder(runner.folder).read_history().get("val_loss", [])
@@ -230,6 +245,10 @@ class OptunaSearch:
                     for job in jobs:
                         if job.same_as is None and runner.status(job) not in ENDED:
                             job.folder(runner.folder).request_prune()
+
+
+def _reason(error: Exception) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0]
 
 
 def take_folds(overrides: list[Override]) -> tuple[list[list[str]], list[Override]]:
@@ -328,9 +347,19 @@ def _equal_job(runner: JobRunner, job: SweepJob, pending: set[int]) -> int | Non
     """
     for other in runner.jobs:
         is_equal = other.number < job.number and other.same_as is None and other.config == job.config
-        if is_equal and (other.trial in pending or runner.status(other) == "completed"):
+        if (
+            is_equal
+            and _sources(other) == _sources(job)
+            and (other.trial in pending or runner.status(other) == "completed")
+        ):
             return other.number
     return None
+
+
+def _sources(job: SweepJob) -> set[str]:
+    """Return which data a job names: its configuration is compared without, as a digest tells data apart once read."""
+    keys = {f"data.{key}" for key in SOURCES}
+    return {override for override in job.overrides if key_of(override) in keys}
 
 
 def _direction(objective: Objective) -> Literal["maximize", "minimize"]:

@@ -228,11 +228,21 @@ class SweepTable:
         return groups
 
     def _best(self) -> tuple[ReplicateGroup, JobRow] | None:
-        """Return the group with the best mean objective, and its best job."""
+        """Return the group with the best mean objective, and its best job.
+
+        A group that lacks folds or seeds which others have, because its jobs failed or still run, is the best only if
+        all do: the mean of a few can be lucky.
+        """
         measured = [group for group in self.groups if self.objective in group.mean]
         if not measured:
             return None
-        group = min(measured, key=lambda group: self.rank(group.mean[self.objective]))
+        completed = [sum(row.status == "completed" for row in group.rows) for group in measured]
+        whole = [
+            group
+            for group, count in zip(measured, completed, strict=True)
+            if count in {len(group.rows), max(completed)}
+        ]
+        group = min(whole or measured, key=lambda group: self.rank(group.mean[self.objective]))
         rows = [row for row in group.rows if self.objective in row.metrics]
         return group, min(rows, key=lambda row: self.rank(row.metrics[self.objective]))
 

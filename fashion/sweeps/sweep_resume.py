@@ -11,6 +11,7 @@ from fashion.paths import OUTPUTS
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest
 
 SEARCH_KEY = re.compile(r"^(sweep\.|hparams_search$)")
+LAUNCHER_KEY = re.compile(r"^hydra[./]launcher\b")
 MULTIRUN_FLAGS = {"-m", "--multirun"}
 
 
@@ -21,8 +22,8 @@ def command_line(arguments: list[str]) -> list[str]:
         arguments: The arguments given now: flags, Hydra's own, and any of the sweep's own again.
 
     Returns:
-        The sweep's own arguments, and where its configuration files are, with those given now in their place, and with
-        the sweep's folder as the output folder; ``arguments`` when nothing is to be resumed.
+        The sweep's own arguments, where its configuration files are and its launcher, with those given now in their
+        place, and with the sweep's folder as the output folder; ``arguments`` when nothing is to be resumed.
 
     Raises:
         InputError: When FOLDER is not a sweep's, or a sweep's settings are given without ``-m``.
@@ -42,6 +43,8 @@ def command_line(arguments: list[str]) -> list[str]:
     _refuse_other_sources(stored.sources, kept)
     hydra = [argument for argument in kept if is_flag(argument) or argument.startswith(("hydra.", "hydra/"))]
     hydra += [argument for argument in stored.sources if key_of(argument) not in {key_of(each) for each in hydra}]
+    if not any(LAUNCHER_KEY.match(key_of(argument)) for argument in hydra):
+        hydra += stored.launcher
     # In the order of the sweep's own, on which the numbers of its jobs depend.
     own = {key_of(argument): argument for argument in stored.arguments if key_of(argument) != "sweep.resume"}
     own |= {key_of(argument): argument for argument in kept if argument not in hydra}

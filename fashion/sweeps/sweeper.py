@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashion.backend import process_group
+from fashion.config.arguments import key_of
 from fashion.config.build import build
 from fashion.config.nodes import ResolvedConfig
 from fashion.config.recipes import name_recipe
@@ -24,7 +25,7 @@ from fashion.runs.folder import job_folders
 from fashion.sweeps.manifest import MANIFEST_FILE, SweepManifest, refuse_other_arguments
 from fashion.sweeps.progress import ProgressReporter
 from fashion.sweeps.runner import JobRunner
-from fashion.sweeps.sweep_resume import SEARCH_KEY
+from fashion.sweeps.sweep_resume import LAUNCHER_KEY, SEARCH_KEY
 
 JOB_FOLDER = "${hydra.job.num}"  # in the sweep's folder; also Hydra's default
 
@@ -106,17 +107,18 @@ class FashionSweeper(Sweeper):
         self, arguments: list[str], settings: ResolvedConfig, stored: SweepManifest | None, folder: Path
     ) -> SweepManifest:
         sources = source_arguments(self.config.hydra)
+        launcher = [each for each in self.config.hydra.overrides.hydra if LAUNCHER_KEY.match(key_of(each))]
         if stored is None:
             if job_folders(folder):
                 raise InputError(f"{folder}: there are jobs of another sweep; choose another hydra.sweep.dir")
-            return SweepManifest(arguments, settings, sources=sources)
+            return SweepManifest(arguments, settings, sources=sources, launcher=launcher)
         if settings["resume"] is None:
             raise InputError(
                 f"{folder}: there is a sweep already; resume it with -m sweep.resume={folder}, "
                 "or choose another hydra.sweep.dir"
             )
         refuse_other_arguments(stored.arguments, arguments)
-        return SweepManifest(arguments, settings, stored.jobs, sources)
+        return SweepManifest(arguments, settings, stored.jobs, sources, launcher, stored.identity)
 
 
 @contextlib.contextmanager

@@ -61,7 +61,8 @@ class MLflowTracker(Tracker):
             # Jobs that start together would each create the tables of a new store.
             with FileLock(STORE_FOLDER / ".lock"):
                 self.client = self.mlflow.MlflowClient(self.store)
-                if known := run.folder.read_mlflow_run():
+                known = run.folder.read_mlflow_run()
+                if known and (run.config["trainer"]["resume"] or self._parameters_of(known) == _parameters(run.config)):
                     self.run_id = known
                     self.client.update_run(self.run_id, status="RUNNING")
                     return
@@ -100,10 +101,12 @@ class MLflowTracker(Tracker):
         kind, _, path = self.store.partition(":///")
         return (Path(path).absolute().parent / "artifacts" / experiment).as_uri() if kind == "sqlite" else None
 
+    def _parameters_of(self, run_id: str) -> dict[str, str]:
+        return dict(self.client.get_run(run_id).data.params)
+
     def _log_configuration(self, config: ResolvedConfig, folder: Path) -> None:
         entities = self.mlflow.entities
-        values = flat(comparable(config))
-        params = [entities.Param(name, str(value)[:MAX_PARAMETER_LENGTH]) for name, value in values.items()]
+        params = [entities.Param(name, value) for name, value in _parameters(config).items()]
         tags = [entities.RunTag("folder", str(folder.absolute()))]
         for start in range(0, len(params), MAX_PARAMETERS_PER_REQUEST):
             batch = params[start : start + MAX_PARAMETERS_PER_REQUEST]
@@ -129,3 +132,7 @@ def _import_mlflow() -> ModuleType:
     import mlflow
 
     return mlflow
+
+
+def _parameters(config: ResolvedConfig) -> dict[str, str]:
+    return {name: str(value)[:MAX_PARAMETER_LENGTH] for name, value in flat(comparable(config)).items()}

@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from fashion.config.renames import ADDED
 from fashion.errors import FashionError
@@ -16,7 +17,7 @@ from fashion.runs.folder import RunFolder
 from fashion.runs.result import RunResult
 from fashion.sweeps import results
 from fashion.sweeps.manifest import FOLD, SEED, SweepJob, SweepManifest
-from fashion.sweeps.optuna_search import OptunaSearch, corners, search_space
+from fashion.sweeps.optuna_search import SWEEP_ATTRIBUTE, OptunaSearch, _equal_job, corners, search_space
 from fashion.sweeps.runner import JobRunner
 from fashion.sweeps.sweep_page import write_report
 
@@ -151,6 +152,54 @@ def test_a_resumed_sweep_whose_study_is_gone_is_one_line(runner):
     search = OptunaSearch(**SETTINGS)
     with pytest.raises(FashionError, match=r"sweep\.storage: study .* has no trial 0, but the sweep to resume has"):
         search._unfinished(runner, search.open_study(runner), {})
+
+
+def test_sweeps_that_share_a_study_leave_each_others_trials_alone(tmp_path):
+    """On two machines their folders may have the same name, or even the same path."""
+    search = OptunaSearch(**{**SETTINGS, "storage": f"sqlite:///{tmp_path / 'shared.db'}", "study": "shared"})
+    first, second = (
+        JobRunner(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}), None, None, SweepManifest([], {}))
+        for _ in range(2)
+    )
+    study = search.open_study(first)
+    trial = study.ask()
+    trial.set_user_attr(SWEEP_ATTRIBUTE, first.manifest.identity)
+    search._close_lost_trials(second, study)
+    assert study.trials[0].state is TrialState.RUNNING
+    search._close_lost_trials(first, study)
+    assert study.trials[0].state is TrialState.FAIL
+
+
+def test_jobs_on_other_data_are_not_equal(runner):
+    """A configuration is compared without the place of its data, whose digest is known only once it is read."""
+    for root in ("photos", "cleaned", "photos"):
+        write_job(runner, len(runner.jobs), "completed").overrides.append(f"data.root={root}")
+    assert [_equal_job(runner, job, set()) for job in runner.jobs] == [None, None, 0]
+
+
+def test_a_study_that_is_lost_is_one_line(sweep, monkeypatch):
+    def lost(self, *_):
+        raise optuna.exceptions.StorageInternalError("the connection was closed")
+
+    monkeypatch.setattr(OptunaSearch, "report_result", lost)
+    with pytest.raises(FashionError, match=r"sweep\.storage: the study cannot be used any more \(the connection was"):
+        sweep("width=1,2")
+
+
+def test_a_study_that_cannot_be_reached_for_a_moment_delays_pruning(runner, monkeypatch):
+    def unreachable(*_):
+        raise OperationalError("UPDATE", {}, Exception("the connection was closed"))
+
+    search = OptunaSearch(**{**SETTINGS, "pruner": "median"})
+    trial = search.open_study(runner).ask()
+    write_job(runner, trial.number, None, losses=(0.9, 0.8))
+    with search.pruning([trial]):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(trial), "report", unreachable)
+            search.prune_running_trials(runner)
+        assert trial.study.trials[0].intermediate_values == {}
+        search.prune_running_trials(runner)
+    assert trial.study.trials[0].intermediate_values == {1: -0.9, 2: -0.8}
 
 
 class Recorded(JobRunner):

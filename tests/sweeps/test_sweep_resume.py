@@ -34,6 +34,14 @@ def test_a_sweep_is_resumed_with_its_own_arguments_in_its_own_folder(folder):
     assert command_line(["-m", *STARTED_WITH, f"sweep.resume={folder}"]) == [*STARTED_WITH, *places, "-m"]
 
 
+def test_a_sweep_is_resumed_with_its_own_launcher_unless_another_is_named(folder):
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    SweepManifest(STARTED_WITH, {}, launcher=launcher).write(folder)
+    assert command_line(["-m", f"sweep.resume={folder}"])[:2] == launcher
+    resumed = command_line(["-m", f"sweep.resume={folder}", "hydra/launcher=basic"])
+    assert [each for each in resumed if "launcher" in each] == ["hydra/launcher=basic"]
+
+
 def test_a_part_of_its_own_arguments_may_be_given_again_in_any_order(folder):
     resumed = command_line(["-m", "optimizer=adam,sgd", f"sweep.resume={folder}", "model=cnn"])
     assert resumed[: len(STARTED_WITH)] == STARTED_WITH

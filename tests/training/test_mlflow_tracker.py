@@ -43,6 +43,19 @@ def test_epochs_that_the_store_did_not_take_are_logged_later(tmp_path, caplog):
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
 
 
+def test_a_new_run_in_the_folder_of_one_that_was_given_up_is_another_run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    ids = []
+    for override in ("optimizer.learning_rate=10", "optimizer.learning_rate=0.1", "optimizer.learning_rate=0.1"):
+        tracker = MLflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}")
+        run = SimpleNamespace(folder=folder, config=training_configuration(folder.path, override), metrics={})
+        with notify_trackers([tracker], run):
+            ids.append(tracker.run_id)
+    assert ids[0] != ids[1] == ids[2]
+    parameters = MlflowClient(tracker.store).get_run(ids[1]).data.params
+    assert parameters["optimizer.learning_rate"] == "0.1"
+
+
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, ValueError, None])
 def test_a_tracker_that_fails_at_the_end_hides_nothing(caplog, ending):
     callbacks = [keras.callbacks.Callback(), FailingTracker()]
