@@ -76,7 +76,9 @@ def load(path: Path) -> Artifact:
     Raises:
         InputError: As ``verify``, and when Keras cannot load the file, or its shapes are not those in the card.
     """
-    file, card = verify(path)
+    # outputs/latest may lead to another run before this command ends; a link that is the file itself stays, as its card
+    # is beside it.
+    file, card = verify(path.resolve() if path.is_dir() else path.parent.resolve() / path.name)
     import keras
 
     from fashion.backend.initial_values import few_programs  # imports Keras
@@ -115,7 +117,10 @@ def verify(path: Path) -> tuple[Path, Card]:
     if file.suffix != ".keras":
         raise InputError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
     card = read_card(file.with_suffix(".json"))
-    digest = _sha256(file)
+    try:
+        digest = _sha256(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); copy it again") from None
     if card.sha256 != digest:
         raise InputError(
             f"{file}: its SHA-256 is {digest}, the card beside it was written for {card.sha256}; "

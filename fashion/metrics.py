@@ -100,7 +100,8 @@ def wilson_interval(correct: int, count: int) -> Interval:
     share = correct / count
     centre = share + Z_95**2 / (2 * count)
     reach = Z_95 * math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2))
-    return Interval((centre - reach) / (1 + Z_95**2 / count), (centre + reach) / (1 + Z_95**2 / count))
+    scale = 1 + Z_95**2 / count
+    return Interval(max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale))  # rounding leaves it
 
 
 def summary(labels: Labels, probabilities: Probabilities) -> Summary:

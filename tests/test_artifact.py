@@ -37,6 +37,22 @@ def test_a_saved_model_is_loaded(tmp_path):
         assert loaded.path == path
 
 
+def test_a_link_to_a_run_is_followed_once(saved, tmp_path):
+    """What is written beside the model later must not go to the run that the link leads to by then."""
+    latest = tmp_path / "latest"
+    latest.symlink_to(tmp_path)
+    assert artifact.load(latest).path == artifact.load(latest / saved.name).path == saved
+
+
+def test_a_model_that_cannot_be_read_is_one_line(saved, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(artifact, "_sha256", denied)
+    with pytest.raises(FashionError, match=r"_model\.keras: cannot be read \(Permission denied\); copy it again"):
+        artifact.verify(saved)
+
+
 def rewrite(path, change) -> None:
     """Change the model's configuration inside the file, and let the card agree with it."""
     with zipfile.ZipFile(path) as archive:

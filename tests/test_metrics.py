@@ -49,8 +49,8 @@ def test_wilson_intervals_are_the_textbooks(correct, count, low, high):
 def test_an_interval_contains_its_share_and_stays_within_0_and_1(case):
     correct, count = case
     interval = wilson_interval(correct, count)
-    assert -1e-12 <= interval.low <= correct / count + 1e-12
-    assert correct / count - 1e-12 <= interval.high <= 1 + 1e-12
+    assert 0 <= interval.low <= correct / count + 1e-12
+    assert correct / count - 1e-12 <= interval.high <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))

@@ -55,10 +55,9 @@ def export(settings: ExportSettings) -> Path:
         model = WholeModel(loaded.model, predictor.uncertainty)
         module.write(ExportSource(model, settings.quantise, _range_images(data), loaded.card), partial)
         engine = module.open_engine(partial)
-        found = agreement.measure(
-            data.test.labels, original, engine.predict(data.test.images), predictor.uncertainty.threshold
-        )
-        agreement.refuse(found, settings.quantise)
+        exported = engine.predict(data.test.images)
+        agreement.refuse(data.test.labels, original, exported, settings.quantise)
+        found = agreement.measure(data.test.labels, original, exported, predictor.uncertainty.threshold)
         card = ExportCard(
             format=settings.format,
             quantise=settings.quantise,

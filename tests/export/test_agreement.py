@@ -25,7 +25,7 @@ def test_equal_answers_agree():
     assert (found.images, found.same_class, found.same_decision) == (2000, 2000, 2000)
     assert found.accuracy == found.keras_accuracy == pytest.approx(0.985)
     assert found.max_recall_difference == found.max_probability_difference == found.max_score_difference == 0
-    refuse(found, "none")
+    refuse(LABELS, prediction(10, 20), prediction(10, 20), "none")
 
 
 def test_what_differs_is_measured():
@@ -42,22 +42,35 @@ def test_what_differs_is_measured():
     [("none", 1, True), ("none", 2, False), ("float16", 2, False), ("int8", 5, True), ("int8", 6, False)],
 )
 def test_the_limits_are_a_tenth_of_a_point_and_half_a_point(quantise, wrong, kept):
-    found = measure(LABELS, prediction(0, 0), prediction(wrong, 0), threshold=None)
     if kept:
-        refuse(found, quantise)
+        refuse(LABELS, prediction(0, 0), prediction(wrong, 0), quantise)
     else:
         with pytest.raises(FashionError, match=rf"not kept: .* recall of a class differs by {wrong / 10:.2f} points"):
-            refuse(found, quantise)
+            refuse(LABELS, prediction(0, 0), prediction(wrong, 0), quantise)
+
+
+@pytest.mark.parametrize(("wrong", "kept"), [(1, True), (2, False)])
+def test_one_image_may_change_however_few_a_class_has(wrong, kept):
+    """Rounding alone changes the class of an image that is halfway between two."""
+    few = np.concatenate([np.flatnonzero(LABELS == 0)[:20], np.flatnonzero(LABELS == 1)])
+    before, after = (
+        Prediction(*(array[few] for array in prediction(wrong_zeros, 0)[:4])) for wrong_zeros in (0, wrong)
+    )
+    if kept:
+        refuse(LABELS[few], before, after, "none")
+    else:
+        with pytest.raises(FashionError, match=r"on 20 test images its recall of a class differs by 10\.00 points"):
+            refuse(LABELS[few], before, after, "int8")
 
 
 def test_a_class_that_gains_what_another_loses_is_noticed():
     found = measure(LABELS, prediction(10, 0), prediction(0, 10), threshold=None)
     assert found.accuracy == found.keras_accuracy
     with pytest.raises(FashionError, match=r"recall of a class differs by 1\.00 points"):
-        refuse(found, "int8")
+        refuse(LABELS, prediction(10, 0), prediction(0, 10), "int8")
 
 
 def test_answers_that_are_no_numbers_are_refused():
-    found = measure(LABELS, prediction(0, 0), prediction(0, 0), threshold=None)
+    nothing = np.full((len(LABELS), 2), np.nan, np.float32)
     with pytest.raises(FashionError, match="not kept"):
-        refuse(found.model_copy(update={"accuracy": float("nan")}), "none")
+        refuse(LABELS, prediction(0, 0), Prediction(nothing, nothing[:, 0], nothing, nothing[:, 0]), "none")

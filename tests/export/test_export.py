@@ -90,7 +90,7 @@ def test_other_formats_answer_as_the_original(export, copied, fashion_mnist_root
     assert sorted(each.name for each in copied.iterdir()) == sorted(
         [f"{NAME}.json", f"{NAME}.keras", file.name, f"{file.name}.json"]
     )
-    monkeypatch.setitem(agreement.MAX_DIFFERENCE, quantise, -1.0)
+    monkeypatch.setattr(agreement, "_allowed", lambda quantise, images: -1.0)
     with pytest.raises(FashionError, match="is not kept"):
         export(quantise, format)
     assert read_card(file).sha256
@@ -115,7 +115,7 @@ def test_quantised_files_are_smaller_and_close(export, fashion_mnist_root, monke
 
 @pytest.mark.backend
 def test_a_model_that_is_refused_leaves_an_earlier_export_as_it_was(export, copied, monkeypatch):
-    monkeypatch.setitem(agreement.MAX_DIFFERENCE, "none", -1.0)
+    monkeypatch.setattr(agreement, "_allowed", lambda quantise, images: -1.0)
     before = sorted(copied.iterdir())
     with pytest.raises(FashionError, match=r"^the exported model is not kept: on \d+ test images its accuracy"):
         export()
