@@ -64,11 +64,8 @@ def run(cfg: DictConfig) -> None:
             cores.bind(process.pid, share.cores)
             _wait(process, folder, follow=os.getppid() if has_target(hydra.launcher, launchers.JOBLIB) else None)
     if not folder.read_result():
-        if folder.prune_requested:  # before it had begun to train
-            _record(cfg, folder, "interrupted", PRUNED)
-            return
         printed = folder.output.read_bytes()[begun:].decode(errors="replace")
-        _record(cfg, folder, "failed", _reason(process.returncode, printed))
+        _record(cfg, folder, *_end(folder, process.returncode, printed))
 
 
 def exit_with_parent() -> None:
@@ -159,6 +156,13 @@ def _cores(sweep: Path, launcher: DictConfig) -> int | None:
     if manifest is None:
         return None
     return manifest.cores_per_job or cores.cores_per_job(launcher, len(manifest.jobs))
+
+
+def _end(folder: RunFolder, exit_status: int, printed: str) -> tuple[EndStatus, str]:
+    """Return how a job ended that could not record it, and why."""
+    if folder.prune_requested:  # it had not begun to train
+        return "interrupted", PRUNED
+    return "failed", _reason(exit_status, printed)
 
 
 def _reason(exit_status: int, printed: str) -> str:
