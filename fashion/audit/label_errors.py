@@ -40,7 +40,7 @@ def cross_validated_probabilities(
     if len(np.unique(groups)) < 2:
         raise InputError("audit: all training images are near duplicates of one another, so no model can be checked")
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
-    count = max(2, min(FOLDS, len(np.unique(groups))))
+    count = min(FOLDS, len(np.unique(groups)))
     trained_on = len(images) - len(images) // count
     epochs = max(EPOCHS, math.ceil(MIN_STEPS / math.ceil(trained_on / BATCH_SIZE)))
     model = MLPClassifier((HIDDEN_UNITS,), max_iter=epochs, random_state=seed)
