@@ -42,7 +42,7 @@ def warn(
     chosen_by = splits.test[np.isin(contents[splits.test], contents[splits.validation])]
     if len(chosen_by):
         log.warning(
-            "%d test images are copies of validation images, by which epoch and thresholds are chosen, so the test "
+            "test images that are copies of validation images, by which epoch and thresholds are chosen: %d; the test "
             "metrics will be too optimistic; the first: %s",
             len(chosen_by),
             sources[chosen_by[0]],

@@ -32,6 +32,7 @@ SPLIT_NAMES: dict[str, SplitName] = {
 OTHER_IMAGE_SUFFIXES = {".gif", ".bmp", ".tif", ".tiff", ".jp2", ".jxl", ".svg", ".psd"}
 IMAGE_SUFFIXES = tuple(FILE_SUFFIXES | OTHER_IMAGE_SUFFIXES)
 HIDDEN = (".", "__MACOSX", "@eaDir")  # beginnings of names; the last two are left by macOS and by Synology's servers
+MAX_SHOWN = 60  # characters of a name that a damaged table may have made long
 MAX_NAMED = 5  # of a longer list, in a message
 
 
@@ -137,7 +138,8 @@ def ordered_classes(labels: Iterable[str]) -> tuple[str, ...]:
     classes = sorted(set(labels), key=natural_key)
     for name in classes:
         if not is_usable(name):
-            raise InputError(f"the class {name!a} needs another name: text without control characters")
+            shown = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
+            raise InputError(f"the class {shown!a} needs another name: text without control characters")
     if len(classes) < 2:
         raise InputError(
             f"the data has {'one class, ' + classes[0] if classes else 'no class'}; expected two or more, each with "

@@ -1,6 +1,7 @@
 """Evaluating a model on its own data, and auditing it: what a command line leaves out of it is the artifact's."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,26 @@ def fits(data: Dataset, card: Card) -> bool:
     return list(data.classes) == card.classes and data.input == card.input
 
 
-def warn_if_redrawn(data: Dataset, card: Card) -> None:
-    """Warn if test or validation images of a model's data may be images that it was trained on.
+def warn_if_redrawn(data: Dataset, card: Card, config: Mapping[str, Any] | None = None) -> None:
+    """Warn if test or validation images may be images that a model was trained on.
 
-    They are drawn from all images, so adding, removing or moving a few of these draws them anew.
+    Adding, removing or moving a few images draws these splits anew, and so does another share of test images.
+
+    Args:
+        data: The data to measure on.
+        card: The model's.
+        config: The configuration of ``data``, where the model's own may have been changed on the command line.
     """
-    if data.drawn and data.name == card.data.name and data.digests != card.data.digests:
+    share = upgrade_config(card.config)["data"].get("test_fraction")
+    other_share = config is not None and config.get("test_fraction") != share and "test" in data.drawn
+    changed = data.digests != card.data.digests and (data.drawn or data.name == card.data.name)
+    if changed or other_share:
         log.warning(
-            "%s has changed since %s was trained on it, so its %s images were drawn again and include some that it was "
-            "trained on: its figures on them are too optimistic; train again, or give the data splits of its own",
+            "%s is not divided as when %s was trained: where it is a later version of the same data, some test and "
+            "validation images are images that the model was trained on, and its figures on them are too optimistic; "
+            "train again, or keep a test split of your own apart",
             data.title,
             card.file_name,
-            " and ".join(data.drawn),
         )
 
 

@@ -13,6 +13,7 @@ from fashion import artifact
 from fashion.arrays import Probabilities
 from fashion.card import Card
 from fashion.config.build import build
+from fashion.config.nodes import ConfigNode
 from fashion.config.renames import upgrade_config
 from fashion.data.dataset import Dataset
 from fashion.errors import InputError
@@ -56,14 +57,14 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     other = Predictor.load(Path(settings.compare)) if settings.compare else None
     data: Dataset = build(settings.data, seed=loaded.card.seed)
     refuse_other_classes(data, loaded.card)
-    warn_if_redrawn(data, loaded.card)
+    warn_if_redrawn(data, loaded.card, settings.data)
     if other:
         if not fits(data, other[1].card):
             raise InputError(
                 f"compare: {settings.compare} has other classes, or images of another size or preprocessing, than "
                 f"{settings.artifact}; expected a model with the same"
             )
-        warn_if_redrawn(data, other[1].card)
+        warn_if_redrawn(data, other[1].card, settings.data)
     # The images that validated the run itself: it was trained on others of the training images.
     stored = loaded.card.config["data"]
     own_data = settings.data
@@ -101,7 +102,7 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     if data.digests != loaded.card.data.digests:
         log.info("not compared with its card: %s is not the data it was trained on, by the digests", data.title)
     else:
-        _check_against_card(loaded.card, measured.test.images, measured.test.accuracy)
+        _check_against_card(loaded.card, settings.data, measured.test.images, measured.test.accuracy)
     if unreadable:
         raise InputError(
             f"photos: {len(unreadable)} files could not be read and were skipped; the report covers the others"
@@ -182,14 +183,16 @@ def _log_results(measured: Measurement, *, calibrated: bool) -> None:
         log.info(line, 100 * accuracy.difference, 100 * accuracy.low, 100 * accuracy.high, test.p_value)
 
 
-def _check_against_card(card: Card, test_images: int, accuracy: float) -> None:
-    reported = card.test
+def _check_against_card(card: Card, data: ConfigNode, test_images: int, accuracy: float) -> None:
+    reported, trained = card.test, card.config["data"]
     if reported.images != test_images:
+        keys = ("limit", "test_fraction")
+        differing = [key for key in keys if trained.get(key) != data.get(key)] or keys[:1]
         log.info(
-            "the card's %.2f %% was measured on %d test images: data.limit=%s reproduces it",
+            "the card's %.2f %% was measured on %d test images: %s reproduces it",
             100 * reported.accuracy,
             reported.images,
-            json.dumps(card.config["data"].get("limit")),  # as the command line writes it: null, not None
+            " ".join(f"data.{key}={json.dumps(trained.get(key))}" for key in differing),  # null, not None
         )
     elif abs(reported.accuracy - accuracy) > max(TOLERANCE, 1.5 / test_images):  # one image of a few
         raise InputError(

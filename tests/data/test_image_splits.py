@@ -118,8 +118,8 @@ def test_copies_in_given_splits_and_with_two_labels_are_counted(tmp_path, caplog
     (root / "test" / "dog" / "copy.png").write_bytes((root / "validation" / "dog" / "1.png").read_bytes())
     load_folder(root)
     assert (
-        "2 test images are copies of validation images, by which epoch and thresholds are chosen, so the test metrics "
-        "will be too optimistic; the first: test/dog/copy.png"
+        "test images that are copies of validation images, by which epoch and thresholds are chosen: 2; the test "
+        "metrics will be too optimistic; the first: test/dog/copy.png"
     ) in caplog.text
     assert (
         "2 test images and 1 validation images are copies of training images, so the metrics will be too optimistic; "

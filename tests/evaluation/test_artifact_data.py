@@ -92,11 +92,20 @@ def test_a_changed_data_set_whose_splits_are_drawn_is_warned_of(caplog):
     split = Split(np.zeros((1, 28, 28, 1), np.uint8), np.zeros(1, int), np.zeros(1, int))
     fixed = replace(fashion_like(split, split, split), digests={"images": "of today"})
     drawn = replace(fixed, drawn=("test", "validation"))
-    for harmless in (fixed, replace(drawn, digests=card.data.digests), replace(drawn, name="other")):
-        warn_if_redrawn(harmless, card)
+    same = replace(drawn, digests=card.data.digests)
+    for harmless in (replace(fixed, name="other"), same):
+        warn_if_redrawn(harmless, card, {"root": "x"})
     assert caplog.text == ""
-    warn_if_redrawn(drawn, card)
-    assert "has changed since fashion_mnist_model.keras was trained on it, so its test and validation" in caplog.text
+    # An image moved between given splits, one added, the folder renamed; and another share of the same images.
+    for data, config in (
+        (fixed, None),
+        (drawn, None),
+        (replace(drawn, name="other"), None),
+        (same, {"test_fraction": 0.3}),
+    ):
+        caplog.clear()
+        warn_if_redrawn(data, card, config)
+        assert "is not divided as when fashion_mnist_model.keras was trained" in caplog.text
 
 
 def test_other_classes_or_images_are_refused():
