@@ -76,9 +76,7 @@ def load(path: Path) -> Artifact:
     Raises:
         InputError: As ``verify``, and when Keras cannot load the file, or its shapes are not those in the card.
     """
-    # outputs/latest may lead to another run before this command ends; a link that is the file itself stays, as its card
-    # is beside it.
-    file, card = verify(path.resolve() if path.is_dir() else path.parent.resolve() / path.name)
+    file, card = verify(path)
     import keras
 
     from fashion.backend.initial_values import few_programs  # imports Keras
@@ -105,7 +103,7 @@ def verify(path: Path) -> tuple[Path, Card]:
         path: A ``.keras`` file with its card beside it, or the folder of a run.
 
     Returns:
-        The model file, and its card.
+        The model file, in a folder without links, and its card.
 
     Raises:
         InputError: When a file is missing, damaged, of another kind, not the one the card was written for, or contains
@@ -116,6 +114,9 @@ def verify(path: Path) -> tuple[Path, Card]:
         raise InputError(f"{file}: there is no such model file; train one (make train), or name another")
     if file.suffix != ".keras":
         raise InputError(f"{file}: got a {file.suffix or 'nameless'} file, expected a .keras file")
+    # A link to a folder, such as outputs/latest, may lead to another run later; one that is the file itself stays, as
+    # the card is beside it.
+    file = file.parent.resolve() / file.name
     card = read_card(file.with_suffix(".json"))
     try:
         digest = _sha256(file)

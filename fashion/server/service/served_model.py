@@ -52,8 +52,7 @@ class ServedModel:
 
     def __init__(self, path: Path, backend_name: Backend, runtime: Runtime | Literal["auto"] = "keras") -> None:
         self._backend_name = backend_name
-        # Resolved: `outputs/latest` may point elsewhere by the time a worker has to be replaced.
-        self.path, self.card = artifact.verify(path.resolve())
+        self.path, self.card = artifact.verify(path)
         self.chosen_because = ""
         if runtime == "auto":
             runtime, self.chosen_because = choose_runtime(self.path, self.card)
