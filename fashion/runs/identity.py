@@ -8,7 +8,7 @@ from typing import Any
 from fashion.config.nodes import ResolvedConfig
 from fashion.errors import InputError
 
-# Keys of `data` that say where its files are, and where they are decoded to.
+# Keys of `data` that say where its files are; and these with where they come from and are decoded to.
 SOURCES = ("root", "file", "path")
 PLACES = (*SOURCES, "download", "cache", "cache_gb")
 

@@ -346,12 +346,9 @@ def _equal_job(runner: JobRunner, job: SweepJob, pending: set[int]) -> int | Non
         pending: The trials that run together with it.
     """
     for other in runner.jobs:
-        is_equal = other.number < job.number and other.same_as is None and other.config == job.config
-        if (
-            is_equal
-            and _sources(other) == _sources(job)
-            and (other.trial in pending or runner.status(other) == "completed")
-        ):
+        is_earlier = other.number < job.number and other.same_as is None
+        is_equal = other.config == job.config and _sources(other) == _sources(job)
+        if is_earlier and is_equal and (other.trial in pending or runner.status(other) == "completed"):
             return other.number
     return None
 

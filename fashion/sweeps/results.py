@@ -242,7 +242,7 @@ class SweepTable:
             for group, count in zip(measured, completed, strict=True)
             if count in {len(group.rows), max(completed)}
         ]
-        group = min(whole or measured, key=lambda group: self.rank(group.mean[self.objective]))
+        group = min(whole, key=lambda group: self.rank(group.mean[self.objective]))
         rows = [row for row in group.rows if self.objective in row.metrics]
         return group, min(rows, key=lambda row: self.rank(row.metrics[self.objective]))
 

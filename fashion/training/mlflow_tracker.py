@@ -62,7 +62,7 @@ class MLflowTracker(Tracker):
             with FileLock(STORE_FOLDER / ".lock"):
                 self.client = self.mlflow.MlflowClient(self.store)
                 known = run.folder.read_mlflow_run()
-                if known and (run.config["trainer"]["resume"] or self._parameters_of(known) == _parameters(run.config)):
+                if known and (run.config["trainer"]["resume"] or self._has_parameters(known, run.config)):
                     self.run_id = known
                     self.client.update_run(self.run_id, status="RUNNING")
                     return
@@ -101,8 +101,9 @@ class MLflowTracker(Tracker):
         kind, _, path = self.store.partition(":///")
         return (Path(path).absolute().parent / "artifacts" / experiment).as_uri() if kind == "sqlite" else None
 
-    def _parameters_of(self, run_id: str) -> dict[str, str]:
-        return dict(self.client.get_run(run_id).data.params)
+    def _has_parameters(self, run_id: str, config: ResolvedConfig) -> bool:
+        """Return whether a run has this configuration: its parameters cannot be changed."""
+        return bool(self.client.get_run(run_id).data.params == _parameters(config))
 
     def _log_configuration(self, config: ResolvedConfig, folder: Path) -> None:
         entities = self.mlflow.entities
